@@ -1,0 +1,24 @@
+-- What the serving role may do, run again after every migration; see README, "Two database roles".
+-- The role is a group without login: give it to the role in DATABASE_URL with "grant grantd_serving to ...".
+do $$
+begin
+  if not exists (select from pg_roles where rolname = 'grantd_serving') then
+    begin
+      create role grantd_serving nologin;
+    exception
+      -- Another database of the same cluster was faster.
+      when duplicate_object or unique_violation then null;
+      when insufficient_privilege then
+        raise notice 'grantd_serving: this role may not create roles; ask an administrator to, then migrate again';
+        return;
+    end;
+  end if;
+
+  revoke all on all tables in schema public from grantd_serving;
+  grant usage on schema public to grantd_serving;
+  grant select, insert, update, delete on registrations to grantd_serving;
+  grant select, insert, update on registration_last_used to grantd_serving;
+  grant select, insert on signing_keys to grantd_serving;
+  grant select on kysely_migration to grantd_serving;
+end
+$$;

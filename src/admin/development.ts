@@ -1,0 +1,39 @@
+import path from 'node:path'
+import { exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
+import type { TrustedIssuer } from './admin-token.ts'
+import { keepSecretFile } from './secret-file.ts'
+
+/** Not a URL, so that no configured issuer can be it. */
+const ISSUER = 'urn:grantd:development'
+const AUDIENCE = 'grantd-admin'
+const ALGORITHM = 'EdDSA'
+const LIFETIME = '12 hours'
+
+/** Development mode: grantd itself signs the tokens of administrators, with a key in its data folder. */
+export interface DevelopmentMode {
+  trusted: TrustedIssuer
+  /** @param sites ids, or `*` for all */
+  signToken: (sites: readonly string[]) => Promise<string>
+}
+
+export async function openDevelopmentMode(dataFolder: string, sitesClaim: string): Promise<DevelopmentMode> {
+  const text = await keepSecretFile(path.join(dataFolder, 'development-admin-key.json'), async () => {
+    const { privateKey } = await generateKeyPair(ALGORITHM, { extractable: true })
+    return JSON.stringify(await exportJWK(privateKey))
+  })
+  const { d: _private, ...publicJwk }: JWK = JSON.parse(text)
+  const publicKey = await importJWK(publicJwk, ALGORITHM)
+  const privateKey = await importJWK(JSON.parse(text), ALGORITHM)
+  return {
+    trusted: { issuer: ISSUER, audience: AUDIENCE, keys: async () => publicKey },
+    signToken: sites =>
+      new SignJWT({ [sitesClaim]: sites })
+        .setProtectedHeader({ alg: ALGORITHM })
+        .setIssuer(ISSUER)
+        .setAudience(AUDIENCE)
+        .setSubject('developer')
+        .setIssuedAt()
+        .setExpirationTime(LIFETIME)
+        .sign(privateKey)
+  }
+}

@@ -1,0 +1,133 @@
+import { availableParallelism } from 'node:os'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { type Kysely, sql } from 'kysely'
+import type { TrustedIssuer } from './admin/admin-token.ts'
+import { administration } from './admin/plugin.ts'
+import { apiReferenceRoutes } from './api-reference/routes.ts'
+import type { Config } from './config.ts'
+import type { Database } from './database/schema.ts'
+import { discoveryRoutes } from './discovery/routes.ts'
+import { health } from './http/health.ts'
+import { answerUnrouted } from './http/not-found.ts'
+import { ProblemSchema, problemErrorHandler } from './http/problem.ts'
+import { logRequests, requestId } from './http/request-log.ts'
+import { AJV_OPTIONS } from './http/validation.ts'
+import { lastUsed } from './last-used/plugin.ts'
+import { HashGate } from './registrations/hash-gate.ts'
+import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
+import { deriveKey } from './signing-keys/derive-key.ts'
+import type { KeySet } from './signing-keys/key-set.ts'
+import { jwksRoutes } from './signing-keys/routes.ts'
+import { SecretVerifier } from './tokens/client-authentication.ts'
+import { FailureBrake } from './tokens/failure-brake.ts'
+import { answerMethodNotAllowed, tokenRoutes } from './tokens/routes.ts'
+import { VerifiedSecrets } from './tokens/verified-secrets.ts'
+
+/** What an instance is made of, beside its configuration. */
+export interface AppNeeds {
+  config: Config
+  db: Kysely<Database>
+  /** 32 bytes, the same for every instance. */
+  keyEncryptionKey: Buffer
+  keySet: KeySet
+  /** Whose tokens administrators bring. */
+  trusted: TrustedIssuer
+  log: FastifyBaseLogger
+  /** Milliseconds since the epoch. */
+  now: () => number
+}
+
+/** Argon2 takes a core for 10 ms: one is left for everything else, and waiting stays under two seconds. */
+const TOKEN_HASHES_AT_ONCE = Math.max(1, availableParallelism() - 1)
+const TOKEN_HASHES_WAITING = 200 * TOKEN_HASHES_AT_ONCE
+/** A gate of their own, so that a flood at the token endpoint does not stop administrators. */
+const ADMIN_HASHES_AT_ONCE = 1
+const ADMIN_HASHES_WAITING = 100
+
+/**
+ * The table of contents: every room, registered explicitly.
+ *
+ * @param beforeRoutes registered before any route, to watch them being made
+ */
+export async function buildApp(
+  needs: AppNeeds,
+  beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
+): Promise<FastifyInstance> {
+  const { config, db, keyEncryptionKey, keySet, trusted, now } = needs
+  const app = createServer(needs)
+  const registrations = {
+    ...config.registrations,
+    db,
+    now,
+    gate: new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING),
+    cursorKey: deriveKey(keyEncryptionKey, 'listing cursors')
+  }
+  const tokenGate = new HashGate(TOKEN_HASHES_AT_ONCE, TOKEN_HASHES_WAITING)
+
+  await beforeRoutes(app)
+  logRequests(app)
+  answerUnrouted(app, answerMethodNotAllowed)
+  app.setErrorHandler(problemErrorHandler)
+  app.addSchema(ProblemSchema)
+
+  await app.register(lastUsed, { db })
+  await app.register(tokenRoutes, {
+    ...config.tokens,
+    issuer: config.issuer,
+    db,
+    keySet,
+    now,
+    verifier: new SecretVerifier(tokenGate, new VerifiedSecrets()),
+    brake: new FailureBrake(config.tokens.failureLimit)
+  })
+  await app.register(discoveryRoutes, { issuer: config.issuer })
+  await app.register(jwksRoutes, { keySet })
+  await app.register(administration, {
+    prefix: '/v1',
+    trusted,
+    sitesClaim: config.admin.sitesClaim,
+    corsOrigins: config.admin.corsOrigins,
+    now,
+    ofSite: scope => siteRegistrationRoutes(scope, registrations),
+    ofAllSites: scope => allRegistrationRoutes(scope, registrations)
+  })
+  await app.register(health, { isReady: () => isReachable(db) })
+  await app.register(apiReferenceRoutes)
+  return app
+}
+
+const BODY_LIMIT_BYTES = 16_384
+const HEADERS_LIMIT_BYTES = 16_384
+const HEADERS_TIMEOUT_MS = 10_000
+const REQUEST_TIMEOUT_MS = 15_000
+
+function createServer({ config, log }: AppNeeds): FastifyInstance {
+  return Fastify({
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
+    genReqId: requestId,
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
+    ajv: { customOptions: AJV_OPTIONS },
+    frameworkErrors: problemErrorHandler,
+    // Requests that were sent before the client learned that we are closing are still answered.
+    return503OnClosing: false,
+    http: {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: 1_000,
+      maxHeaderSize: HEADERS_LIMIT_BYTES,
+      // A second Authorization header is not ignored but seen, joined to the first by a comma.
+      joinDuplicateHeaders: true
+    }
+  })
+}
+
+async function isReachable(db: Kysely<Database>): Promise<boolean> {
+  try {
+    await sql`select 1`.execute(db)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,357 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { isLoopback } from './http/loopback.ts'
+
+/**
+ * All of grantd's configuration, read from the environment once, at start, and frozen.
+ * An unset and an empty variable are the same. A variable marked as a secret may also be given
+ * as `NAME_FILE`, the path of a file that holds it.
+ */
+export type Config = Readonly<ReturnType<typeof arrange>>
+
+export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number]
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Every fault of the configuration, a line each, each naming its variable. */
+export class ConfigError extends Error {
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
+    super(`the configuration has ${faults.length} fault${faults.length === 1 ? '' : 's'}:\n  ${faults.join('\n  ')}`)
+    this.name = 'ConfigError'
+    this.faults = faults
+  }
+}
+
+/** The one place where the process's environment is read. @throws ConfigError */
+export function processConfig(): Config {
+  return loadConfig(process.env)
+}
+
+/** @throws ConfigError with all faults at once */
+export function loadConfig(environment: Environment): Config {
+  const faults: string[] = []
+  const values = variables((name, _meaning, kind) => {
+    try {
+      return kind.read(textOf(environment, name, kind))
+    } catch (error) {
+      faults.push(`${name} must be ${error instanceof Error ? error.message : String(error)}`)
+      return kind.read(undefined)
+    }
+  })
+  const config = arrange(values)
+  faults.push(...faultsBetween(values, config))
+  if (faults.length > 0) throw new ConfigError(faults)
+  return Object.freeze(config)
+}
+
+/** A row per variable, for the README. `fallback` is what holds when it is unset. */
+export function describeConfig(): { name: string; meaning: string; fallback: string; isSecret: boolean }[] {
+  const rows: ReturnType<typeof describeConfig> = []
+  variables((name, meaning, kind) => {
+    rows.push({ name, meaning, fallback: kind.fallback, isSecret: kind.isSecret === true })
+    return kind.read(undefined)
+  })
+  return rows
+}
+
+const SIGNING_ALGORITHMS = ['ES256', 'RS256', 'EdDSA'] as const
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
+type Read = <T>(name: string, meaning: string, kind: Kind<T>) => T
+
+function variables(read: Read) {
+  return {
+    host: read('HOST', 'address to listen on', text('127.0.0.1')),
+    port: read('PORT', 'port to listen on', wholeNumber(3000, 1, 65_535)),
+    issuer: read(
+      'ISSUER',
+      '`iss` of access tokens and base of the published URLs',
+      optional(issuer, '`http://HOST:PORT`')
+    ),
+    databaseUrl: read('DATABASE_URL', 'Postgres 14–18 to serve from', secret(postgresUrl, 'embedded, in DATA_DIR')),
+    migrationDatabaseUrl: read(
+      'MIGRATION_DATABASE_URL',
+      'the same database, as the owner of its schema',
+      secret(postgresUrl, 'DATABASE_URL')
+    ),
+    databasePoolSize: read('DATABASE_POOL_SIZE', 'connections of one instance', wholeNumber(10, 2, 100)),
+    dataFolder: read('DATA_DIR', 'embedded Postgres and the keys of development mode', text('./data')),
+    nodeEnv: read(
+      'NODE_ENV',
+      '`production` refuses to start with what is only for development',
+      oneOf(['development', 'test', 'production'], 'development')
+    ),
+    logLevel: read('LOG_LEVEL', 'least level that is logged', oneOf(LOG_LEVELS, 'info')),
+    keyEncryptionKey: read(
+      'KEY_ENCRYPTION_KEY',
+      'seals the signing keys in the database: 32 random bytes in base64url, base64 or hex, the same for every instance',
+      secret(keyBytes, 'made in DATA_DIR, in development mode only')
+    ),
+    signingAlgorithm: read('SIGNING_ALGORITHM', '`alg` of access tokens', oneOf(SIGNING_ALGORITHMS, 'ES256')),
+    accessTokenAudience: read('ACCESS_TOKEN_AUDIENCE', '`aud` of access tokens', optional(anyText, 'ISSUER')),
+    accessTokenTtlSeconds: read(
+      'ACCESS_TOKEN_TTL_SECONDS',
+      'longest life of an access token, in seconds',
+      wholeNumber(900, 1, 3_600)
+    ),
+    tokenFailureLimit: read(
+      'TOKEN_FAILURE_LIMIT',
+      'failed token requests from one source for one client in a minute, before 429',
+      wholeNumber(100, 1, 1_000_000)
+    ),
+    secretPrefix: read(
+      'CLIENT_SECRET_PREFIX',
+      'start of new Client secrets, for secret scanners',
+      text('grantd_', /^[A-Za-z][A-Za-z0-9_]{5,31}$/, '6 to 32 letters, digits or underscores, a letter first')
+    ),
+    maxLifetimeDays: read(
+      'MAX_REGISTRATION_LIFETIME_DAYS',
+      'furthest `expiresAt`, in days from now',
+      wholeNumber(730, 1, 36_500)
+    ),
+    maxPerSite: read(
+      'MAX_REGISTRATIONS_PER_SITE',
+      'registrations that one Site can hold',
+      wholeNumber(1_000, 1, 1_000_000)
+    ),
+    adminIssuer: read('ADMIN_ISSUER', "issuer of administrators' tokens", optional(issuer, 'development mode')),
+    adminAudience: read(
+      'ADMIN_AUDIENCE',
+      '`aud` they must carry; required with ADMIN_ISSUER',
+      optional(anyText, 'none')
+    ),
+    adminJwksUri: read(
+      'ADMIN_JWKS_URI',
+      'their public keys',
+      optional(webAddress, "ADMIN_ISSUER's discovery document")
+    ),
+    adminSitesClaim: read(
+      'ADMIN_SITES_CLAIM',
+      'claim that lists the Sites the caller administers, `*` for all',
+      text('site_admin')
+    ),
+    adminCorsOrigins: read(
+      'ADMIN_CORS_ORIGINS',
+      'origins of the admin UI, comma-separated',
+      list(origin, 'none: CORS is off')
+    ),
+    trustedProxies: read(
+      'TRUSTED_PROXIES',
+      'proxies whose X-Forwarded-For tells the source: addresses or CIDR ranges, comma-separated',
+      list(addressRange, 'none')
+    )
+  }
+}
+
+type Values = ReturnType<typeof variables>
+
+function arrange(values: Values) {
+  const authority = `${values.host.includes(':') ? `[${values.host}]` : values.host}:${values.port}`
+  const issuer = values.issuer ?? `http://${authority}`
+  const isProduction = values.nodeEnv === 'production'
+  return {
+    isProduction,
+    host: values.host,
+    port: values.port,
+    issuer,
+    logLevel: values.logLevel,
+    dataFolder: path.resolve(values.dataFolder),
+    trustedProxies: values.trustedProxies,
+    /** Without a `url`, the embedded Postgres of `dataFolder`. */
+    database: {
+      url: values.databaseUrl,
+      migrationUrl: values.migrationDatabaseUrl ?? values.databaseUrl,
+      poolSize: values.databasePoolSize,
+      folder: path.resolve(values.dataFolder, 'postgres')
+    },
+    /** 32 bytes; may be missing in development mode. */
+    keyEncryptionKey: values.keyEncryptionKey,
+    tokens: {
+      signingAlgorithm: values.signingAlgorithm,
+      audience: values.accessTokenAudience ?? issuer,
+      ttlSeconds: values.accessTokenTtlSeconds,
+      failureLimit: values.tokenFailureLimit
+    },
+    registrations: {
+      secretPrefix: values.secretPrefix,
+      maxLifetimeDays: values.maxLifetimeDays,
+      maxPerSite: values.maxPerSite
+    },
+    admin: {
+      sitesClaim: values.adminSitesClaim,
+      corsOrigins: values.adminCorsOrigins,
+      /** Missing in development mode, where grantd signs administrators' tokens itself. */
+      identityProvider:
+        values.adminIssuer === undefined
+          ? undefined
+          : {
+              issuer: values.adminIssuer,
+              audience: values.adminAudience ?? '',
+              jwksUri: values.adminJwksUri,
+              /** May its keys come by plain http from this machine? */
+              allowsLoopback: !isProduction
+            }
+    }
+  }
+}
+
+/** What no variable shows by itself. */
+function faultsBetween(values: Values, { isProduction, issuer, admin }: ReturnType<typeof arrange>): string[] {
+  const faults: string[] = []
+  if (values.adminIssuer !== undefined && values.adminAudience === undefined) {
+    faults.push('ADMIN_AUDIENCE must be set when ADMIN_ISSUER is')
+  }
+  if (values.adminIssuer === undefined && values.adminJwksUri !== undefined) {
+    faults.push('ADMIN_ISSUER must be set when ADMIN_JWKS_URI is')
+  }
+  if (admin.identityProvider?.issuer === issuer) {
+    faults.push('ADMIN_ISSUER must differ from ISSUER: a token of the token endpoint is never an admin token')
+  }
+  for (const [name, value] of [
+    ['ADMIN_ISSUER', values.adminIssuer],
+    ['ADMIN_JWKS_URI', values.adminJwksUri]
+  ] as const) {
+    if (value === undefined || value.startsWith('https:')) continue
+    if (isProduction || !isLoopback(value)) {
+      faults.push(`${name} must be an https URL; plain http only for a loopback host outside production`)
+    }
+  }
+  if (isProduction) {
+    if (values.databaseUrl === undefined) faults.push('DATABASE_URL must be set in production')
+    if (values.keyEncryptionKey === undefined) faults.push('KEY_ENCRYPTION_KEY must be set in production')
+    if (values.adminIssuer === undefined) {
+      faults.push('ADMIN_ISSUER must be set in production: development mode signs admin tokens itself')
+    }
+    if (!issuer.startsWith('https:') && !isLoopback(issuer)) {
+      faults.push('ISSUER must be an https URL in production (RFC 8414 §2)')
+    }
+  }
+  return faults
+}
+
+function textOf(environment: Environment, name: string, kind: Kind<unknown>): string | undefined {
+  const value = environment[name]?.trim() || undefined
+  const file = kind.isSecret ? environment[`${name}_FILE`]?.trim() || undefined : undefined
+  if (file === undefined) return value
+  if (value !== undefined) throw new Error(`given once: ${name} and ${name}_FILE are both set`)
+  try {
+    return readFileSync(file, 'utf8').trim() || undefined
+  } catch {
+    throw new Error(`readable: the file that ${name}_FILE names is not`)
+  }
+}
+
+interface Kind<T> {
+  fallback: string
+  isSecret?: boolean
+  /** @throws Error whose message completes "NAME must be …"; it never repeats the value, which may be a secret */
+  read: (value: string | undefined) => T
+}
+
+type Parse<T> = (value: string) => T
+
+function text(fallback: string, pattern = /./, rule = 'text'): Kind<string> {
+  return {
+    fallback: `\`${fallback}\``,
+    read: (value = fallback) => {
+      if (!pattern.test(value)) throw new Error(rule)
+      return value
+    }
+  }
+}
+
+function wholeNumber(fallback: number, least: number, most: number): Kind<number> {
+  return {
+    fallback: `\`${fallback}\``,
+    read: (value = String(fallback)) => {
+      const number = Number(value)
+      if (!/^\d{1,9}$/.test(value) || number < least || number > most) {
+        throw new Error(`a whole number from ${least} to ${most}`)
+      }
+      return number
+    }
+  }
+}
+
+function oneOf<const T extends string>(choices: readonly T[], fallback: NoInfer<T>): Kind<T> {
+  return {
+    fallback: `\`${fallback}\``,
+    read: (value = fallback) => {
+      const choice = choices.find(known => known === value)
+      if (choice === undefined) throw new Error(`one of ${choices.join(', ')}`)
+      return choice
+    }
+  }
+}
+
+function optional<T>(parse: Parse<T>, fallback: string): Kind<T | undefined> {
+  return { fallback, read: value => (value === undefined ? undefined : parse(value)) }
+}
+
+function secret<T>(parse: Parse<T>, fallback: string): Kind<T | undefined> {
+  return { ...optional(parse, fallback), isSecret: true }
+}
+
+function list<T>(parse: Parse<T>, fallback: string): Kind<T[]> {
+  return {
+    fallback,
+    read: (value = '') =>
+      value
+        .split(',')
+        .map(item => item.trim())
+        .filter(Boolean)
+        .map(parse)
+  }
+}
+
+function anyText(value: string): string {
+  return value
+}
+
+/** An issuer has no query and no fragment (RFC 8414 §2); a trailing slash is part of it. */
+function issuer(value: string): string {
+  if (/[?#]/.test(webAddress(value))) throw new Error('an http(s) URL without query and fragment')
+  return value
+}
+
+function webAddress(value: string): string {
+  const { protocol, username, password } = URL.canParse(value) ? new URL(value) : { protocol: undefined }
+  if ((protocol !== 'http:' && protocol !== 'https:') || username || password) {
+    throw new Error('an absolute http(s) URL without credentials')
+  }
+  return value
+}
+
+function origin(value: string): string {
+  if (!URL.canParse(value) || new URL(value).origin !== value) {
+    throw new Error('a list of origins such as https://admin.example.com, without a path')
+  }
+  return value
+}
+
+function postgresUrl(value: string): string {
+  if (!/^postgres(ql)?:\/\//.test(value)) throw new Error('a URL such as postgresql://user:password@host:5432/database')
+  return value
+}
+
+function addressRange(value: string): string {
+  if (!/^[0-9a-fA-F.:]+(\/\d{1,3})?$/.test(value)) throw new Error('a list of IP addresses or CIDR ranges')
+  return value
+}
+
+/** The fewest different byte values among 32 that chance would plausibly give: random keys have about 30. */
+const LEAST_DISTINCT_BYTES = 16
+
+function keyBytes(value: string): Buffer {
+  const bytes = /^[0-9a-fA-F]{64}$/.test(value)
+    ? Buffer.from(value, 'hex')
+    : /^[A-Za-z0-9_+/-]{43}=?$/.test(value)
+      ? Buffer.from(value, 'base64')
+      : undefined
+  if (bytes?.length !== 32 || new Set(bytes).size < LEAST_DISTINCT_BYTES) {
+    throw new Error('32 random bytes in base64url, base64 or hex, such as "openssl rand -base64 32" prints')
+  }
+  return bytes
+}

@@ -1,0 +1,68 @@
+import type { Kysely } from 'kysely'
+import { openDatabase } from './client.ts'
+import { startEmbeddedPostgres } from './embedded.ts'
+import { migrate, pendingMigrations } from './migrator.ts'
+import type { Database } from './schema.ts'
+
+export interface DatabaseOptions {
+  /** To serve from; undefined for the embedded Postgres. */
+  url: string | undefined
+  /** The same database as the owner of the schema. */
+  migrationUrl: string | undefined
+  poolSize: number
+  /** Where the embedded Postgres keeps its data. */
+  folder: string
+  /** Called with errors of connections that nobody was using. */
+  onIdleError: (error: Error) => void
+}
+
+export interface Connection {
+  /** The pool to serve from. */
+  db: Kysely<Database>
+  /** Applies what is pending, as the owner. @returns names of what was applied */
+  migrate: () => Promise<string[]>
+  /** Is there anything to apply? Needs no more than the serving role. */
+  needsMigration: () => Promise<boolean>
+  close: () => Promise<void>
+}
+
+const QUERY_TIMEOUT_MS = 5_000
+/** One that holds the migration lock, one that migrates. */
+const MIGRATION_CONNECTIONS = 2
+
+/** Opens the database that the configuration names, or starts or joins the embedded one. */
+export async function connect({
+  url,
+  migrationUrl,
+  poolSize,
+  folder,
+  onIdleError
+}: DatabaseOptions): Promise<Connection> {
+  const embedded = url === undefined ? await startEmbeddedPostgres(folder) : undefined
+  const servingUrl = url ?? embedded?.servingUrl ?? ''
+  const ownerUrl = migrationUrl ?? embedded?.ownerUrl ?? servingUrl
+  const db = openDatabase({
+    connectionString: servingUrl,
+    maxConnections: poolSize,
+    queryTimeoutMs: QUERY_TIMEOUT_MS,
+    onIdleError
+  })
+  return {
+    db,
+    needsMigration: async () => (await pendingMigrations(db)).length > 0,
+    migrate: () => migrateAs(ownerUrl, onIdleError),
+    close: async () => {
+      await db.destroy()
+      embedded?.release()
+    }
+  }
+}
+
+async function migrateAs(connectionString: string, onIdleError: (error: Error) => void): Promise<string[]> {
+  const db = openDatabase({ connectionString, maxConnections: MIGRATION_CONNECTIONS, queryTimeoutMs: 0, onIdleError })
+  try {
+    return await migrate(db)
+  } finally {
+    await db.destroy()
+  }
+}

@@ -1,0 +1,33 @@
+import pg from 'pg'
+
+/** The database can't be reached, is starting or stopping, is full, read-only or too busy. Trying again later may help. */
+export class DatabaseUnavailable extends Error {
+  constructor(cause: unknown) {
+    super('the database is not available', { cause })
+    this.name = 'DatabaseUnavailable'
+  }
+}
+
+/** Classes of SQLSTATE that say "not now": connection, resources, operator intervention, system error. */
+const UNAVAILABLE_CLASSES = ['08', '53', '57', '58']
+
+/** read_only_sql_transaction, lock_not_available, serialization_failure, deadlock_detected. */
+const UNAVAILABLE_CODES = ['25006', '55P03', '40001', '40P01']
+
+export function isUnavailable(error: unknown): boolean {
+  if (!(error instanceof pg.DatabaseError)) return true
+  const code = error.code ?? ''
+  return UNAVAILABLE_CODES.includes(code) || UNAVAILABLE_CLASSES.includes(code.slice(0, 2))
+}
+
+/** An error without an SQLSTATE comes from the socket or a timeout: what the server thinks of the connection is unknown. */
+export function isConnectionLost(error: unknown): boolean {
+  if (!(error instanceof pg.DatabaseError)) return true
+  const sqlClass = (error.code ?? '').slice(0, 2)
+  return sqlClass === '08' || (error.code ?? '').startsWith('57P')
+}
+
+/** A row with this key is there already (SQLSTATE 23505). */
+export function isUniqueViolation(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '23505'
+}

@@ -1,0 +1,31 @@
+import path from 'node:path'
+import { DAY_MS } from './registrations/lifecycle.ts'
+
+/**
+ * What `npm start` prints in development mode: a token and three lines that show the whole way.
+ * Each line works by itself, in any shell, in order.
+ */
+export function greeting(baseUrl: string, dataFolder: string, adminToken: string): string {
+  const expiresAt = new Date(Date.now() + 365 * DAY_MS).toISOString()
+  const registrations = `${baseUrl}/v1/sites/acme/app-registrations`
+  const file = path.join(dataFolder, 'first-registration.json')
+  const member = (name: string) => `sed 's/.*"${name}":"\\([^"]*\\)".*/\\1/' '${file}'`
+  return `
+grantd is listening on ${baseUrl} in DEVELOPMENT MODE: it signs admin tokens itself. Never use it like this in production.
+
+Admin token, of a Global Administrator, for 12 hours:
+
+${adminToken}
+
+1. Make a registration, 2. exchange its credentials for an access token, 3. read it again, with Last used filled in:
+
+curl -sS ${registrations} -H 'Authorization: Bearer ${adminToken}' -H 'Content-Type: application/json' -d '{"name":"my first service","expiresAt":"${expiresAt}","scopes":["devices:read"]}' | tee '${file}'
+
+curl -sS ${baseUrl}/oauth/token -u "$(${member('clientId')}):$(${member('clientSecret')})" -d grant_type=client_credentials
+
+curl -sS "${registrations}/$(${member('clientId')})" -H 'Authorization: Bearer ${adminToken}'
+
+API reference: ${baseUrl}/docs
+
+`
+}

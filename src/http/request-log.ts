@@ -1,0 +1,38 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What this request's log line tells beside the usual: facts from an allow-list, never input as it came. */
+    logFields: Record<string, string | number | boolean> | undefined
+  }
+}
+
+/**
+ * The id of a request, in the log and in audit events: the caller's `X-Request-Id` where it is well-formed.
+ */
+export function requestId(request: IncomingMessage): string {
+  const given = request.headers['x-request-id']
+  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : randomUUID()
+}
+
+/**
+ * One line per request: route, not URL (a query may hold anything); no header, no body.
+ */
+export function logRequests(app: FastifyInstance): void {
+  app.decorateRequest('logFields', undefined)
+  app.addHook('onResponse', async (request: FastifyRequest, reply: FastifyReply) => {
+    request.log.info(
+      {
+        method: request.method,
+        route: request.routeOptions.url ?? null,
+        status: reply.statusCode,
+        durationMs: Math.round(reply.elapsedTime * 10) / 10,
+        source: request.ip,
+        ...request.logFields
+      },
+      'request'
+    )
+  })
+}

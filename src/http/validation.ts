@@ -1,0 +1,67 @@
+import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
+import { escapePointer } from './json-body.ts'
+import { type Fault, notFound, Problem } from './problem.ts'
+
+/** Nothing coerced, nothing dropped, every fault told. */
+export const AJV_OPTIONS = { coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: true } as const
+
+/** Fastify's `schemaErrorFormatter`: what the schemas refuse, as a problem that names each fault. */
+export function validationProblem(errors: FastifySchemaValidationError[], part: string): Problem {
+  // A path that can't name anything is a path to nothing.
+  if (part === 'params') return notFound()
+  const faults = errors.map(error => (part === 'body' ? bodyFault(error) : queryFault(error)))
+  return invalidRequest(faults)
+}
+
+export function invalidRequest(faults: readonly Fault[]): Problem {
+  return new Problem(400, 'invalid_request', 'The request has faults; "errors" lists them.', { faults })
+}
+
+function bodyFault(error: FastifySchemaValidationError): Fault {
+  const { code, member, detail } = explain(error)
+  return { pointer: error.instancePath + (member === undefined ? '' : `/${escapePointer(member)}`), code, detail }
+}
+
+function queryFault(error: FastifySchemaValidationError): Fault {
+  const { code, member, detail } = explain(error)
+  return { parameter: member ?? error.instancePath.slice(1), code, detail }
+}
+
+function explain({ keyword, params, message }: FastifySchemaValidationError): {
+  code: string
+  member?: string
+  detail: string
+} {
+  if (keyword === 'additionalProperties') {
+    return { code: 'unknown_member', member: String(params['additionalProperty']), detail: 'is unknown or read-only' }
+  }
+  if (keyword === 'required') {
+    return { code: 'required', member: String(params['missingProperty']), detail: 'is required' }
+  }
+  if (keyword === 'enum' && Array.isArray(params['allowedValues'])) {
+    return { code: 'invalid_value', detail: `must be one of ${params['allowedValues'].join(', ')}` }
+  }
+  return { code: keyword === 'type' ? 'wrong_type' : 'invalid_value', detail: message ?? 'is not valid' }
+}
+
+/**
+ * `preValidation` hook: a query has only text, so what the schema calls an integer or a boolean is read here,
+ * from its one canonical spelling. Anything else stays text, and the schema refuses it.
+ */
+export async function readTypedQuery(request: FastifyRequest): Promise<void> {
+  const { query } = request
+  const properties = querySchema(request)
+  if (typeof query !== 'object' || query === null || properties === undefined) return
+  for (const [name, value] of Object.entries(query)) {
+    const type = properties[name]?.type
+    if (type === 'integer' && /^(0|[1-9]\d{0,8})$/.test(value)) Object.assign(query, { [name]: Number(value) })
+    if (type === 'boolean' && /^(true|false)$/.test(value)) Object.assign(query, { [name]: value === 'true' })
+  }
+}
+
+function querySchema(request: FastifyRequest): Record<string, { type?: string } | undefined> | undefined {
+  const schema: unknown = request.routeOptions.schema?.querystring
+  if (typeof schema !== 'object' || schema === null || !('properties' in schema)) return undefined
+  const { properties } = schema
+  return typeof properties === 'object' && properties !== null ? { ...properties } : undefined
+}

@@ -1,0 +1,69 @@
+/** The latest use of each client, milliseconds since the epoch. */
+export type Uses = ReadonlyMap<string, number>
+
+interface Batch {
+  uses: Map<string, number>
+  committed: Promise<void>
+  commit: () => void
+}
+
+/**
+ * Gathers uses while a batch is being written, and writes them as the next: whatever the load, one write at a time,
+ * one entry per client. What fails is tried again with what came since; nothing is forgotten.
+ */
+export class GroupCommit {
+  readonly #write: (uses: Uses) => Promise<void>
+  readonly #pause: () => Promise<void>
+  readonly #onError: (error: unknown) => void
+  #gathering = newBatch()
+  #writing: Promise<void> | undefined
+
+  /** @param pause between a write that failed and the next */
+  constructor(write: (uses: Uses) => Promise<void>, pause: () => Promise<void>, onError: (error: unknown) => void) {
+    this.#write = write
+    this.#pause = pause
+    this.#onError = onError
+  }
+
+  /** @returns when this use is committed */
+  note(clientId: string, at: number): Promise<void> {
+    const batch = this.#gathering
+    batch.uses.set(clientId, Math.max(at, batch.uses.get(clientId) ?? 0))
+    this.#writing ??= this.#writeAll()
+    return batch.committed
+  }
+
+  /** @returns when all that was noted is committed */
+  async flush(): Promise<void> {
+    await this.#writing
+  }
+
+  async #writeAll(): Promise<void> {
+    // What is noted in the same turn of the event loop goes together.
+    await Promise.resolve()
+    while (this.#gathering.uses.size > 0) {
+      const batch = this.#gathering
+      this.#gathering = newBatch()
+      try {
+        await this.#write(batch.uses)
+        batch.commit()
+      } catch (error) {
+        this.#onError(error)
+        this.#putBack(batch)
+        await this.#pause()
+      }
+    }
+    this.#writing = undefined
+  }
+
+  #putBack(batch: Batch): void {
+    const { uses, committed } = this.#gathering
+    for (const [clientId, at] of batch.uses) uses.set(clientId, Math.max(at, uses.get(clientId) ?? 0))
+    void committed.then(batch.commit)
+  }
+}
+
+function newBatch(): Batch {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  return { uses: new Map(), committed: promise, commit: resolve }
+}

@@ -1,0 +1,36 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { SortValue } from './repository.ts'
+
+/** The last row of a page: its sort value and its client id. */
+export interface Position {
+  value: SortValue
+  clientId: string
+}
+
+const TAG_BYTES = 16
+
+/**
+ * Writes the position after which a page continues, signed for one listing: its Site, order and filters.
+ *
+ * @param key of this purpose alone, the same on every instance
+ * @param listing all that must not change from page to page
+ */
+export function writeCursor(key: Buffer, listing: string, { value, clientId }: Position): string {
+  const payload = Buffer.from(JSON.stringify([value, clientId]))
+  return Buffer.concat([tag(key, listing, payload), payload]).toString('base64url')
+}
+
+/** @returns undefined for anything that `writeCursor` did not write for this listing */
+export function readCursor(key: Buffer, listing: string, cursor: string): Position | undefined {
+  const bytes = Buffer.from(cursor, 'base64url')
+  // One spelling only: base64url has others that decode to the same bytes.
+  if (bytes.length <= TAG_BYTES || bytes.toString('base64url') !== cursor) return undefined
+  const payload = bytes.subarray(TAG_BYTES)
+  if (!timingSafeEqual(bytes.subarray(0, TAG_BYTES), tag(key, listing, payload))) return undefined
+  const [value, clientId] = JSON.parse(payload.toString())
+  return { value, clientId }
+}
+
+function tag(key: Buffer, listing: string, payload: Buffer): Buffer {
+  return createHmac('sha256', key).update(`${listing}\n`).update(payload).digest().subarray(0, TAG_BYTES)
+}

@@ -1,0 +1,98 @@
+/** Rules over the values of a registration and an instant. Instants are milliseconds since the epoch. */
+
+import type { Fault } from '../http/problem.ts'
+
+export const REGISTRATION_STATES = ['active', 'expiring_30d', 'expiring_7d', 'expired'] as const
+export type RegistrationState = (typeof REGISTRATION_STATES)[number]
+
+export const DAY_MS = 86_400_000
+
+/** From this long before its expiry a registration is in the state of that name. */
+export const EXPIRING_MS = { expiring_30d: 30 * DAY_MS, expiring_7d: 7 * DAY_MS } as const
+
+/** `enabled` has no part in it. */
+export function registrationState(expiresAt: number, now: number): RegistrationState {
+  const left = expiresAt - now
+  if (left <= 0) return 'expired'
+  if (left <= EXPIRING_MS.expiring_7d) return 'expiring_7d'
+  return left <= EXPIRING_MS.expiring_30d ? 'expiring_30d' : 'active'
+}
+
+/** The expiry instants that are in this state: after `after`, up to and with `upTo`. */
+export function expiryRange(state: RegistrationState, now: number): { after?: number; upTo?: number } {
+  const in7Days = now + EXPIRING_MS.expiring_7d
+  const in30Days = now + EXPIRING_MS.expiring_30d
+  return {
+    expired: { upTo: now },
+    expiring_7d: { after: now, upTo: in7Days },
+    expiring_30d: { after: in7Days, upTo: in30Days },
+    active: { after: in30Days }
+  }[state]
+}
+
+/** Days left, rounded up: 1 on the last day, 0 once expired. */
+export function expiresInDays(expiresAt: number, now: number): number {
+  return Math.max(0, Math.ceil((expiresAt - now) / DAY_MS))
+}
+
+/** Refuses an expiry that isn't ahead or is beyond the lifetime policy. */
+export function expiryFault(expiresAt: number, now: number, maxLifetimeDays: number): Fault | undefined {
+  const pointer = '/expiresAt'
+  if (Number.isNaN(expiresAt)) {
+    return { pointer, code: 'invalid_value', detail: 'must be an RFC 3339 date and time with an offset' }
+  }
+  if (expiresAt <= now) return { pointer, code: 'in_the_past', detail: 'must be in the future' }
+  if (expiresAt > now + maxLifetimeDays * DAY_MS) {
+    return { pointer, code: 'beyond_lifetime_limit', detail: `must be at most ${maxLifetimeDays} days from now` }
+  }
+  return undefined
+}
+
+const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$/i
+
+/**
+ * Reads an RFC 3339 date-time; digits beyond milliseconds are cut, which moves an expiry earlier, never later.
+ *
+ * @returns milliseconds since the epoch, NaN when it isn't one
+ */
+export function parseInstant(text: string): number {
+  const [, year, month, day] = RFC3339.exec(text) ?? []
+  if (year === undefined || Number(day) > daysInMonth(Number(year), Number(month))) return Number.NaN
+  return Date.parse(text.toUpperCase())
+}
+
+function daysInMonth(year: number, month: number): number {
+  return new Date(Date.UTC(year, month, 0)).getUTCDate()
+}
+
+const NAME_MAX_CODE_POINTS = 100
+
+/** Control, format (bidirectional overrides, zero-width), lone surrogates, line separators, and letters that show nothing. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u034F\u115F\u1160\u3164\uFFA0]/u
+
+/** The form in which a name is kept: trimmed, NFC. */
+export function normaliseName(name: string): string {
+  return name.trim().normalize('NFC')
+}
+
+/** @param name as `normaliseName` gives it */
+export function nameFault(name: string): Fault | undefined {
+  const pointer = '/name'
+  const length = [...name].length
+  if (length < 1 || length > NAME_MAX_CODE_POINTS) {
+    return { pointer, code: 'invalid_length', detail: `must have 1 to ${NAME_MAX_CODE_POINTS} characters` }
+  }
+  if (UNSEEN.test(name)) {
+    return {
+      pointer,
+      code: 'invalid_character',
+      detail: 'must not have control, zero-width or text direction characters'
+    }
+  }
+  return undefined
+}
+
+/** The key by which names are sorted and searched: without case and accents. */
+export function foldName(name: string): string {
+  return name.normalize('NFKD').replaceAll(/\p{M}/gu, '').toLowerCase()
+}

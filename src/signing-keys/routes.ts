@@ -1,0 +1,53 @@
+import type { FastifyInstance } from 'fastify'
+import { Type } from 'typebox'
+import { answer } from '../http/openapi.ts'
+import type { KeySet } from './key-set.ts'
+
+/** Resource servers may keep the keys this long. */
+const MAX_AGE_SECONDS = 300
+
+const JwksSchema = Type.Object(
+  {
+    keys: Type.Array(
+      Type.Object(
+        {
+          kty: Type.String({ description: 'Key type' }),
+          kid: Type.String({ description: 'Key id: the thumbprint of the key (RFC 7638)' }),
+          alg: Type.String({ description: 'Algorithm it signs with' }),
+          use: Type.String({ description: 'Always sig' }),
+          crv: Type.Optional(Type.String({ description: 'Curve (ES256, EdDSA)' })),
+          x: Type.Optional(Type.String({ description: 'Public value (ES256, EdDSA)' })),
+          y: Type.Optional(Type.String({ description: 'Public value (ES256)' })),
+          n: Type.Optional(Type.String({ description: 'Modulus (RS256)' })),
+          e: Type.Optional(Type.String({ description: 'Exponent (RS256)' }))
+        },
+        { additionalProperties: false }
+      ),
+      { description: 'Public keys' }
+    )
+  },
+  { $id: 'Jwks', additionalProperties: false, description: 'The public keys of access tokens (RFC 7517)' }
+)
+
+/** The JWK Set: public members only. */
+export async function jwksRoutes(app: FastifyInstance, { keySet }: { keySet: KeySet }): Promise<void> {
+  app.addSchema(JwksSchema)
+  app.get(
+    '/.well-known/jwks.json',
+    {
+      schema: {
+        operationId: 'getJwks',
+        summary: 'Public keys of access tokens',
+        tags: ['Discovery'],
+        security: [],
+        response: {
+          200: answer('The keys', 'Jwks', { 'Cache-Control': { type: 'string', description: 'How long to keep them' } })
+        }
+      }
+    },
+    async (_request, reply) => {
+      reply.header('cache-control', `public, max-age=${MAX_AGE_SECONDS}`)
+      return { keys: keySet.published }
+    }
+  )
+}
