@@ -64,7 +64,8 @@ export async function startEmbeddedPostgres(
   } finally {
     unlock()
   }
-  const url = (user: string) => `postgresql://${user}@/grantd?host=${encodeURIComponent(socketFolder)}`
+  // The host in the query, a folder, is the one that counts.
+  const url = (user: string) => `postgresql://${user}@localhost/grantd?host=${encodeURIComponent(socketFolder)}`
   return { ownerUrl: url('postgres'), servingUrl: url('grantd'), release: () => closeSync(hold) }
 }
 

@@ -68,7 +68,7 @@ function daysInMonth(year: number, month: number): number {
 const NAME_MAX_CODE_POINTS = 100
 
 /** Control, format (bidirectional overrides, zero-width), lone surrogates, line separators, and letters that show nothing. */
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u034F\u115F\u1160\u3164\uFFA0]/u
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|\u034F|[\u115F\u1160\u3164\uFFA0]/u
 
 /** The form in which a name is kept: trimmed, NFC. */
 export function normaliseName(name: string): string {

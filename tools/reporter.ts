@@ -1,0 +1,65 @@
+import { Transform, type TransformCallback } from 'node:stream'
+import { type FinalResults, Parser, type Result } from 'tap-parser'
+
+/** A quiet tap reporter: a line per file, failures in full, and at the end `N passed, N failed`. */
+export default class PlainReporter extends Transform {
+  readonly #parser = new Parser()
+  readonly #filesWithFailures = new Set<string>()
+  #passed = 0
+  #failed = 0
+  #skipped = 0
+
+  constructor() {
+    super()
+    this.#watch(this.#parser)
+  }
+
+  #watch(parser: Parser): void {
+    parser.on('child', (child: Parser) => this.#watch(child))
+    parser.on('assert', (result: Result) => this.#count(parser, result))
+    if (parser.level === 1) parser.on('complete', (results: FinalResults) => this.#closeFile(parser, results))
+  }
+
+  #closeFile({ name }: Parser, { ok, count, time }: FinalResults): void {
+    this.push(`${ok ? 'ok  ' : 'FAIL'} ${name} (${count} tests, ${Math.round(time ?? 0)} ms)\n`)
+  }
+
+  /** Level 0 is a file, level 1 a test in it, deeper levels its assertions. */
+  #count(parser: Parser, result: Result): void {
+    if (parser.level === 0) this.#countBrokenFile(result)
+    if (parser.level === 1) this.#countTest(parser, result)
+    const { ok, skip, todo, diag } = result
+    if (ok || skip || todo || parser.level === 0) return
+    const at = diag?.at === undefined ? '' : ` (${diag.at.fileName}:${diag.at.lineNumber})`
+    const details = diag?.diff ?? diag?.stack ?? ''
+    if (details !== '' || parser.level > 1) this.push(`\nnot ok: ${result.fullname}${at}\n${details}\n`)
+  }
+
+  #countTest(parser: Parser, { ok, skip, todo }: Result): void {
+    if (skip || todo) this.#skipped++
+    else if (ok) this.#passed++
+    else {
+      this.#failed++
+      this.#filesWithFailures.add(parser.name)
+    }
+  }
+
+  /** A file that dies outside its tests is a failure of its own. */
+  #countBrokenFile({ ok, name, diag }: Result): void {
+    if (ok || this.#filesWithFailures.has(name)) return
+    this.#failed++
+    this.push(`FAIL ${name} (exit ${diag?.exitCode ?? diag?.signal})\n`)
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.#parser.write(chunk)
+    done()
+  }
+
+  override _flush(done: TransformCallback): void {
+    this.#parser.end()
+    const skipped = this.#skipped > 0 ? `, ${this.#skipped} skipped` : ''
+    this.push(`\n${this.#passed} passed, ${this.#failed} failed${skipped}\n`)
+    done()
+  }
+}
