@@ -7,6 +7,7 @@ import { apiReferenceRoutes } from './api-reference/routes.ts'
 import type { Config } from './config.ts'
 import type { Database } from './database/schema.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
+import { answerClientError } from './http/client-error.ts'
 import { health } from './http/health.ts'
 import { answerUnrouted } from './http/not-found.ts'
 import { ProblemSchema, problemErrorHandler } from './http/problem.ts'
@@ -107,10 +108,13 @@ function createServer({ config, log }: AppNeeds): FastifyInstance {
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     genReqId: requestId,
     bodyLimit: BODY_LIMIT_BYTES,
+    // An id of any length is just not there; the limit on headers bounds the URL.
+    routerOptions: { maxParamLength: HEADERS_LIMIT_BYTES },
     requestTimeout: REQUEST_TIMEOUT_MS,
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     ajv: { customOptions: AJV_OPTIONS },
     frameworkErrors: problemErrorHandler,
+    clientErrorHandler: answerClientError,
     // Requests that were sent before the client learned that we are closing are still answered.
     return503OnClosing: false,
     http: {

@@ -1,16 +1,330 @@
 import t from 'tap'
-import { startApp } from '../fixtures/app.ts'
+import { Clock, startApp } from '../fixtures/app.ts'
+import { query } from '../fixtures/database.ts'
+import type { Grantd } from '../fixtures/grantd.ts'
 
-t.test('a registration is made, read and exchanged', async t => {
-  const grantd = await startApp(t)
-  const { clientId, clientSecret, path, answer } = await grantd.register({ name: '  billing  ' })
-  t.equal(answer.headers['cache-control'], 'no-store')
-  t.equal(answer.headers.location, path)
+const COLLECTION = '/v1/sites/acme/app-registrations'
+const inDays = (days: number, now = Date.now()) => new Date(now + days * 86_400_000).toISOString()
+
+t.test('create answers 201 with the whole registration, its secret, Location and ETag, and no-store', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  const { answer, path } = await grantd.register({
+    name: '  Cafe\u0301  ',
+    expiresAt: '2026-12-23T10:00:00+01:00',
+    scopes: ['devices:read', 'devices:write']
+  })
+  const { clientId, clientSecret, ...rest } = answer.json()
   t.match(clientId, /^[a-z0-9]{20}$/)
-  const token = await grantd.exchange({ clientId, clientSecret })
-  t.equal(token.status, 200)
-  const read = await grantd.asAdmin('GET', path)
-  t.notOk('clientSecret' in read.json())
-  t.equal(read.json().name, 'billing')
-  t.not(read.json().lastUsedAt, null)
+  t.match(clientSecret, /^grantd_[0-9A-Za-z]{49}$/)
+  t.same(rest, {
+    name: 'Caf\u00e9',
+    expiresAt: '2026-12-23T09:00:00.000Z',
+    enabled: true,
+    scopes: ['devices:read', 'devices:write'],
+    registeredAt: '2026-11-23T09:00:00.000Z',
+    lastUsedAt: null,
+    expiresInDays: 30,
+    state: 'expiring_30d'
+  })
+  t.equal(answer.headers.location, path)
+  t.equal(answer.headers.etag, '"1"')
+  t.equal(answer.headers['cache-control'], 'no-store')
+})
+
+t.test('the secret is in the answer of create and nowhere else, not even in the database', async t => {
+  const grantd = await startApp(t)
+  const { clientSecret, path } = await grantd.register()
+  for (const answer of [
+    await grantd.asAdmin('GET', path),
+    await grantd.asAdmin('GET', COLLECTION),
+    await grantd.asAdmin('GET', '/v1/app-registrations'),
+    await grantd.asAdmin('PATCH', path, { body: { name: 'other' } })
+  ]) {
+    t.equal(answer.status, 200)
+    t.notMatch(answer.text, /clientSecret|grantd_|argon2/)
+  }
+  const rows = JSON.stringify(await query(grantd.databaseUrl, 'select * from registrations'))
+  t.notOk(rows.includes(clientSecret.slice(7, 30)))
+  t.match(rows, /\$argon2id\$v=19\$m=19456,t=2,p=1\$/)
+})
+
+t.test('a registration works at the token endpoint on the very next request, on every instance', async t => {
+  const one = await startApp(t)
+  const other = await startApp(t, { databaseUrl: one.databaseUrl })
+  const credentials = await one.register()
+  t.equal((await other.exchange(credentials)).status, 200)
+  t.equal((await one.exchange(credentials)).status, 200)
+})
+
+t.test('disabling wins on the next request, on every instance; enabling too', async t => {
+  const one = await startApp(t)
+  const other = await startApp(t, { databaseUrl: one.databaseUrl })
+  const registration = await one.register()
+  t.equal((await other.exchange(registration)).status, 200, 'warm on the other instance')
+  t.match((await one.asAdmin('PATCH', registration.path, { body: { enabled: false } })).json(), { enabled: false })
+  t.equal((await other.exchange(registration)).status, 401)
+  t.match((await other.asAdmin('PATCH', registration.path, { body: { enabled: true } })).json(), { enabled: true })
+  t.equal((await one.exchange(registration)).status, 200)
+})
+
+t.test('renewal keeps client id and secret and works on the next exchange, before and after expiry', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  const registration = await grantd.register({ expiresAt: inDays(10, clock.time) })
+  const before = (await grantd.asAdmin('GET', registration.path)).json()
+  clock.advance(10 * 86_400_000)
+  t.equal((await grantd.exchange(registration)).status, 401, 'refused from its expiry on')
+  t.match((await grantd.asAdmin('GET', registration.path)).json(), { state: 'expired', expiresInDays: 0 })
+  const expiresAt = inDays(90, clock.time)
+  const renewed = await grantd.asAdmin('PATCH', registration.path, { body: { expiresAt } })
+  t.same(renewed.json(), { ...before, expiresAt, expiresInDays: 90, state: 'active' }, 'nothing else changes')
+  t.equal((await grantd.exchange(registration)).status, 200)
+})
+
+t.test('expiry is explicit, ahead and within the policy, at create and at renewal', async t => {
+  const grantd = await startApp(t, { environment: { MAX_REGISTRATION_LIFETIME_DAYS: '100' } })
+  const { path } = await grantd.register({ expiresAt: inDays(50) })
+  for (const [expiresAt, code] of [
+    [inDays(101), 'beyond_lifetime_limit'],
+    [inDays(-1), 'in_the_past'],
+    ['2027-02-30T00:00:00Z', 'invalid_value'],
+    ['2027-01-01', 'invalid_value'],
+    ['2027-01-01T00:00:00', 'invalid_value'],
+    ['', 'invalid_value'],
+    [1_900_000_000, 'wrong_type'],
+    [null, 'wrong_type']
+  ] as const) {
+    for (const answer of [
+      await grantd.asAdmin('POST', COLLECTION, { body: { name: 'x', expiresAt } }),
+      await grantd.asAdmin('PATCH', path, { body: { expiresAt } })
+    ]) {
+      t.equal(answer.status, 400)
+      t.match(answer.json(), { code: 'invalid_request', errors: [{ pointer: '/expiresAt', code }] }, String(expiresAt))
+    }
+  }
+  const beyond = await grantd.asAdmin('PATCH', path, { body: { expiresAt: inDays(101) } })
+  t.match(beyond.json().errors[0].detail, /100 days/, 'the limit is named')
+  const missing = await grantd.asAdmin('POST', COLLECTION, { body: { name: 'x' } })
+  t.match(missing.json(), { errors: [{ pointer: '/expiresAt', code: 'required' }] })
+})
+
+t.test('an expired registration can be renamed with its old expiry in the same body', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  const expiresAt = inDays(1, clock.time)
+  const { path } = await grantd.register({ expiresAt })
+  clock.advance(2 * 86_400_000)
+  t.equal((await grantd.asAdmin('PATCH', path, { body: { name: 'renamed', expiresAt } })).status, 200)
+})
+
+t.test('delete refuses both values from the next request on', async t => {
+  const one = await startApp(t)
+  const other = await startApp(t, { databaseUrl: one.databaseUrl })
+  const registration = await one.register()
+  t.equal((await other.exchange(registration)).status, 200, 'warm')
+  const gone = await one.asAdmin('DELETE', registration.path)
+  t.equal(gone.status, 204)
+  t.equal(gone.text, '')
+  t.equal((await other.exchange(registration)).status, 401)
+  t.equal((await one.asAdmin('GET', registration.path)).status, 404)
+  t.equal((await one.asAdmin('DELETE', registration.path)).status, 404)
+})
+
+t.test("another Site's registration, an unknown and a deleted one give the same 404, byte for byte", async t => {
+  const grantd = await startApp(t)
+  const foreign = await grantd.register({}, 'umbrella')
+  const deleted = await grantd.register()
+  await grantd.asAdmin('DELETE', deleted.path)
+  const sites = ['acme']
+  const paths = [
+    `${COLLECTION}/${foreign.clientId}`,
+    foreign.path,
+    deleted.path,
+    `${COLLECTION}/00000000000000000000`,
+    `${COLLECTION}/not-an-id`,
+    `${COLLECTION}/%00`,
+    `${COLLECTION}/${'x'.repeat(300)}`,
+    `/v1/sites/nobody/app-registrations/${foreign.clientId}`,
+    `/v1/sites/%2e%2e/app-registrations/${foreign.clientId}`
+  ]
+  for (const [method, body] of [
+    ['GET', undefined],
+    ['PATCH', { name: 'mine' }],
+    ['DELETE', undefined]
+  ] as const) {
+    const answers = await Promise.all(paths.map(path => grantd.asAdmin(method, path, { body, sites })))
+    for (const [index, { status, text, headers }] of answers.entries()) {
+      t.equal(status, 404, `${method} ${paths[index]}`)
+      t.equal(text, answers[0]?.text)
+      t.same({ ...headers, date: '' }, { ...answers[0]?.headers, date: '' })
+    }
+  }
+  t.equal((await grantd.exchange(foreign)).status, 200, 'and nothing happened to it')
+})
+
+t.test('ETag and If-Match: a stale one is refused with 412, none is allowed', async t => {
+  const grantd = await startApp(t)
+  const { path } = await grantd.register()
+  const patch = (name: string, ifMatch?: string) =>
+    grantd.asAdmin('PATCH', path, {
+      body: { name },
+      ...(ifMatch !== undefined && { headers: { 'if-match': ifMatch } })
+    })
+  t.equal((await grantd.asAdmin('GET', path)).headers.etag, '"1"')
+  const first = await patch('a', '"1"')
+  t.equal(first.headers.etag, '"2"')
+  for (const stale of ['"1"', 'W/"2"', '2', '""', '"3", "4"']) {
+    const refused = await patch('b', stale)
+    t.equal(refused.status, 412, stale)
+    t.equal(refused.json().code, 'precondition_failed')
+    t.equal((await grantd.asAdmin('DELETE', path, { headers: { 'if-match': stale } })).status, 412)
+  }
+  t.equal((await patch('c', '"7", "2"')).status, 200)
+  t.equal((await patch('d', '*')).status, 200)
+  t.equal((await patch('e')).headers.etag, '"5"')
+  t.equal((await patch('e')).headers.etag, '"5"', 'a change of nothing is none')
+  t.equal((await grantd.asAdmin('DELETE', path, { headers: { 'if-match': '"5"' } })).status, 204)
+})
+
+t.test('of changes with the same If-Match at once, one wins', async t => {
+  const grantd = await startApp(t)
+  const { path } = await grantd.register()
+  const answers = await Promise.all(
+    Array.from({ length: 10 }, (_, index) =>
+      grantd.asAdmin('PATCH', path, { body: { name: `name ${index}` }, headers: { 'if-match': '"1"' } })
+    )
+  )
+  t.same(answers.map(({ status }) => status).sort(), [200, ...Array.from({ length: 9 }, () => 412)])
+})
+
+t.test('the quota of a Site holds exactly under concurrent creates; delete frees a place', async t => {
+  const environment = { MAX_REGISTRATIONS_PER_SITE: '5' }
+  const one = await startApp(t, { environment })
+  const other = await startApp(t, { environment, databaseUrl: one.databaseUrl })
+  const create = (grantd: Grantd) => grantd.asAdmin('POST', COLLECTION, { body: { name: 'x', expiresAt: inDays(10) } })
+  const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => create(index % 2 === 0 ? one : other)))
+  const made = answers.filter(({ status }) => status === 201)
+  const refused = answers.filter(({ status }) => status === 409)
+  t.equal(made.length, 5)
+  t.equal(refused.length, 15)
+  t.equal(refused[0]?.json().code, 'quota_exceeded')
+  t.same(await query(one.databaseUrl, 'select count(*)::int from registrations'), [{ count: 5 }])
+  t.equal((await one.asAdmin('DELETE', String(made[0]?.headers.location))).status, 204)
+  t.equal((await create(other)).status, 201)
+  t.equal((await create(one)).status, 409)
+  await one.register({}, 'umbrella')
+})
+
+t.test('bad bodies are refused with a pointer per fault, and nothing is coerced or dropped', async t => {
+  const grantd = await startApp(t)
+  const { path } = await grantd.register({ name: 'untouched' })
+  const before = (await grantd.asAdmin('GET', path)).text
+  const good = { name: 'x', expiresAt: inDays(10) }
+  const many = Array.from({ length: 51 }, (_, index) => `scope${index}`)
+  for (const [member, value, code] of [
+    ['name', '', 'invalid_length'],
+    ['name', '   ', 'invalid_length'],
+    ['name', 'x'.repeat(101), 'invalid_length'],
+    ['name', 'a\u202eb', 'invalid_character'],
+    ['name', 'a\ud800b', 'invalid_character'],
+    ['name', 5, 'wrong_type'],
+    ['name', null, 'wrong_type'],
+    ['enabled', 'true', 'wrong_type'],
+    ['enabled', 1, 'wrong_type'],
+    ['enabled', null, 'wrong_type'],
+    ['scopes', 'devices:read', 'wrong_type'],
+    ['scopes', many, 'invalid_value'],
+    ['scopes', ['a', 'a'], 'invalid_value'],
+    ...['clientId', 'registeredAt', 'lastUsedAt', 'expiresInDays', 'state', 'clientSecret', 'siteId', 'site_id'].map(
+      readOnly => [readOnly, 'x', 'unknown_member'] as const
+    ),
+    ['secret_hash', '$argon2id$', 'unknown_member'],
+    ['version', 1, 'unknown_member'],
+    ['constructor', {}, 'unknown_member'],
+    ['toString', 'x', 'unknown_member'],
+    ['Name', 'x', 'unknown_member'],
+    ['a/b~c', 'x', 'unknown_member']
+  ] as const) {
+    const pointer = `/${member.replaceAll('~', '~0').replaceAll('/', '~1')}`
+    for (const answer of [
+      await grantd.asAdmin('POST', COLLECTION, { body: { ...good, [member]: value } }),
+      await grantd.asAdmin('PATCH', path, { body: { [member]: value } })
+    ]) {
+      t.equal(answer.status, 400, `${member}: ${JSON.stringify(value)}`)
+      t.equal(answer.headers['content-type'], 'application/problem+json')
+      t.match(answer.json(), { type: 'about:blank', title: 'Bad Request', status: 400, errors: [{ pointer, code }] })
+    }
+  }
+  for (const scope of ['', 'a b', 'a"b', 'a\\b', 'é', 'a\n']) {
+    const answer = await grantd.asAdmin('POST', COLLECTION, { body: { ...good, scopes: ['ok', scope] } })
+    t.match(answer.json(), { status: 400, errors: [{ pointer: '/scopes/1' }] }, JSON.stringify(scope))
+  }
+  const several = await grantd.asAdmin('POST', COLLECTION, { body: { name: '', expiresAt: inDays(-1) } })
+  t.same(
+    several.json().errors.map(({ pointer }: { pointer: string }) => pointer),
+    ['/name', '/expiresAt'],
+    'every fault is told'
+  )
+  t.equal((await grantd.asAdmin('PATCH', path, { body: {} })).status, 400)
+  t.equal((await grantd.asAdmin('GET', path)).text, before, 'the registration is as it was')
+})
+
+t.test('JSON that could be read in two ways, too deep, too large or of another type is refused', async t => {
+  const grantd = await startApp(t)
+  const post = (body: string | Buffer, type = 'application/json') =>
+    grantd.asAdmin('POST', COLLECTION, { body, headers: { 'content-type': type } })
+  const expiresAt = inDays(10)
+  for (const [what, body, status, code] of [
+    ['a duplicate key', `{"name":"a","expiresAt":"${expiresAt}","name":"b"}`, 400, 'invalid_json'],
+    ['a duplicate key, escaped', `{"name":"a","expiresAt":"${expiresAt}","n\\u0061me":"b"}`, 400, 'invalid_json'],
+    ['__proto__', `{"name":"a","expiresAt":"${expiresAt}","__proto__":{"enabled":false}}`, 400, 'invalid_json'],
+    ['17 levels', `${'['.repeat(17)}${']'.repeat(17)}`, 400, 'invalid_json'],
+    ['8,000 levels', `${'['.repeat(8_000)}${']'.repeat(8_000)}`, 400, 'invalid_json'],
+    ['half a document', '{"name":', 400, 'invalid_json'],
+    ['invalid UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), 400, 'invalid_json'],
+    ['UTF-16', Buffer.from('\ufeff{"name":"x"}', 'utf16le'), 400, 'invalid_json'],
+    ['no document', '', 400, 'invalid_request'],
+    ['null', 'null', 400, 'invalid_request'],
+    ['an array', '[]', 400, 'invalid_request'],
+    ['a text', '"x"', 400, 'invalid_request'],
+    ['over 16 KiB', `{"name":"${'x'.repeat(16_384)}"}`, 413, 'too_large']
+  ] as const) {
+    const answer = await post(body)
+    t.equal(answer.status, status, what)
+    t.equal(answer.json().code, code, what)
+  }
+  const body = JSON.stringify({ name: 'x', expiresAt })
+  for (const type of [
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'application/json; charset=utf-16',
+    'nonsense'
+  ]) {
+    const answer = await post(body, type)
+    t.equal(answer.status, 415, type)
+    t.equal(answer.json().code, 'unsupported_media_type')
+  }
+  t.equal((await post(body, 'application/json; charset=UTF-8')).status, 201)
+  t.notMatch((await post('{"name": grantd_secret}')).text, /grantd_secret/, 'input is not echoed')
+})
+
+t.test('a wrong method is 405 with Allow', async t => {
+  const grantd = await startApp(t)
+  for (const [method, path, allow] of [
+    ['PUT', COLLECTION, 'GET, HEAD, POST'],
+    ['PROPFIND', COLLECTION, 'GET, HEAD, POST'],
+    ['POST', `${COLLECTION}/k3v9x2m7q1w8z5t4r6y0`, 'DELETE, GET, HEAD, PATCH'],
+    ['OPTIONS', COLLECTION, 'GET, HEAD, POST'],
+    ['DELETE', '/v1/app-registrations', 'GET, HEAD'],
+    ['POST', '/.well-known/jwks.json', 'GET, HEAD'],
+    ['DELETE', '/health/live', 'GET, HEAD']
+  ] as const) {
+    const answer = await grantd.asAdmin(method, path)
+    t.equal(answer.status, 405, `${method} ${path}`)
+    t.equal(answer.headers.allow, allow)
+    t.equal(answer.json().code, 'method_not_allowed')
+  }
+  t.equal((await grantd.asAdmin('GET', '/v1/nothing')).status, 404)
+  t.equal((await grantd.asAdmin('GET', '/%zz')).status, 400)
 })

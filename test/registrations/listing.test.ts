@@ -1,0 +1,191 @@
+import t from 'tap'
+import { Clock, startApp } from '../fixtures/app.ts'
+import type { Grantd, Json } from '../fixtures/grantd.ts'
+
+const COLLECTION = '/v1/sites/acme/app-registrations'
+const DAY_MS = 86_400_000
+
+async function names(grantd: Grantd, query: string, path = COLLECTION): Promise<string[]> {
+  const answer = await grantd.asAdmin('GET', `${path}?${query}`)
+  if (answer.status !== 200) throw new Error(answer.text)
+  return answer.json().items.map(({ name }: Json) => name)
+}
+
+/** All pages from a cursor on, one after the other. */
+async function walk(grantd: Grantd, query: string, path = COLLECTION, from = ''): Promise<string[]> {
+  const found: string[] = []
+  for (let cursor: string | null = from; cursor !== null; ) {
+    const answer = await grantd.asAdmin('GET', `${path}?${query}${cursor && `&cursor=${cursor}`}`)
+    if (answer.status !== 200) throw new Error(answer.text)
+    found.push(...answer.json().items.map(({ name }: Json) => name))
+    cursor = answer.json().nextCursor
+  }
+  return found
+}
+
+/** Five registrations of acme and one of umbrella, whose columns all sort another way. */
+async function startWithRows(t: Parameters<typeof startApp>[0]) {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  const inDays = (days: number) => new Date(clock.time + days * DAY_MS).toISOString()
+  const made: Record<string, Awaited<ReturnType<Grantd['register']>>> = {}
+  for (const [name, days, enabled] of [
+    ['delta', 5, true],
+    ['Bravo', 100, false],
+    ['écho_%', 20, true],
+    ['alpha', 200, true],
+    ['Charlie', 1, false]
+  ] as const) {
+    made[name] = await grantd.register({ name, expiresAt: inDays(days), enabled })
+    clock.advance(1_000)
+  }
+  await grantd.register({ name: 'foreign', expiresAt: inDays(3) }, 'umbrella')
+  for (const name of ['écho_%', 'alpha'] as const) {
+    const registration = made[name]
+    if (registration !== undefined) await grantd.exchange(registration)
+    clock.advance(60_000)
+  }
+  return { grantd, clock, made }
+}
+
+t.test('the default order is name ascending, without regard to case and accents', async t => {
+  const { grantd } = await startWithRows(t)
+  t.same(await names(grantd, ''), ['alpha', 'Bravo', 'Charlie', 'delta', 'écho_%'])
+})
+
+t.test('every column of the grid sorts, both ways, in pages of any size', async t => {
+  const { grantd, made } = await startWithRows(t)
+  const byId = Object.entries(made)
+    .sort(([, one], [, other]) => (one.clientId < other.clientId ? -1 : 1))
+    .map(([name]) => name)
+  for (const [column, expected] of [
+    ['name', ['alpha', 'Bravo', 'Charlie', 'delta', 'écho_%']],
+    ['clientId', byId],
+    ['registeredAt', ['delta', 'Bravo', 'écho_%', 'alpha', 'Charlie']],
+    ['expiresAt', ['Charlie', 'delta', 'écho_%', 'Bravo', 'alpha']],
+    ['expiresInDays', ['Charlie', 'delta', 'écho_%', 'Bravo', 'alpha']],
+    ['state', ['Charlie', 'delta', 'écho_%', 'Bravo', 'alpha']]
+  ] as const) {
+    for (const limit of [1, 2, 4, 5, 200]) {
+      t.same(await walk(grantd, `sort=${column}&limit=${limit}`), expected, `${column} by ${limit}`)
+      t.same(await walk(grantd, `sort=-${column}&limit=${limit}`), expected.toReversed(), `-${column} by ${limit}`)
+    }
+  }
+  for (const limit of [1, 2, 5]) {
+    const used = await walk(grantd, `sort=lastUsedAt&limit=${limit}`)
+    t.same(used.slice(3), ['écho_%', 'alpha'], 'never used comes first')
+    t.same(await walk(grantd, `sort=-lastUsedAt&limit=${limit}`), used.toReversed())
+    const enabled = await walk(grantd, `sort=enabled&limit=${limit}`)
+    t.same(new Set(enabled.slice(0, 2)), new Set(['Bravo', 'Charlie']))
+    t.same(await walk(grantd, `sort=-enabled&limit=${limit}`), enabled.toReversed())
+  }
+})
+
+t.test('search finds parts of name and client id; wildcards are literal', async t => {
+  const { grantd, made } = await startWithRows(t)
+  t.same(await names(grantd, 'search=ECHO'), ['écho_%'])
+  t.same(await names(grantd, 'search=l'), await names(grantd, 'search=L'), 'case does not matter')
+  t.same(await names(grantd, 'search=_%25'), ['écho_%'])
+  t.same(await names(grantd, 'search=%25_'), [])
+  t.same(await names(grantd, 'search=a_p'), [])
+  t.same(await names(grantd, 'search=%5C'), [])
+  t.same(await names(grantd, `search=${made['delta']?.clientId.slice(3, 15)}`), ['delta'])
+  t.same(await names(grantd, 'search=foreign'), [], 'nothing of another Site')
+})
+
+t.test('filters by state, enabled and unusedSince combine', async t => {
+  const { grantd, clock } = await startWithRows(t)
+  t.same(await names(grantd, 'state=active'), ['alpha', 'Bravo'])
+  t.same(await names(grantd, 'state=expiring_30d'), ['écho_%'])
+  t.same(await names(grantd, 'state=expiring_7d'), ['Charlie', 'delta'])
+  t.same(await names(grantd, 'state=expired'), [])
+  t.same(await names(grantd, 'enabled=false'), ['Bravo', 'Charlie'])
+  t.same(await names(grantd, 'enabled=true&state=active'), ['alpha'])
+  const since = (ms: number) => `unusedSince=${encodeURIComponent(new Date(clock.time - ms).toISOString())}`
+  t.same(await names(grantd, since(90_000)), ['Bravo', 'Charlie', 'delta', 'écho_%'], 'used before, or never')
+  t.same(await names(grantd, since(120_000)), ['Bravo', 'Charlie', 'delta'], 'used at that instant is used')
+  t.same(await names(grantd, since(-1_000)), ['alpha', 'Bravo', 'Charlie', 'delta', 'écho_%'])
+  clock.advance(10 * DAY_MS)
+  t.same(await names(grantd, 'state=expired'), ['Charlie', 'delta'])
+})
+
+t.test('rows made or deleted between pages are neither repeated nor make others vanish', async t => {
+  const { grantd, made } = await startWithRows(t)
+  const first = await grantd.asAdmin('GET', `${COLLECTION}?limit=2`)
+  await grantd.register({ name: 'aaa' })
+  await grantd.asAdmin('DELETE', made['Bravo']?.path ?? '')
+  const rest = await walk(grantd, 'limit=2', COLLECTION, first.json().nextCursor)
+  t.same(rest, ['Charlie', 'delta', 'écho_%'])
+})
+
+t.test('names that fold alike are all listed', async t => {
+  const grantd = await startApp(t)
+  for (const name of ['same', 'Same', 'SAME', 'sàme', 'same']) await grantd.register({ name })
+  t.equal((await walk(grantd, 'limit=1')).length, 5)
+})
+
+t.test('a cursor of another Site, order or filter, or made by hand, is 400', async t => {
+  const { grantd } = await startWithRows(t)
+  await grantd.register({ name: 'foreign 2' }, 'umbrella')
+  const cursorOf = async (path: string) => (await grantd.asAdmin('GET', path)).json().nextCursor
+  const own = await cursorOf(`${COLLECTION}?limit=2`)
+  const foreign = await cursorOf('/v1/sites/umbrella/app-registrations?limit=1')
+  const all = await cursorOf('/v1/app-registrations?limit=1')
+  for (const query of [
+    `cursor=${foreign}`,
+    `cursor=${all}`,
+    `cursor=${own}&sort=-name`,
+    `cursor=${own}&enabled=true`,
+    `cursor=${own}&search=a`,
+    `cursor=${own}A`,
+    'cursor=',
+    `cursor=${Buffer.from('["alpha","k3v9x2m7q1w8z5t4r6y0"]').toString('base64url')}`
+  ]) {
+    const answer = await grantd.asAdmin('GET', `${COLLECTION}?${query}`)
+    t.equal(answer.status, 400, query)
+    t.match(answer.json(), { errors: [{ parameter: 'cursor', code: 'invalid_cursor' }] })
+  }
+  t.equal((await grantd.asAdmin('GET', `${COLLECTION}?limit=3&cursor=${own}`)).status, 200, 'the size may change')
+})
+
+t.test('a bad query is refused with the parameter named', async t => {
+  const grantd = await startApp(t)
+  for (const [query, parameter] of [
+    ['limit=0', 'limit'],
+    ['limit=201', 'limit'],
+    ['limit=1e1', 'limit'],
+    ['limit=%201', 'limit'],
+    ['limit=', 'limit'],
+    ['limit=1&limit=2', 'limit'],
+    ['enabled=1', 'enabled'],
+    ['enabled=TRUE', 'enabled'],
+    ['state=disabled', 'state'],
+    ['sort=secret_hash', 'sort'],
+    ['sort=name;drop', 'sort'],
+    ['unusedSince=yesterday', 'unusedSince'],
+    ['unusedSince=2026-02-30T00:00:00Z', 'unusedSince'],
+    ['search=%00', 'search'],
+    ['offset=5', 'offset'],
+    ['__proto__=x', '__proto__']
+  ] as const) {
+    const answer = await grantd.asAdmin('GET', `${COLLECTION}?${query}`)
+    t.equal(answer.status, 400, query)
+    t.match(answer.json(), { code: 'invalid_request', errors: [{ parameter }] }, query)
+  }
+})
+
+t.test('a Global Administrator lists over all Sites, each row with its siteId', async t => {
+  const { grantd } = await startWithRows(t)
+  const answer = await grantd.asAdmin('GET', '/v1/app-registrations')
+  t.same(
+    answer.json().items.map(({ siteId, name }: Json) => `${siteId}/${name}`),
+    ['acme/alpha', 'acme/Bravo', 'acme/Charlie', 'acme/delta', 'acme/écho_%', 'umbrella/foreign']
+  )
+  t.same(await names(grantd, 'siteId=umbrella', '/v1/app-registrations'), ['foreign'])
+  t.same(await names(grantd, 'siteId=nobody', '/v1/app-registrations'), [])
+  for (const sort of ['name', '-name', 'clientId', 'registeredAt', '-expiresAt', 'state']) {
+    t.equal((await walk(grantd, `sort=${sort}&limit=1`, '/v1/app-registrations')).length, 6, sort)
+  }
+  t.equal((await grantd.asAdmin('GET', '/v1/app-registrations?sort=lastUsedAt')).status, 400)
+  t.notOk('total' in answer.json())
+})
