@@ -8,6 +8,7 @@ import type { Config } from './config.ts'
 import type { Database } from './database/schema.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
 import { answerClientError } from './http/client-error.ts'
+import type { Drain } from './http/drain.ts'
 import { health } from './http/health.ts'
 import { answerUnrouted } from './http/not-found.ts'
 import { ProblemSchema, problemErrorHandler } from './http/problem.ts'
@@ -34,6 +35,7 @@ export interface AppNeeds {
   /** Whose tokens administrators bring. */
   trusted: TrustedIssuer
   log: FastifyBaseLogger
+  drain: Drain
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -54,7 +56,7 @@ export async function buildApp(
   needs: AppNeeds,
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
-  const { config, db, keyEncryptionKey, keySet, trusted, now } = needs
+  const { config, db, keyEncryptionKey, keySet, trusted, drain, now } = needs
   const app = createServer(needs)
   const registrations = {
     ...config.registrations,
@@ -66,6 +68,7 @@ export async function buildApp(
   const tokenGate = new HashGate(TOKEN_HASHES_AT_ONCE, TOKEN_HASHES_WAITING)
 
   await beforeRoutes(app)
+  drain.watch(app)
   logRequests(app)
   answerUnrouted(app, answerMethodNotAllowed)
   app.setErrorHandler(problemErrorHandler)
@@ -92,7 +95,7 @@ export async function buildApp(
     ofSite: scope => siteRegistrationRoutes(scope, registrations),
     ofAllSites: scope => allRegistrationRoutes(scope, registrations)
   })
-  await app.register(health, { isReady: () => isReachable(db) })
+  await app.register(health, { isReady: async () => !drain.isDraining && (await isReachable(db)) })
   await app.register(apiReferenceRoutes)
   return app
 }
@@ -115,7 +118,7 @@ function createServer({ config, log }: AppNeeds): FastifyInstance {
     ajv: { customOptions: AJV_OPTIONS },
     frameworkErrors: problemErrorHandler,
     clientErrorHandler: answerClientError,
-    // Requests that were sent before the client learned that we are closing are still answered.
+    // What still comes while we close is answered.
     return503OnClosing: false,
     http: {
       headersTimeout: HEADERS_TIMEOUT_MS,

@@ -2,11 +2,12 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import swagger from '@fastify/swagger'
 import type { FastifyInstance } from 'fastify'
-import { pino } from 'pino'
 import { stringify } from 'yaml'
 import { buildApp } from './app.ts'
 import { loadConfig } from './config.ts'
 import { openDatabase } from './database/client.ts'
+import { Drain } from './http/drain.ts'
+import { createLog } from './http/log.ts'
 import type { KeySet } from './signing-keys/key-set.ts'
 
 /** Door: writes openapi.yaml from the routes. */
@@ -85,7 +86,8 @@ function unconnected() {
     keyEncryptionKey: Buffer.alloc(32),
     keySet,
     trusted: { issuer: '', audience: '', keys },
-    log: pino({ level: 'silent' }),
+    log: createLog('silent'),
+    drain: new Drain(),
     now: Date.now
   }
 }

@@ -8,6 +8,7 @@ import { buildApp } from './app.ts'
 import { type Config, processConfig } from './config.ts'
 import { connect } from './database/connect.ts'
 import { greeting } from './greeting.ts'
+import { Drain } from './http/drain.ts'
 import { createLog } from './http/log.ts'
 import { deriveKey } from './signing-keys/derive-key.ts'
 import { loadKeySet } from './signing-keys/key-set.ts'
@@ -45,8 +46,10 @@ async function start(config: Config): Promise<void> {
     now: Date.now
   })
 
-  const app = await buildApp({ config, db, keyEncryptionKey, keySet, trusted: admin.trusted, log, now: Date.now })
-  closeOnSignals(app, connection.close)
+  const drain = new Drain()
+  const { trusted } = admin
+  const app = await buildApp({ config, db, keyEncryptionKey, keySet, trusted, log, drain, now: Date.now })
+  closeOnSignals(app, drain, connection.close)
   await app.listen({ host: config.host, port: config.port })
   if (admin.signToken === undefined) return
   process.stdout.write(greeting(config.issuer, config.dataFolder, await admin.signToken(['*'])))
@@ -58,7 +61,7 @@ async function developmentKey(dataFolder: string): Promise<Buffer> {
 }
 
 /** The first signal lets requests finish and flushes; a second one, or too long a wait, ends the process at once. */
-function closeOnSignals(app: FastifyInstance, closeDatabase: () => Promise<void>): void {
+function closeOnSignals(app: FastifyInstance, drain: Drain, closeDatabase: () => Promise<void>): void {
   let isClosing = false
   const close = async (signal: NodeJS.Signals): Promise<void> => {
     if (isClosing) process.exit(1)
@@ -66,6 +69,7 @@ function closeOnSignals(app: FastifyInstance, closeDatabase: () => Promise<void>
     app.log.info({ signal }, 'closing')
     setTimeout(() => process.exit(1), CLOSE_TIMEOUT_MS).unref()
     try {
+      await drain.run(app.server)
       await app.close()
       await closeDatabase()
     } catch (error) {

@@ -14,10 +14,6 @@ interface HealthOptions {
 
 /** `/health/live`: the process answers. `/health/ready`: it should get requests. */
 export async function health(app: FastifyInstance, { isReady }: HealthOptions): Promise<void> {
-  let isClosing = false
-  app.addHook('preClose', async () => {
-    isClosing = true
-  })
   app.addSchema(Health)
   app.get(
     '/health/live',
@@ -45,7 +41,7 @@ export async function health(app: FastifyInstance, { isReady }: HealthOptions): 
       }
     },
     async (_request, reply) => {
-      if (!isClosing && (await isReady())) return { status: 'ok' }
+      if (await isReady()) return { status: 'ok' }
       return reply.code(503).send({ status: 'unavailable' })
     }
   )

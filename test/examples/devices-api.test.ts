@@ -1,0 +1,71 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import t from 'tap'
+import { freePort, startApp } from '../fixtures/app.ts'
+import { send } from '../fixtures/grantd.ts'
+import { ROOT } from '../fixtures/paths.ts'
+
+async function startDevicesApi(t: Parameters<typeof startApp>[0], issuer: string) {
+  const port = await freePort()
+  const { PATH = '' } = process.env
+  const child = spawn(process.execPath, ['examples/devices-api/server.ts'], {
+    cwd: ROOT,
+    env: { PATH, ISSUER: issuer, PORT: String(port) },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  t.teardown(() => child.kill('SIGTERM'))
+  await once(child.stdout, 'data')
+  return (site: string, token?: string) =>
+    send('GET', `http://127.0.0.1:${port}/sites/${site}/devices`, {
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` }
+    })
+}
+
+t.test('the how-to: create, see the secret once, exchange, list devices, see Last used move', async t => {
+  const grantd = await startApp(t)
+  const listDevices = await startDevicesApi(t, grantd.baseUrl)
+
+  const { clientId, clientSecret, path } = await grantd.register({ name: 'devices', scopes: ['devices:read'] })
+  const first = await grantd.asAdmin('GET', path)
+  t.notOk('clientSecret' in first.json(), 'the secret was shown once')
+  t.equal(first.json().lastUsedAt, null)
+
+  const { access_token: token } = (await grantd.exchange({ clientId, clientSecret })).json()
+  const devices = await listDevices('acme', token)
+  t.equal(devices.status, 200)
+  t.same(devices.json(), { devices: ['boiler 1', 'boiler 2'] })
+  t.not((await grantd.asAdmin('GET', path)).json().lastUsedAt, null, 'Last used has moved')
+})
+
+t.test('a tampered, foreign or stale token is 401; another Site or a missing scope is 403', async t => {
+  const grantd = await startApp(t)
+  const foreign = await startApp(t)
+  const stale = await startApp(t, { databaseUrl: grantd.databaseUrl, now: () => Date.now() - 7_200_000 })
+  const listDevices = await startDevicesApi(t, grantd.baseUrl)
+  const registration = await grantd.register({ scopes: ['devices:read', 'other'] })
+  const { clientId, clientSecret } = registration
+  const { access_token: token } = (await grantd.exchange(registration)).json()
+
+  t.equal((await listDevices('acme', token)).status, 200)
+  t.equal((await listDevices('umbrella', token)).status, 403)
+  const narrow = await grantd.requestToken({ client_id: clientId, client_secret: clientSecret, scope: 'other' })
+  t.equal((await listDevices('acme', narrow.json().access_token)).status, 403)
+
+  const [header = '', payload = '', signature = ''] = token.split('.')
+  const claims = JSON.parse(Buffer.from(payload, 'base64url').toString())
+  const umbrella = Buffer.from(JSON.stringify({ ...claims, site: 'umbrella' })).toString('base64url')
+  const unsigned = Buffer.from(JSON.stringify({ alg: 'none', typ: 'at+jwt' })).toString('base64url')
+  const other = await foreign.exchange(await foreign.register({ scopes: ['devices:read'] }))
+  for (const [what, bad] of [
+    ['tampered', `${header}.${umbrella}.${signature}`],
+    ['unsigned', `${unsigned}.${payload}.`],
+    ['foreign', other.json().access_token],
+    ['stale', (await stale.exchange(registration)).json().access_token],
+    ['an admin token', await grantd.adminToken(['acme'])],
+    ['missing', undefined]
+  ] as const) {
+    const answer = await listDevices('acme', bad)
+    t.equal(answer.status, 401, what)
+    t.match(answer.headers['www-authenticate'], /^Bearer/)
+  }
+})

@@ -1,0 +1,108 @@
+import { decodeJwt } from 'jose'
+import pg from 'pg'
+import t from 'tap'
+import { createClientSecret } from '../../src/registrations/client-secret.ts'
+import { Clock, startApp } from '../fixtures/app.ts'
+import { query, withClient } from '../fixtures/database.ts'
+import type { Grantd } from '../fixtures/grantd.ts'
+
+const lastUsedAt = async (grantd: Grantd, path: string): Promise<string | null> =>
+  (await grantd.asAdmin('GET', path)).json().lastUsedAt
+
+t.test('every exchange moves Last used to its instant, and the very next read on any instance shows it', async t => {
+  const clock = new Clock()
+  const one = await startApp(t, { now: clock.now })
+  const other = await startApp(t, { now: clock.now, databaseUrl: one.databaseUrl })
+  const registration = await one.register()
+  t.equal(await lastUsedAt(one, registration.path), null)
+  for (let exchange = 0; exchange < 3; exchange++) {
+    clock.advance(1_234)
+    t.equal((await one.exchange(registration)).status, 200)
+    t.equal(await lastUsedAt(other, registration.path), new Date(clock.time).toISOString())
+  }
+})
+
+t.test('a failed exchange never moves it', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  const registration = await grantd.register({ scopes: ['a'] })
+  await grantd.exchange(registration)
+  const used = await lastUsedAt(grantd, registration.path)
+  clock.advance(60_000)
+  const { clientId, clientSecret } = registration
+  await grantd.exchange({ clientId, clientSecret: createClientSecret('grantd_') })
+  await grantd.requestToken({ client_id: clientId, client_secret: clientSecret, scope: 'b' })
+  await grantd.requestToken({ client_id: clientId, client_secret: clientSecret, grant_type: 'password' })
+  await grantd.asAdmin('PATCH', registration.path, { body: { enabled: false } })
+  t.equal((await grantd.exchange(registration)).status, 401)
+  t.equal(await lastUsedAt(grantd, registration.path), used)
+})
+
+t.test('it never moves backwards, whatever the instance', async t => {
+  const ahead = new Clock()
+  ahead.advance(10_000)
+  const one = await startApp(t, { now: ahead.now })
+  const behind = await startApp(t, { now: new Clock().now, databaseUrl: one.databaseUrl })
+  const registration = await one.register()
+  await one.exchange(registration)
+  const used = await lastUsedAt(one, registration.path)
+  t.equal((await behind.exchange(registration)).status, 200)
+  t.equal(await lastUsedAt(behind, registration.path), used)
+})
+
+t.test(
+  '1,000 exchanges of one client at once, on two instances, end in the latest instant with far fewer updates',
+  async t => {
+    const one = await startApp(t)
+    const other = await startApp(t, { databaseUrl: one.databaseUrl })
+    const registration = await one.register()
+    await Promise.all([one.exchange(registration), other.exchange(registration)])
+    await query(one.databaseUrl, 'select pg_stat_reset()')
+    const answers = await Promise.all(
+      Array.from({ length: 1_000 }, (_, index) => (index % 2 === 0 ? one : other).exchange(registration))
+    )
+    t.same(new Set(answers.map(({ status }) => status)), new Set([200]))
+    const latest = Math.max(...answers.map(answer => decodeJwt(answer.json().access_token).iat ?? 0))
+    const used = Date.parse((await lastUsedAt(one, registration.path)) ?? '')
+    t.equal(Math.floor(used / 1_000), latest)
+    await query(one.databaseUrl, 'select pg_stat_force_next_flush()')
+    const [stats] = await query(
+      one.databaseUrl,
+      "select n_tup_upd::int as updates from pg_stat_user_tables where relname = 'registration_last_used'"
+    )
+    t.ok(Object(stats).updates < 500, `${Object(stats).updates} row updates`)
+  }
+)
+
+t.test('trouble in writing it delays a token a little and refuses none; it is written when that is over', async t => {
+  const grantd = await startApp(t)
+  const registration = await grantd.register()
+  await grantd.exchange(registration)
+  const before = await lastUsedAt(grantd, registration.path)
+  await withClient(grantd.databaseUrl, async client => {
+    await client.query('begin')
+    await client.query('lock table registration_last_used in exclusive mode')
+    const started = performance.now()
+    t.equal((await grantd.exchange(registration)).status, 200)
+    t.ok(performance.now() - started < 1_000, 'it does not wait for the lock')
+    t.equal(await lastUsedAt(grantd, registration.path), before)
+    await client.query('commit')
+  })
+  while ((await lastUsedAt(grantd, registration.path)) === before) await new Promise(setImmediate)
+})
+
+t.test('what is not yet written is written before the process closes', async t => {
+  const grantd = await startApp(t)
+  const registration = await grantd.register()
+  const locker = new pg.Client({ connectionString: grantd.databaseUrl })
+  await locker.connect()
+  await locker.query('begin')
+  await locker.query('lock table registration_last_used in exclusive mode')
+  t.equal((await grantd.exchange(registration)).status, 200)
+  const closed = grantd.close()
+  await locker.query('commit')
+  await locker.end()
+  await closed
+  const [{ count }] = (await query(grantd.databaseUrl, 'select count(*)::int from registration_last_used')).map(Object)
+  t.equal(count, 1)
+})

@@ -1,0 +1,134 @@
+import { execFileSync } from 'node:child_process'
+import { readdirSync, statSync } from 'node:fs'
+import { Agent, request } from 'node:http'
+import path from 'node:path'
+import t from 'tap'
+import { createDatabase, createEmptyDatabase, query } from './fixtures/database.ts'
+import { send } from './fixtures/grantd.ts'
+import { spawnServer, temporaryFolder, untilPrinted, untilReady } from './fixtures/process.ts'
+
+t.test(
+  'npm start on nothing prints an admin token and three curl lines that work; data stay over restarts',
+  async t => {
+    const DATA_DIR = temporaryFolder(t)
+    const first = await spawnServer(t, { DATA_DIR })
+    await untilPrinted(first, 'API reference')
+    t.match(first.output(), /DEVELOPMENT MODE/)
+    const lines = first
+      .output()
+      .split('\n')
+      .filter(line => line.startsWith('curl '))
+    t.equal(lines.length, 3)
+    const [created, token, read] = lines.map(line => JSON.parse(execFileSync('sh', ['-c', line], { encoding: 'utf8' })))
+    t.match(created.clientSecret, /^grantd_/)
+    t.match(token, { token_type: 'Bearer', scope: 'devices:read' })
+    t.match(read, { clientId: created.clientId, lastUsedAt: /^\d{4}-/ })
+    for (const file of ['key-encryption-key', 'development-admin-key.json']) {
+      t.equal(statSync(path.join(DATA_DIR, file)).mode & 0o777, 0o600, file)
+    }
+    first.child.kill('SIGTERM')
+    t.equal(await first.exited, 0)
+
+    const second = await spawnServer(t, { DATA_DIR, PORT: new URL(first.baseUrl).port })
+    await untilReady(second)
+    const again = JSON.parse(execFileSync('sh', ['-c', lines[2] ?? ''], { encoding: 'utf8' }))
+    t.same(again, read, 'even the admin token of the first start is still good')
+    t.match(JSON.parse(execFileSync('sh', ['-c', lines[1] ?? ''], { encoding: 'utf8' })), { token_type: 'Bearer' })
+    second.child.kill('SIGTERM')
+    t.equal(await second.exited, 0)
+  }
+)
+
+t.test('npm run admin-token prints a token for the Sites it is asked for', async t => {
+  const DATA_DIR = temporaryFolder(t)
+  const server = await spawnServer(t, { DATA_DIR })
+  await untilReady(server)
+  const { PATH = '' } = process.env
+  const token = execFileSync(process.execPath, ['src/admin-token.ts', '--site', 'acme'], {
+    env: { PATH, DATA_DIR },
+    encoding: 'utf8'
+  }).trim()
+  const status = async (site: string) => {
+    const url = `${server.baseUrl}/v1/sites/${site}/app-registrations`
+    return (await send('GET', url, { headers: { authorization: `Bearer ${token}` } })).status
+  }
+  t.equal(await status('acme'), 200)
+  t.equal(await status('umbrella'), 404)
+})
+
+t.test('any number of instances may start at once on an empty database: one migrates, one key is made', async t => {
+  for (let round = 0; round < 3; round++) {
+    const DATABASE_URL = await createEmptyDatabase(t)
+    const DATA_DIR = temporaryFolder(t)
+    const servers = await Promise.all(Array.from({ length: 4 }, () => spawnServer(t, { DATABASE_URL, DATA_DIR })))
+    await Promise.all(servers.map(untilReady))
+    const migrations = readdirSync('migrations').filter(file => /^\d/.test(file))
+    t.same(await query(DATABASE_URL, 'select count(*)::int from kysely_migration'), [{ count: migrations.length }])
+    t.same(await query(DATABASE_URL, 'select count(*)::int from signing_keys'), [{ count: 1 }])
+    const keySets = await Promise.all(servers.map(({ baseUrl }) => send('GET', `${baseUrl}/.well-known/jwks.json`)))
+    t.equal(new Set(keySets.map(({ text }) => text)).size, 1)
+    for (const { child } of servers) child.kill('SIGTERM')
+    t.same(new Set(await Promise.all(servers.map(({ exited }) => exited))), new Set([0]))
+  }
+})
+
+t.test('SIGTERM under load: requests in flight finish, none fails, exit 0 within 10 s', async t => {
+  const server = await spawnServer(t, { DATABASE_URL: await createDatabase(t), DATA_DIR: temporaryFolder(t) })
+  await untilPrinted(server, 'API reference')
+  const lines = server
+    .output()
+    .split('\n')
+    .filter(line => line.startsWith('curl '))
+  const { clientId, clientSecret } = JSON.parse(execFileSync('sh', ['-c', lines[0] ?? ''], { encoding: 'utf8' }))
+  const agent = new Agent({ keepAlive: true, maxSockets: 20 })
+  const body = `grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}`
+  const exchange = (): Promise<number | string> => {
+    const { promise, resolve } = Promise.withResolvers<number | string>()
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+    const sent = request(`${server.baseUrl}/oauth/token`, { method: 'POST', agent, headers })
+    sent.on('error', error => resolve(`${'code' in error ? error.code : error.message}, reused: ${sent.reusedSocket}`))
+    sent.on('response', response => response.resume().on('end', () => resolve(response.statusCode ?? 0)))
+    sent.end(body)
+    return promise
+  }
+  await exchange()
+  const outcomes = Promise.all(Array.from({ length: 200 }, exchange))
+  const started = Date.now()
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 0)
+  t.ok(Date.now() - started < 10_000)
+  t.same(new Set(await outcomes), new Set([200]))
+  agent.destroy()
+})
+
+t.test('a configuration with faults is refused with all of them at once, naming the variables', async t => {
+  const server = await spawnServer(t, {
+    PORT: '99999',
+    LOG_LEVEL: 'loud',
+    KEY_ENCRYPTION_KEY: 'secret',
+    DATABASE_URL: 'mysql://x'
+  })
+  t.equal(await server.exited, 1)
+  for (const name of ['PORT', 'LOG_LEVEL', 'KEY_ENCRYPTION_KEY', 'DATABASE_URL']) t.match(server.output(), name)
+  t.notMatch(server.output(), /mysql|loud|99999| {4}at /)
+})
+
+t.test('production refuses what is only for development', async t => {
+  const server = await spawnServer(t, { NODE_ENV: 'production' })
+  t.equal(await server.exited, 1)
+  for (const name of ['DATABASE_URL', 'KEY_ENCRYPTION_KEY', 'ADMIN_ISSUER']) t.match(server.output(), name)
+})
+
+t.test('two instances share the embedded database, which outlives the one that started it', async t => {
+  const DATA_DIR = temporaryFolder(t)
+  const first = await spawnServer(t, { DATA_DIR })
+  await untilReady(first)
+  const second = await spawnServer(t, { DATA_DIR })
+  await untilReady(second)
+  first.child.kill('SIGKILL')
+  t.equal(await first.exited, 'SIGKILL')
+  const ready = await send('GET', `${second.baseUrl}/health/ready`)
+  t.equal(ready.status, 200)
+  second.child.kill('SIGTERM')
+  t.equal(await second.exited, 0)
+})
