@@ -1,10 +1,11 @@
 import { availableParallelism } from 'node:os'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
-import { type Kysely, sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { TrustedIssuer } from './admin/admin-token.ts'
 import { administration } from './admin/plugin.ts'
 import { apiReferenceRoutes } from './api-reference/routes.ts'
 import type { Config } from './config.ts'
+import { isReachable } from './database/client.ts'
 import type { Database } from './database/schema.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
 import { answerClientError } from './http/client-error.ts'
@@ -128,13 +129,4 @@ function createServer({ config, log }: AppNeeds): FastifyInstance {
       joinDuplicateHeaders: true
     }
   })
-}
-
-async function isReachable(db: Kysely<Database>): Promise<boolean> {
-  try {
-    await sql`select 1`.execute(db)
-    return true
-  } catch {
-    return false
-  }
 }

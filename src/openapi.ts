@@ -70,7 +70,7 @@ function unconnected() {
     get active(): never {
       throw new Error('there is no key here')
     },
-    published: []
+    published: async () => []
   }
   const keys = async (): Promise<never> => {
     throw new Error('there is no issuer here')

@@ -4,7 +4,8 @@ import {
   PostgresDialect,
   type PostgresPool,
   type PostgresPoolClient,
-  type PostgresQueryResult
+  type PostgresQueryResult,
+  sql
 } from 'kysely'
 import pg from 'pg'
 import { DatabaseUnavailable, isConnectionLost, isUnavailable } from './errors.ts'
@@ -41,6 +42,16 @@ export function openDatabase(options: PoolOptions): Kysely<Database> {
   })
   pool.on('error', options.onIdleError)
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool: watched(pool) }) })
+}
+
+/** Does the database answer now? */
+export async function isReachable(db: Kysely<Database>): Promise<boolean> {
+  try {
+    await sql`select 1`.execute(db)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function watched(pool: pg.Pool): PostgresPool {

@@ -3,6 +3,8 @@ import type { FastifyInstance } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import type { Kysely } from 'kysely'
 import type { Database } from '../database/schema.ts'
+// For its type of request.exchange.
+import type {} from '../tokens/routes.ts'
 import { GroupCommit } from './group-commit.ts'
 import { moveLastUsed } from './repository.ts'
 

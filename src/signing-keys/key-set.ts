@@ -2,6 +2,7 @@ import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose'
 import type { Kysely } from 'kysely'
 import type { SigningAlgorithm } from '../config.ts'
+import { DatabaseUnavailable } from '../database/errors.ts'
 import type { Database, SigningKeyTable } from '../database/schema.ts'
 import { insertFirstKey, listSigningKeys } from './repository.ts'
 import { openKey, sealKey } from './sealed-key.ts'
@@ -12,10 +13,11 @@ export interface SigningKey {
   privateKey: KeyObject
 }
 
-/** The keys of all instances: the one that signs here, and the public half of each. */
 export interface KeySet {
+  /** Signs here. */
   readonly active: SigningKey
-  readonly published: readonly JWK[]
+  /** The public halves of all keys, also of those that other instances have made since. */
+  readonly published: () => Promise<readonly JWK[]>
 }
 
 export interface KeyStore {
@@ -40,13 +42,32 @@ export async function loadKeySet(store: KeyStore): Promise<KeySet> {
   return openKeySet(store, await listSigningKeys(store.db))
 }
 
-async function openKeySet({ sealingKey, algorithm }: KeyStore, rows: readonly SigningKeyTable[]): Promise<KeySet> {
+async function openKeySet({ db, sealingKey, algorithm }: KeyStore, rows: readonly SigningKeyTable[]): Promise<KeySet> {
   const row = rows.find(candidate => candidate.algorithm === algorithm)
   if (row === undefined) throw new Error(`no signing key for ${algorithm}`)
   const privateJwk = await openKey(sealingKey, row.kid, row.private_jwe)
   return {
     active: { kid: row.kid, algorithm, privateKey: createPrivateKey({ key: { ...privateJwk }, format: 'jwk' }) },
-    published: rows.map(publish)
+    published: publisher(db, rows)
+  }
+}
+
+/** How long an instance may not know of a key that another has made, milliseconds. */
+const REFRESH_INTERVAL_MS = 5_000
+
+/** Reads the keys anew now and then; while the database is away, tells what it has. */
+function publisher(db: Kysely<Database>, rows: readonly SigningKeyTable[]): KeySet['published'] {
+  let published = rows.map(publish)
+  let refreshAt = performance.now() + REFRESH_INTERVAL_MS
+  return async () => {
+    if (performance.now() < refreshAt) return published
+    refreshAt = performance.now() + REFRESH_INTERVAL_MS
+    try {
+      published = (await listSigningKeys(db)).map(publish)
+    } catch (error) {
+      if (!(error instanceof DatabaseUnavailable)) throw error
+    }
+    return published
   }
 }
 

@@ -47,7 +47,7 @@ export async function jwksRoutes(app: FastifyInstance, { keySet }: { keySet: Key
     },
     async (_request, reply) => {
       reply.header('cache-control', `public, max-age=${MAX_AGE_SECONDS}`)
-      return { keys: keySet.published }
+      return { keys: await keySet.published() }
     }
   )
 }

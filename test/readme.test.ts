@@ -1,0 +1,31 @@
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import t from 'tap'
+import { describeConfig } from '../src/config.ts'
+import { README_FILE, withConfiguration } from '../tools/readme.ts'
+import { ROOT } from './fixtures/paths.ts'
+
+const readme = readFileSync(README_FILE, 'utf8')
+
+t.test('the README\'s table of configuration is the code\'s; "npm run readme" writes it', async t => {
+  t.equal(readme, withConfiguration(readme))
+  for (const { name } of describeConfig()) t.ok(readme.includes(`| \`${name}\``), name)
+})
+
+t.test('every dependency has its line in the README, and every line its dependency', async t => {
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8'))
+  const [, section = ''] = readme.split('## Dependencies')
+  const listed = [...section.matchAll(/^\| ([^|]+) \|/gm)]
+    .flatMap(([, names = '']) => [...names.matchAll(/`([^`]+)`/g)])
+    .map(([, name]) => name)
+  t.same(listed.sort(), [...Object.keys(dependencies), ...Object.keys(devDependencies)].sort())
+})
+
+t.test('every file that a document names is there', async t => {
+  for (const document of ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md']) {
+    const text = readFileSync(path.join(ROOT, document), 'utf8')
+    for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+      t.ok(readFileSync(path.join(ROOT, target)), `${document}: ${target}`)
+    }
+  }
+})
