@@ -1,15 +1,16 @@
-import path from 'node:path'
 import { DAY_MS } from './registrations/lifecycle.ts'
+
+/** Where the first line leaves its answer for the others: the folder of whoever pastes them. */
+const FILE = 'first-registration.json'
 
 /**
  * What `npm start` prints in development mode: a token and three lines that show the whole way.
  * Each line works by itself, in any shell, in order.
  */
-export function greeting(baseUrl: string, dataFolder: string, adminToken: string): string {
+export function greeting(baseUrl: string, adminToken: string): string {
   const expiresAt = new Date(Date.now() + 365 * DAY_MS).toISOString()
   const registrations = `${baseUrl}/v1/sites/acme/app-registrations`
-  const file = path.join(dataFolder, 'first-registration.json')
-  const member = (name: string) => `sed 's/.*"${name}":"\\([^"]*\\)".*/\\1/' '${file}'`
+  const member = (name: string) => `sed 's/.*"${name}":"\\([^"]*\\)".*/\\1/' ${FILE}`
   return `
 grantd is listening on ${baseUrl} in DEVELOPMENT MODE: it signs admin tokens itself. Never use it like this in production.
 
@@ -19,7 +20,7 @@ ${adminToken}
 
 1. Make a registration, 2. exchange its credentials for an access token, 3. read it again, with Last used filled in:
 
-curl -sS ${registrations} -H 'Authorization: Bearer ${adminToken}' -H 'Content-Type: application/json' -d '{"name":"my first service","expiresAt":"${expiresAt}","scopes":["devices:read"]}' | tee '${file}'
+curl -sS ${registrations} -H 'Authorization: Bearer ${adminToken}' -H 'Content-Type: application/json' -d '{"name":"my first service","expiresAt":"${expiresAt}","scopes":["devices:read"]}' | tee ${FILE}
 
 curl -sS ${baseUrl}/oauth/token -u "$(${member('clientId')}):$(${member('clientSecret')})" -d grant_type=client_credentials
 

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import path from 'node:path'
-import type { FastifyInstance } from 'fastify'
 import { openDevelopmentMode } from './admin/development.ts'
 import { trustIdentityProvider } from './admin/identity-provider.ts'
 import { keepSecretFile } from './admin/secret-file.ts'
@@ -10,11 +9,16 @@ import { connect } from './database/connect.ts'
 import { greeting } from './greeting.ts'
 import { Drain } from './http/drain.ts'
 import { createLog } from './http/log.ts'
+import { isLoopback } from './http/loopback.ts'
 import { deriveKey } from './signing-keys/derive-key.ts'
 import { loadKeySet } from './signing-keys/key-set.ts'
 
 /** In-flight requests and buffered writes have this long; then the process ends all the same. */
 const CLOSE_TIMEOUT_MS = 9_000
+
+/** What closing takes so far: nothing before the app is up. */
+let close = async (): Promise<void> => {}
+closeOnSignals()
 
 try {
   await start(processConfig())
@@ -34,10 +38,10 @@ async function start(config: Config): Promise<void> {
   if (await connection.needsMigration()) log.info({ migrations: await connection.migrate() }, 'migrated')
 
   const { identityProvider, sitesClaim } = config.admin
-  const admin =
+  const { trusted, signToken } =
     identityProvider === undefined
       ? await openDevelopmentMode(config.dataFolder, sitesClaim)
-      : { trusted: trustIdentityProvider(identityProvider), signToken: undefined }
+      : { trusted: trustIdentityProvider(identityProvider) }
   const keyEncryptionKey = config.keyEncryptionKey ?? (await developmentKey(config.dataFolder))
   const keySet = await loadKeySet({
     db,
@@ -47,12 +51,20 @@ async function start(config: Config): Promise<void> {
   })
 
   const drain = new Drain()
-  const { trusted } = admin
   const app = await buildApp({ config, db, keyEncryptionKey, keySet, trusted, log, drain, now: Date.now })
-  closeOnSignals(app, drain, connection.close)
+  close = async () => {
+    log.info('closing')
+    await drain.run(app.server)
+    await app.close()
+    await connection.close()
+  }
   await app.listen({ host: config.host, port: config.port })
-  if (admin.signToken === undefined) return
-  process.stdout.write(greeting(config.issuer, config.dataFolder, await admin.signToken(['*'])))
+  if (config.isProduction && isLoopback(config.issuer)) {
+    log.warn({ issuer: config.issuer }, 'ISSUER names this machine: tokens and metadata are of no use elsewhere')
+  }
+  if (signToken === undefined) return
+  const baseUrl = isLoopback(config.issuer) ? config.issuer : `http://127.0.0.1:${config.port}`
+  process.stdout.write(greeting(baseUrl, await signToken(['*'])))
 }
 
 async function developmentKey(dataFolder: string): Promise<Buffer> {
@@ -60,23 +72,23 @@ async function developmentKey(dataFolder: string): Promise<Buffer> {
   return Buffer.from(await keepSecretFile(file, async () => randomBytes(32).toString('base64url')), 'base64url')
 }
 
-/** The first signal lets requests finish and flushes; a second one, or too long a wait, ends the process at once. */
-function closeOnSignals(app: FastifyInstance, drain: Drain, closeDatabase: () => Promise<void>): void {
+/**
+ * The first signal lets requests finish and flushes; a second one, or too long a wait, ends the process at once.
+ * Before anything else: the first process of a container ignores signals that it has no handler for.
+ */
+function closeOnSignals(): void {
   let isClosing = false
-  const close = async (signal: NodeJS.Signals): Promise<void> => {
+  const onSignal = async (): Promise<void> => {
     if (isClosing) process.exit(1)
     isClosing = true
-    app.log.info({ signal }, 'closing')
     setTimeout(() => process.exit(1), CLOSE_TIMEOUT_MS).unref()
     try {
-      await drain.run(app.server)
-      await app.close()
-      await closeDatabase()
+      await close()
+      process.exit(0)
     } catch (error) {
-      app.log.error({ err: error }, 'closing failed')
+      process.stderr.write(`grantd did not close cleanly: ${error instanceof Error ? error.message : String(error)}\n`)
       process.exit(1)
     }
-    process.exit(0)
   }
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void close(signal))
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void onSignal())
 }

@@ -4,8 +4,13 @@ import { Agent, request } from 'node:http'
 import path from 'node:path'
 import t from 'tap'
 import { createDatabase, createEmptyDatabase, query } from './fixtures/database.ts'
-import { send } from './fixtures/grantd.ts'
+import { type Json, send } from './fixtures/grantd.ts'
 import { spawnServer, temporaryFolder, untilPrinted, untilReady } from './fixtures/process.ts'
+
+/** Runs a pasted line in this folder. @returns what it prints, read as JSON */
+function run(line: string | undefined, folder: string): Json {
+  return JSON.parse(execFileSync('sh', ['-c', line ?? ''], { encoding: 'utf8', cwd: folder }))
+}
 
 t.test(
   'npm start on nothing prints an admin token and three curl lines that work; data stay over restarts',
@@ -19,7 +24,7 @@ t.test(
       .split('\n')
       .filter(line => line.startsWith('curl '))
     t.equal(lines.length, 3)
-    const [created, token, read] = lines.map(line => JSON.parse(execFileSync('sh', ['-c', line], { encoding: 'utf8' })))
+    const [created, token, read] = lines.map(line => run(line, DATA_DIR))
     t.match(created.clientSecret, /^grantd_/)
     t.match(token, { token_type: 'Bearer', scope: 'devices:read' })
     t.match(read, { clientId: created.clientId, lastUsedAt: /^\d{4}-/ })
@@ -31,9 +36,9 @@ t.test(
 
     const second = await spawnServer(t, { DATA_DIR, PORT: new URL(first.baseUrl).port })
     await untilReady(second)
-    const again = JSON.parse(execFileSync('sh', ['-c', lines[2] ?? ''], { encoding: 'utf8' }))
+    const again = run(lines[2], DATA_DIR)
     t.same(again, read, 'even the admin token of the first start is still good')
-    t.match(JSON.parse(execFileSync('sh', ['-c', lines[1] ?? ''], { encoding: 'utf8' })), { token_type: 'Bearer' })
+    t.match(run(lines[1], DATA_DIR), { token_type: 'Bearer' })
     second.child.kill('SIGTERM')
     t.equal(await second.exited, 0)
   }
@@ -79,7 +84,7 @@ t.test('SIGTERM under load: requests in flight finish, none fails, exit 0 within
     .output()
     .split('\n')
     .filter(line => line.startsWith('curl '))
-  const { clientId, clientSecret } = JSON.parse(execFileSync('sh', ['-c', lines[0] ?? ''], { encoding: 'utf8' }))
+  const { clientId, clientSecret } = run(lines[0], temporaryFolder(t))
   const agent = new Agent({ keepAlive: true, maxSockets: 20 })
   const body = `grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}`
   const exchange = (): Promise<number | string> => {

@@ -39,9 +39,9 @@ export class GroupCommit {
   }
 
   async #writeAll(): Promise<void> {
-    // What is noted in the same turn of the event loop goes together.
-    await Promise.resolve()
     while (this.#gathering.uses.size > 0) {
+      // What this turn of the event loop still brings goes along.
+      await new Promise(setImmediate)
       const batch = this.#gathering
       this.#gathering = newBatch()
       try {

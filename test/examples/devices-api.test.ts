@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { freePort, startApp } from '../fixtures/app.ts'
 import { send } from '../fixtures/grantd.ts'
 import { ROOT } from '../fixtures/paths.ts'
 
-async function startDevicesApi(t: Parameters<typeof startApp>[0], issuer: string) {
+async function startDevicesApi(t: Test, issuer: string) {
   const port = await freePort()
   const { PATH = '' } = process.env
   const child = spawn(process.execPath, ['examples/devices-api/server.ts'], {

@@ -51,7 +51,7 @@ t.test('a duplicate name is refused however it is spelt, and the pointer names i
 })
 
 t.test('16 levels pass, 17 do not', async t => {
-  const nested = (levels: number) => Buffer.from('[{"a":'.repeat(levels / 2) + '1' + '}]'.repeat(levels / 2))
+  const nested = (levels: number) => Buffer.from(`${'[{"a":'.repeat(levels / 2)}1${'}]'.repeat(levels / 2)}`)
   t.ok(parseJson(nested(16)))
   t.match(
     caught(() => parseJson(nested(18))),

@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { Clock, startApp } from '../fixtures/app.ts'
 import type { Grantd, Json } from '../fixtures/grantd.ts'
 
@@ -24,7 +24,7 @@ async function walk(grantd: Grantd, query: string, path = COLLECTION, from = '')
 }
 
 /** Five registrations of acme and one of umbrella, whose columns all sort another way. */
-async function startWithRows(t: Parameters<typeof startApp>[0]) {
+async function startWithRows(t: Test) {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })
   const inDays = (days: number) => new Date(clock.time + days * DAY_MS).toISOString()

@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createClientSecret } from '../../src/registrations/client-secret.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
 import { type Answer, basic, type Grantd } from '../fixtures/grantd.ts'
@@ -8,7 +8,7 @@ const GRANT = 'grant_type=client_credentials'
 const UNKNOWN_ID = '0'.repeat(20)
 
 /** Is it an error by RFC 6749 §5.2, in its characters, without anything that was sent? */
-function isOAuthError(t: Parameters<typeof startApp>[0], answer: Answer, status: number, error: string, what: string) {
+function isOAuthError(t: Test, answer: Answer, status: number, error: string, what: string) {
   t.equal(answer.status, status, `${what}: ${answer.text}`)
   t.equal(answer.headers['content-type'], 'application/json', what)
   t.equal(answer.headers['cache-control'], 'no-store', what)

@@ -1,0 +1,37 @@
+# Keep it the version of "node" in package.json.
+ARG NODE_IMAGE=docker.io/library/node:26.10.0-slim
+
+FROM ${NODE_IMAGE} AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+
+FROM ${NODE_IMAGE} AS app
+LABEL org.opencontainers.image.title="grantd"
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/var/lib/grantd
+# A new volume takes its owner from here. Only development mode writes to it.
+RUN install -d -o 1000 -g 1000 -m 700 /var/lib/grantd
+WORKDIR /app
+COPY --from=dependencies /app/node_modules node_modules
+COPY package.json openapi.yaml ./
+COPY migrations migrations
+COPY src src
+
+# Starting it without configuration compiles every module and proves that it refuses to run so.
+# The cache holds for the uid that wrote it, with modes that only that uid can read.
+FROM app AS compiled
+USER 1000:1000
+RUN NODE_COMPILE_CACHE=/tmp/compiled node src/server.ts 2>&1 | grep 'DATABASE_URL must be set' \
+  && chmod -R a+rX /tmp/compiled
+
+FROM app
+# Owned by root, as the code is: the process can change neither.
+COPY --from=compiled --chown=0:0 /tmp/compiled compiled
+ENV NODE_COMPILE_CACHE=/app/compiled
+USER 1000:1000
+EXPOSE 3000
+STOPSIGNAL SIGTERM
+# /health/live, not /health/ready: a restart does not bring a database back.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health/live`).then(answer => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+CMD ["node", "src/server.ts"]
