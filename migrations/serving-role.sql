@@ -14,6 +14,8 @@ begin
     end;
   end if;
 
+  -- Until Postgres 14 everybody may create tables in "public"; only its owner can take that back.
+  revoke create on schema public from public;
   revoke all on all tables in schema public from grantd_serving;
   grant usage on schema public to grantd_serving;
   grant select, insert, update, delete on registrations to grantd_serving;

@@ -1,5 +1,23 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import {
+  addressRange,
+  anyText,
+  host,
+  issuer,
+  type Kind,
+  keyBytes,
+  list,
+  oneOf,
+  optional,
+  origin,
+  parsed,
+  postgresUrl,
+  secret,
+  text,
+  webAddress,
+  wholeNumber
+} from './config-kinds.ts'
 import { isLoopback } from './http/loopback.ts'
 
 /**
@@ -24,25 +42,32 @@ export class ConfigError extends Error {
   }
 }
 
+/** What is going to be done with it: migrating needs the database alone. */
+export type Purpose = 'serve' | 'migrate'
+
 /** The one place where the process's environment is read. @throws ConfigError */
-export function processConfig(): Config {
-  return loadConfig(process.env)
+export function processConfig(purpose: Purpose = 'serve'): Config {
+  return loadConfig(process.env, purpose)
 }
 
 /** @throws ConfigError with all faults at once */
-export function loadConfig(environment: Environment): Config {
-  const faults: string[] = []
+export function loadConfig(environment: Environment, purpose: Purpose = 'serve'): Config {
+  const faults = new Map<string, string>()
   const values = variables((name, _meaning, kind) => {
     try {
       return kind.read(textOf(environment, name, kind))
     } catch (error) {
-      faults.push(`${name} must be ${error instanceof Error ? error.message : String(error)}`)
+      faults.set(name, `${name} must be ${error instanceof Error ? error.message : String(error)}`)
       return kind.read(undefined)
     }
   })
   const config = arrange(values)
-  faults.push(...faultsBetween(values, config))
-  if (faults.length > 0) throw new ConfigError(faults)
+  // A bad value reads as none from here on; that it seems to be missing is not a second fault.
+  const between = [
+    ...databaseFaults(values, config),
+    ...(purpose === 'serve' ? servingFaults(values, config) : [])
+  ].filter(fault => !faults.has(fault.slice(0, fault.indexOf(' '))))
+  if (faults.size + between.length > 0) throw new ConfigError([...faults.values(), ...between])
   return Object.freeze(config)
 }
 
@@ -63,7 +88,7 @@ type Read = <T>(name: string, meaning: string, kind: Kind<T>) => T
 
 function variables(read: Read) {
   return {
-    host: read('HOST', 'address to listen on', text('127.0.0.1')),
+    host: read('HOST', 'address to listen on', parsed(host, '127.0.0.1')),
     port: read('PORT', 'port to listen on', wholeNumber(3000, 1, 65_535)),
     issuer: read(
       'ISSUER',
@@ -197,8 +222,12 @@ function arrange(values: Values) {
   }
 }
 
+function databaseFaults(values: Values, { isProduction }: ReturnType<typeof arrange>): string[] {
+  return isProduction && values.databaseUrl === undefined ? ['DATABASE_URL must be set in production'] : []
+}
+
 /** What no variable shows by itself. */
-function faultsBetween(values: Values, { isProduction, issuer, admin }: ReturnType<typeof arrange>): string[] {
+function servingFaults(values: Values, { isProduction, issuer, admin }: ReturnType<typeof arrange>): string[] {
   const faults: string[] = []
   if (values.adminIssuer !== undefined && values.adminAudience === undefined) {
     faults.push('ADMIN_AUDIENCE must be set when ADMIN_ISSUER is')
@@ -219,7 +248,6 @@ function faultsBetween(values: Values, { isProduction, issuer, admin }: ReturnTy
     }
   }
   if (isProduction) {
-    if (values.databaseUrl === undefined) faults.push('DATABASE_URL must be set in production')
     if (values.keyEncryptionKey === undefined) faults.push('KEY_ENCRYPTION_KEY must be set in production')
     if (values.adminIssuer === undefined) {
       faults.push('ADMIN_ISSUER must be set in production: development mode signs admin tokens itself')
@@ -241,117 +269,4 @@ function textOf(environment: Environment, name: string, kind: Kind<unknown>): st
   } catch {
     throw new Error(`readable: the file that ${name}_FILE names is not`)
   }
-}
-
-interface Kind<T> {
-  fallback: string
-  isSecret?: boolean
-  /** @throws Error whose message completes "NAME must be …"; it never repeats the value, which may be a secret */
-  read: (value: string | undefined) => T
-}
-
-type Parse<T> = (value: string) => T
-
-function text(fallback: string, pattern = /./, rule = 'text'): Kind<string> {
-  return {
-    fallback: `\`${fallback}\``,
-    read: (value = fallback) => {
-      if (!pattern.test(value)) throw new Error(rule)
-      return value
-    }
-  }
-}
-
-function wholeNumber(fallback: number, least: number, most: number): Kind<number> {
-  return {
-    fallback: `\`${fallback}\``,
-    read: (value = String(fallback)) => {
-      const number = Number(value)
-      if (!/^\d{1,9}$/.test(value) || number < least || number > most) {
-        throw new Error(`a whole number from ${least} to ${most}`)
-      }
-      return number
-    }
-  }
-}
-
-function oneOf<const T extends string>(choices: readonly T[], fallback: NoInfer<T>): Kind<T> {
-  return {
-    fallback: `\`${fallback}\``,
-    read: (value = fallback) => {
-      const choice = choices.find(known => known === value)
-      if (choice === undefined) throw new Error(`one of ${choices.join(', ')}`)
-      return choice
-    }
-  }
-}
-
-function optional<T>(parse: Parse<T>, fallback: string): Kind<T | undefined> {
-  return { fallback, read: value => (value === undefined ? undefined : parse(value)) }
-}
-
-function secret<T>(parse: Parse<T>, fallback: string): Kind<T | undefined> {
-  return { ...optional(parse, fallback), isSecret: true }
-}
-
-function list<T>(parse: Parse<T>, fallback: string): Kind<T[]> {
-  return {
-    fallback,
-    read: (value = '') =>
-      value
-        .split(',')
-        .map(item => item.trim())
-        .filter(Boolean)
-        .map(parse)
-  }
-}
-
-function anyText(value: string): string {
-  return value
-}
-
-/** An issuer has no query and no fragment (RFC 8414 §2); a trailing slash is part of it. */
-function issuer(value: string): string {
-  if (/[?#]/.test(webAddress(value))) throw new Error('an http(s) URL without query and fragment')
-  return value
-}
-
-function webAddress(value: string): string {
-  const { protocol, username, password } = URL.canParse(value) ? new URL(value) : { protocol: undefined }
-  if ((protocol !== 'http:' && protocol !== 'https:') || username || password) {
-    throw new Error('an absolute http(s) URL without credentials')
-  }
-  return value
-}
-
-function origin(value: string): string {
-  if (!URL.canParse(value) || new URL(value).origin !== value) {
-    throw new Error('a list of origins such as https://admin.example.com, without a path')
-  }
-  return value
-}
-
-function postgresUrl(value: string): string {
-  if (!/^postgres(ql)?:\/\//.test(value)) throw new Error('a URL such as postgresql://user:password@host:5432/database')
-  return value
-}
-
-function addressRange(value: string): string {
-  if (!/^[0-9a-fA-F.:]+(\/\d{1,3})?$/.test(value)) throw new Error('a list of IP addresses or CIDR ranges')
-  return value
-}
-
-/** The fewest different byte values among 32 that chance would plausibly give: random keys have about 30. */
-const LEAST_DISTINCT_BYTES = 16
-
-function keyBytes(value: string): Buffer {
-  const bytes = /^[0-9a-fA-F]{64}$/.test(value)
-    ? Buffer.from(value, 'hex')
-    : /^[A-Za-z0-9_+/-]{43}=?$/.test(value)
-      ? Buffer.from(value, 'base64')
-      : undefined
-  if (bytes?.length !== 32 || new Set(bytes).size < LEAST_DISTINCT_BYTES) {
-    throw new Error('32 random bytes in base64url, base64 or hex, such as "openssl rand -base64 32" prints')
-  }
-  return bytes
 }

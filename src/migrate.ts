@@ -4,7 +4,7 @@ import { connect } from './database/connect.ts'
 /** Door: migrations alone, for a deploy step. */
 
 try {
-  const { database } = processConfig()
+  const { database } = processConfig('migrate')
   const connection = await connect({ ...database, onIdleError: () => {} })
   const applied = await connection.migrate()
   process.stdout.write(applied.length === 0 ? 'nothing to migrate\n' : `${applied.join('\n')}\n`)

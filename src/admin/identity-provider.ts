@@ -1,4 +1,4 @@
-import { createRemoteJWKSet, errors, type JWTVerifyGetKey } from 'jose'
+import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey } from 'jose'
 import { isLoopback } from '../http/loopback.ts'
 import { IssuerUnavailable, type TrustedIssuer } from './admin-token.ts'
 
@@ -12,25 +12,32 @@ interface IdentityProvider {
 }
 
 const FETCH_TIMEOUT_MS = 5_000
-/** At least this long between two looks for an unknown `kid`, or two tries to reach the provider. */
+/** At least this long between two looks for an unknown `kid`. */
 const COOL_DOWN_MS = 30_000
+/** At least this long between a fetch that failed and the next: a flood of tokens must not become one of fetches. */
 const RETRY_MS = 1_000
 
 /** What a key set says of a token; any other error is about the provider. */
 const ABOUT_THE_TOKEN = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 
+type Fetch = (url: string, init: RequestInit) => Promise<Response>
+
+class FailedJustNow extends Error {}
+
 /** The company's own identity provider. Nothing is fetched before the first token comes. */
 export function trustIdentityProvider(provider: IdentityProvider): TrustedIssuer {
   let remote: Promise<JWTVerifyGetKey> | undefined
   let retryAt = 0
+  const restingFetch: Fetch = async (url, init) => {
+    if (performance.now() < retryAt) throw new FailedJustNow('it could not be reached a moment ago')
+    return fetch(url, init)
+  }
   const open = async (): Promise<JWTVerifyGetKey> => {
-    if (remote === undefined && performance.now() < retryAt) throw new Error('it could not be reached a moment ago')
-    remote ??= openJwks(provider)
+    remote ??= openJwks(provider, restingFetch)
     try {
       return await remote
     } catch (error) {
       remote = undefined
-      retryAt = performance.now() + RETRY_MS
       throw error
     }
   }
@@ -39,24 +46,30 @@ export function trustIdentityProvider(provider: IdentityProvider): TrustedIssuer
       const find = await open()
       return await find(header, token)
     } catch (error) {
-      throw ABOUT_THE_TOKEN.some(kind => error instanceof kind) ? error : new IssuerUnavailable(error)
+      if (ABOUT_THE_TOKEN.some(kind => error instanceof kind)) throw error
+      if (!(error instanceof FailedJustNow)) retryAt = performance.now() + RETRY_MS
+      throw new IssuerUnavailable(error)
     }
   }
   return { issuer: provider.issuer, audience: provider.audience, keys }
 }
 
-async function openJwks(provider: IdentityProvider): Promise<JWTVerifyGetKey> {
-  const jwksUri = provider.jwksUri ?? (await discoverJwksUri(provider))
-  return createRemoteJWKSet(new URL(jwksUri), { timeoutDuration: FETCH_TIMEOUT_MS, cooldownDuration: COOL_DOWN_MS })
+async function openJwks(provider: IdentityProvider, fetch: Fetch): Promise<JWTVerifyGetKey> {
+  const jwksUri = provider.jwksUri ?? (await discoverJwksUri(provider, fetch))
+  return createRemoteJWKSet(new URL(jwksUri), {
+    timeoutDuration: FETCH_TIMEOUT_MS,
+    cooldownDuration: COOL_DOWN_MS,
+    [customFetch]: fetch
+  })
 }
 
 /** OpenID Connect Discovery 1.0 §4, or RFC 8414 §3 where there is no such document. */
-async function discoverJwksUri({ issuer, allowsLoopback }: IdentityProvider): Promise<string> {
+async function discoverJwksUri({ issuer, allowsLoopback }: IdentityProvider, fetch: Fetch): Promise<string> {
   const { origin, pathname } = new URL(issuer)
   const path = pathname.replace(/\/$/, '')
   const document =
-    (await fetchJson(`${origin}${path}/.well-known/openid-configuration`)) ??
-    (await fetchJson(`${origin}/.well-known/oauth-authorization-server${path}`))
+    (await fetchJson(fetch, `${origin}${path}/.well-known/openid-configuration`)) ??
+    (await fetchJson(fetch, `${origin}/.well-known/oauth-authorization-server${path}`))
   if (document === undefined) throw new Error(`${issuer} has no discovery document`)
   if (document.issuer !== issuer) throw new Error(`the discovery document of ${issuer} names another issuer`)
   const jwksUri = document.jwks_uri
@@ -67,7 +80,7 @@ async function discoverJwksUri({ issuer, allowsLoopback }: IdentityProvider): Pr
   return jwksUri
 }
 
-async function fetchJson(url: string): Promise<{ issuer?: unknown; jwks_uri?: unknown } | undefined> {
+async function fetchJson(fetch: Fetch, url: string): Promise<{ issuer?: unknown; jwks_uri?: unknown } | undefined> {
   const response = await fetch(url, {
     redirect: 'error',
     headers: { accept: 'application/json' },

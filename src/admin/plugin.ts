@@ -70,7 +70,10 @@ const PREFLIGHT_MAX_AGE_SECONDS = 600
 
 async function authenticate(request: FastifyRequest, needs: AdministrationNeeds): Promise<Administrator> {
   const { authorization } = request.headers
-  if (authorization === undefined) throw unauthorized('A bearer token is required.', 'Bearer')
+  // Another scheme is no token either: no error code then (RFC 6750 §3.1).
+  if (authorization === undefined || !/^Bearer\b/i.test(authorization)) {
+    throw unauthorized('A bearer token is required.', 'Bearer')
+  }
   const [, token] = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i.exec(authorization) ?? []
   const administrator = token === undefined ? undefined : await verify(token, needs)
   if (administrator === undefined) {

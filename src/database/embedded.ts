@@ -9,6 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync
 } from 'node:fs'
 import os from 'node:os'
@@ -27,6 +28,8 @@ export interface EmbeddedPostgres {
 }
 
 const START_TIMEOUT_MS = 30_000
+/** No start takes longer. */
+const LOCK_LIFETIME_MS = 2 * START_TIMEOUT_MS
 const STOP_TIMEOUT_MS = 10_000
 const POLL_INTERVAL_MS = 10
 
@@ -142,8 +145,13 @@ async function start(
     ...['listen_addresses=', 'unix_socket_permissions=0700', ...settings].flatMap(setting => ['-c', setting])
   ]
   const log = path.join(home, 'postgres.log')
-  // cat ends when the last holder is gone; SIGINT is Postgres's fast, clean shutdown.
-  const script = '"$@" & server=$!; cat < "$0" > /dev/null; kill -INT $server; wait $server'
+  // cat ends when the last holder is gone; SIGINT is Postgres's fast, clean shutdown. A server that ends by itself
+  // ends the script too, and takes along the watcher, which would later signal whoever has its pid then.
+  const script = [
+    '"$@" & server=$!',
+    '{ cat < "$0" > /dev/null; kill -INT $server; } & watcher=$!',
+    'wait $server; status=$?; kill $watcher 2> /dev/null; exit $status'
+  ].join('\n')
   const output = openSync(log, 'a', 0o600)
   const child = spawn('/bin/sh', ['-c', script, holders, ...server], {
     stdio: ['ignore', output, output],
@@ -214,18 +222,20 @@ async function lock(file: string): Promise<() => void> {
       return () => rmSync(file, { force: true })
     } catch {
       if (Date.now() > deadline) throw new Error(`embedded Postgres: another process holds ${file}`)
-      if (!isAlive(ownerOf(file))) rmSync(file, { force: true })
+      if (isStale(file)) rmSync(file, { force: true })
       await sleep(POLL_INTERVAL_MS)
     }
   }
 }
 
-function ownerOf(file: string): number {
+/** Left by a process that has died. Its pid may be another's by now, so that age counts too. */
+function isStale(file: string): boolean {
   try {
     // Empty for the instant between its making and its writing: then its owner is alive.
-    return Number(readFileSync(file, 'utf8') || process.pid)
+    const owner = Number(readFileSync(file, 'utf8') || process.pid)
+    return !isAlive(owner) || Date.now() - statSync(file).mtimeMs > LOCK_LIFETIME_MS
   } catch {
-    return process.pid
+    return false
   }
 }
 

@@ -2,9 +2,11 @@ import type { Server } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 
-/** Long enough for requests that are on the wire, short enough for whoever waits for the exit. */
-const DRAIN_MS = 1_000
-const POLL_INTERVAL_MS = 20
+/** The longest that draining takes, for clients that never let go. */
+const DRAIN_MS = 3_000
+/** Without any connection for this long, none is between its old one and its next. */
+const QUIET_MS = 250
+const POLL_INTERVAL_MS = 25
 
 /**
  * Lets connections end before the server closes. Closing at once would reset those whose next request is under way:
@@ -20,11 +22,15 @@ export class Drain {
     })
   }
 
-  /** @returns when no connection is left, or soon after */
+  /** @returns when connections have stayed away for a moment, or after three seconds */
   async run(server: Server): Promise<void> {
     this.isDraining = true
     const deadline = Date.now() + DRAIN_MS
-    while (Date.now() < deadline && (await countConnections(server)) > 0) await sleep(POLL_INTERVAL_MS)
+    let quietSince = Date.now()
+    while (Date.now() < deadline && Date.now() - quietSince < QUIET_MS) {
+      if ((await countConnections(server)) > 0) quietSince = Date.now()
+      await sleep(POLL_INTERVAL_MS)
+    }
   }
 }
 

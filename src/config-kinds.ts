@@ -1,0 +1,132 @@
+import { isIP } from 'node:net'
+
+/** What a variable of the configuration can be: how it is read, and what holds without it. */
+export interface Kind<T> {
+  fallback: string
+  isSecret?: boolean
+  /** @throws Error whose message completes "NAME must be …"; it never repeats the value, which may be a secret */
+  read: (value: string | undefined) => T
+}
+
+type Parse<T> = (value: string) => T
+
+export function text(fallback: string, pattern = /./, rule = 'text'): Kind<string> {
+  return {
+    fallback: `\`${fallback}\``,
+    read: (value = fallback) => {
+      if (!pattern.test(value)) throw new Error(rule)
+      return value
+    }
+  }
+}
+
+export function parsed<T>(parse: Parse<T>, fallback: string): Kind<T> {
+  return { fallback: `\`${fallback}\``, read: (value = fallback) => parse(value) }
+}
+
+export function wholeNumber(fallback: number, least: number, most: number): Kind<number> {
+  return {
+    fallback: `\`${fallback}\``,
+    read: (value = String(fallback)) => {
+      const number = Number(value)
+      if (!/^\d{1,9}$/.test(value) || number < least || number > most) {
+        throw new Error(`a whole number from ${least} to ${most}`)
+      }
+      return number
+    }
+  }
+}
+
+export function oneOf<const T extends string>(choices: readonly T[], fallback: NoInfer<T>): Kind<T> {
+  return {
+    fallback: `\`${fallback}\``,
+    read: (value = fallback) => {
+      const choice = choices.find(known => known === value)
+      if (choice === undefined) throw new Error(`one of ${choices.join(', ')}`)
+      return choice
+    }
+  }
+}
+
+export function optional<T>(parse: Parse<T>, fallback: string): Kind<T | undefined> {
+  return { fallback, read: value => (value === undefined ? undefined : parse(value)) }
+}
+
+export function secret<T>(parse: Parse<T>, fallback: string): Kind<T | undefined> {
+  return { ...optional(parse, fallback), isSecret: true }
+}
+
+export function list<T>(parse: Parse<T>, fallback: string): Kind<T[]> {
+  return {
+    fallback,
+    read: (value = '') =>
+      value
+        .split(',')
+        .map(item => item.trim())
+        .filter(Boolean)
+        .map(parse)
+  }
+}
+
+export function anyText(value: string): string {
+  return value
+}
+
+/** What can also stand in a URL, for the default of ISSUER; so no zone of a link-local address. */
+export function host(value: string): string {
+  const isName = /^[A-Za-z0-9][A-Za-z0-9.-]*$/.test(value) && URL.canParse(`http://${value}`)
+  if (!isName && (isIP(value) === 0 || value.includes('%'))) throw new Error('an IP address or a host name')
+  return value
+}
+
+/** An issuer has no query and no fragment (RFC 8414 §2); a trailing slash is part of it. */
+export function issuer(value: string): string {
+  if (/[?#]/.test(webAddress(value))) throw new Error('an http(s) URL without query and fragment')
+  return value
+}
+
+export function webAddress(value: string): string {
+  const { protocol, username, password } = URL.canParse(value) ? new URL(value) : { protocol: undefined }
+  if ((protocol !== 'http:' && protocol !== 'https:') || username || password) {
+    throw new Error('an absolute http(s) URL without credentials')
+  }
+  return value
+}
+
+export function origin(value: string): string {
+  if (!/^https?:[^*]+$/.test(value) || !URL.canParse(value) || new URL(value).origin !== value) {
+    throw new Error('a list of origins such as https://admin.example.com, without a path')
+  }
+  return value
+}
+
+export function postgresUrl(value: string): string {
+  // node-postgres also takes a user without a host, whose socket is in the query.
+  if (!/^postgres(ql)?:\/\//.test(value) || !URL.canParse(value.replace('@/', '@localhost/'))) {
+    throw new Error('a URL such as postgresql://user:password@host:5432/database')
+  }
+  return value
+}
+
+export function addressRange(value: string): string {
+  const [address = '', bits, ...rest] = value.split('/')
+  const version = address.includes('%') ? 0 : isIP(address)
+  const isRange = bits === undefined || (/^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
+  if (version === 0 || !isRange || rest.length > 0) throw new Error('a list of IP addresses or CIDR ranges')
+  return value
+}
+
+/** The fewest different byte values among 32 that chance would plausibly give: random keys have about 30. */
+const LEAST_DISTINCT_BYTES = 16
+
+export function keyBytes(value: string): Buffer {
+  const bytes = /^[0-9a-fA-F]{64}$/.test(value)
+    ? Buffer.from(value, 'hex')
+    : /^[A-Za-z0-9_+/-]{43}=?$/.test(value)
+      ? Buffer.from(value, 'base64')
+      : undefined
+  if (bytes?.length !== 32 || new Set(bytes).size < LEAST_DISTINCT_BYTES) {
+    throw new Error('32 random bytes in base64url, base64 or hex, such as "openssl rand -base64 32" prints')
+  }
+  return bytes
+}

@@ -1,0 +1,220 @@
+import { execFile } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import type { Kysely } from 'kysely'
+import t, { type Test } from 'tap'
+import { connect } from '../../src/database/connect.ts'
+import { migrate, pendingMigrations } from '../../src/database/migrator.ts'
+import type { Database } from '../../src/database/schema.ts'
+import { startApp } from '../fixtures/app.ts'
+import { createDatabase, openTestDatabase, query } from '../fixtures/database.ts'
+import { ROOT } from '../fixtures/paths.ts'
+
+const MIGRATIONS = readdirSync(path.join(ROOT, 'migrations'))
+  .filter(file => /^\d/.test(file))
+  .map(file => path.basename(file, '.sql'))
+  .sort()
+
+/** A database with nothing in it. */
+async function emptyDatabase(t: Test): Promise<{ url: string; db: Kysely<Database> }> {
+  const url = await createDatabase(t, 'template0')
+  return { url, db: openTestDatabase(t, url) }
+}
+
+async function appliedMigrations(url: string): Promise<unknown[]> {
+  return query(url, 'select name from kysely_migration order by name')
+}
+
+async function tables(url: string): Promise<unknown[]> {
+  return query(url, `select tablename from pg_tables where schemaname = 'public' order by 1`)
+}
+
+/** The whole schema as text: columns, constraints, indexes, grants. */
+async function schemaOf(url: string): Promise<unknown[]> {
+  return query(
+    url,
+    `select table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable as line
+       from information_schema.columns where table_schema = 'public'
+     union all select conname || ' ' || pg_get_constraintdef(oid) from pg_constraint
+       where connamespace = 'public'::regnamespace
+     union all select indexdef from pg_indexes where schemaname = 'public'
+     union all select table_name || ' ' || privilege_type from information_schema.role_table_grants
+       where grantee = 'grantd_serving' and table_schema = 'public'
+     order by 1`
+  )
+}
+
+/** The same database in the serving role, with no rights beyond it. */
+function asServingRole(url: string): string {
+  const serving = new URL(url)
+  serving.searchParams.set('options', '-c role=grantd_serving')
+  return serving.href
+}
+
+t.test('the migrations are numbered without a gap, so that each has one place in the order', async t => {
+  t.ok(MIGRATIONS.length > 0)
+  t.same(
+    MIGRATIONS.map(name => Number(name.slice(0, 4))),
+    MIGRATIONS.map((_, index) => index + 1)
+  )
+})
+
+t.test('an empty database is brought to the newest schema, the oldest migration first', async t => {
+  const { url, db } = await emptyDatabase(t)
+  t.same(await pendingMigrations(db), MIGRATIONS)
+  t.same(await migrate(db), MIGRATIONS)
+  t.same(await pendingMigrations(db), [])
+  t.same(
+    await appliedMigrations(url),
+    MIGRATIONS.map(name => ({ name }))
+  )
+})
+
+t.test('migrating again applies nothing and leaves schema and rows as they are', async t => {
+  const { url, db } = await emptyDatabase(t)
+  await migrate(db)
+  await query(url, `insert into signing_keys values ('k', 'ES256', '{}', 'sealed', now())`)
+  const before = [await schemaOf(url), await query(url, 'select * from kysely_migration, signing_keys')]
+  t.same(await migrate(db), [])
+  t.same([await schemaOf(url), await query(url, 'select * from kysely_migration, signing_keys')], before)
+})
+
+t.test('6 instances that migrate one empty database at once apply each migration once, without an error', async t => {
+  for (let round = 0; round < 8; round++) {
+    const { url } = await emptyDatabase(t)
+    const applied = await Promise.all(
+      Array.from({ length: 6 }, async () => {
+        const connection = await connect({ url, migrationUrl: url, poolSize: 2, folder: '', onIdleError: () => {} })
+        try {
+          return await connection.migrate()
+        } finally {
+          await connection.close()
+        }
+      })
+    )
+    t.same(applied.flat().sort(), MIGRATIONS, `round ${round}`)
+    t.same(
+      await appliedMigrations(url),
+      MIGRATIONS.map(name => ({ name }))
+    )
+  }
+})
+
+t.test('6 processes that migrate one empty database at once all succeed', async t => {
+  const { url } = await emptyDatabase(t)
+  const outputs = await Promise.all(
+    Array.from({ length: 6 }, async () => {
+      const { stdout, stderr } = await promisify(execFile)(process.execPath, ['src/migrate.ts'], {
+        cwd: ROOT,
+        env: { DATABASE_URL: url }
+      })
+      t.equal(stderr, '')
+      return stdout.trim()
+    })
+  )
+  t.same(
+    outputs.toSorted(),
+    [MIGRATIONS.join('\n'), ...Array.from({ length: 5 }, () => 'nothing to migrate')].toSorted()
+  )
+})
+
+t.test('two databases of one server that are migrated at once both get their serving role', async t => {
+  const databases = await Promise.all([1, 2, 3, 4].map(() => emptyDatabase(t)))
+  await Promise.all(databases.map(({ db }) => migrate(db)))
+  const [first, ...others] = await Promise.all(databases.map(({ url }) => schemaOf(url)))
+  for (const other of others) t.same(other, first)
+})
+
+t.test('a migration that fails leaves nothing behind, neither its own nor those before it', async t => {
+  const { url, db } = await emptyDatabase(t)
+  await query(url, 'create table signing_keys (in_the_way text)')
+  await t.rejects(migrate(db), { code: '42P07' })
+  t.same(await appliedMigrations(url), [])
+  t.same(await query(url, `select from pg_tables where tablename in ('registrations', 'registration_last_used')`), [])
+  t.same(await pendingMigrations(db), MIGRATIONS)
+  await query(url, 'drop table signing_keys')
+  t.same(await migrate(db), MIGRATIONS, 'and the next try applies all')
+})
+
+t.test('a database that a later release has migrated is served as it is, and not migrated by this one', async t => {
+  const { url, db } = await emptyDatabase(t)
+  await migrate(db)
+  await query(url, `insert into kysely_migration values ('9999_of_a_later_release', '2999-01-01T00:00:00.000Z')`)
+  const before = await schemaOf(url)
+  t.same(await pendingMigrations(db), [], 'an instance of this release starts on it')
+  await t.rejects(migrate(db), { message: /9999_of_a_later_release/ })
+  t.same(await schemaOf(url), before)
+})
+
+t.test('what serves needs no more than the serving role: a registration lives its whole life in it', async t => {
+  const { url, db } = await emptyDatabase(t)
+  await migrate(db)
+  const grantd = await startApp(t, { databaseUrl: asServingRole(url) })
+  const registered = await grantd.register()
+  t.equal((await grantd.exchange(registered)).status, 200)
+  t.equal((await grantd.asAdmin('PATCH', registered.path, { body: { enabled: false } })).status, 200)
+  t.not((await grantd.asAdmin('GET', registered.path)).json().lastUsedAt, null)
+  t.equal((await grantd.asAdmin('DELETE', registered.path)).status, 204)
+  t.same(await pendingMigrations(openTestDatabase(t, asServingRole(url))), [], 'it can tell that it need not migrate')
+})
+
+t.test('the serving role can change neither the schema nor a signing key', async t => {
+  const { url, db } = await emptyDatabase(t)
+  await migrate(db)
+  await query(url, `insert into signing_keys values ('k', 'ES256', '{}', 'sealed', now())`)
+  const before = [await tables(url), await schemaOf(url), await query(url, 'select * from signing_keys')]
+  for (const statement of [
+    'alter table registrations add column extra text',
+    'alter table registrations drop constraint registrations_secret_hash_format',
+    'drop table registrations',
+    'drop table signing_keys cascade',
+    'truncate registrations cascade',
+    'truncate signing_keys',
+    'create table extra (id integer)',
+    'create index extra on registrations (name)',
+    'create schema extra',
+    'create role extra superuser',
+    `update signing_keys set private_jwe = 'mine'`,
+    `update signing_keys set public_jwk = '{"kty":"EC"}'`,
+    'delete from signing_keys',
+    `insert into signing_keys values ('k', 'ES256', '{}', 'mine', now()) on conflict (kid) do update set private_jwe = 'mine'`,
+    'delete from registration_last_used',
+    `insert into kysely_migration values ('0000_mine', '2026-01-01T00:00:00.000Z')`,
+    'delete from kysely_migration',
+    'drop table kysely_migration_lock'
+  ]) {
+    await t.rejects(query(asServingRole(url), statement), { code: '42501' }, statement)
+  }
+  t.same([await tables(url), await schemaOf(url), await query(url, 'select * from signing_keys')], before)
+})
+
+t.test('rights that were given to the serving role by hand are taken back by the next migration', async t => {
+  const { url, db } = await emptyDatabase(t)
+  await migrate(db)
+  const before = await schemaOf(url)
+  await query(url, 'grant update, delete on signing_keys to grantd_serving')
+  await query(asServingRole(url), 'delete from signing_keys')
+  await migrate(db)
+  t.same(await schemaOf(url), before)
+  await t.rejects(query(asServingRole(url), 'delete from signing_keys'), { code: '42501' })
+})
+
+t.test('the schema refuses a secret that is not hashed, and ids that are not ours', async t => {
+  const { url, db } = await emptyDatabase(t)
+  await migrate(db)
+  const insert = (clientId: string, siteId: string, hash: string) =>
+    query(
+      url,
+      `insert into registrations
+        (client_id, site_id, name, name_folded, secret_hash, scopes, enabled, registered_at, expires_at)
+        values ($1, $2, 'n', 'n', $3, '{}', true, now(), now() + '1 day')`,
+      [clientId, siteId, hash]
+    )
+  const hash = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA'
+  await insert('a'.repeat(20), 'acme', hash)
+  await t.rejects(insert('b'.repeat(20), 'acme', 'grantd_plain'), { message: /registrations_secret_hash_format/ })
+  await t.rejects(insert('B'.repeat(20), 'acme', hash), { message: /registrations_client_id_format/ })
+  await t.rejects(insert('b'.repeat(20), '../acme', hash), { message: /registrations_site_id_format/ })
+  await t.rejects(insert('a'.repeat(20), 'globex', hash), { message: /registrations_pkey/ })
+})
