@@ -22,6 +22,7 @@ import { deriveKey } from './signing-keys/derive-key.ts'
 import type { KeySet } from './signing-keys/key-set.ts'
 import { jwksRoutes } from './signing-keys/routes.ts'
 import { SecretVerifier } from './tokens/client-authentication.ts'
+import { Credentials } from './tokens/credentials.ts'
 import { FailureBrake } from './tokens/failure-brake.ts'
 import { answerMethodNotAllowed, tokenRoutes } from './tokens/routes.ts'
 import { VerifiedSecrets } from './tokens/verified-secrets.ts'
@@ -30,6 +31,10 @@ import { VerifiedSecrets } from './tokens/verified-secrets.ts'
 export interface AppNeeds {
   config: Config
   db: Kysely<Database>
+  /** For the look-ups of the token endpoint alone. */
+  lookups: Kysely<Database>
+  /** For writing Last used alone. */
+  lastUses: Kysely<Database>
   /** 32 bytes, the same for every instance. */
   keyEncryptionKey: Buffer
   keySet: KeySet
@@ -57,7 +62,7 @@ export async function buildApp(
   needs: AppNeeds,
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
-  const { config, db, keyEncryptionKey, keySet, trusted, drain, now } = needs
+  const { config, db, lookups, lastUses, keyEncryptionKey, keySet, trusted, drain, now } = needs
   const app = createServer(needs)
   const registrations = {
     ...config.registrations,
@@ -75,11 +80,11 @@ export async function buildApp(
   app.setErrorHandler(problemErrorHandler)
   app.addSchema(ProblemSchema)
 
-  await app.register(lastUsed, { db })
+  await app.register(lastUsed, { db: lastUses })
   await app.register(tokenRoutes, {
     ...config.tokens,
     issuer: config.issuer,
-    db,
+    credentials: new Credentials({ db: lookups, staleMs: config.tokens.staleSeconds * 1_000, now }),
     keySet,
     now,
     verifier: new SecretVerifier(tokenGate, new VerifiedSecrets()),

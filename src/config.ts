@@ -126,6 +126,11 @@ function variables(read: Read) {
       'failed token requests from one source for one client in a minute, before 429',
       wholeNumber(100, 1, 1_000_000)
     ),
+    staleCredentialsSeconds: read(
+      'STALE_CREDENTIALS_SECONDS',
+      'how long after an exchange a client is served from memory while the database does not answer; `0` for never',
+      wholeNumber(60, 0, 3_600)
+    ),
     secretPrefix: read(
       'CLIENT_SECRET_PREFIX',
       'start of new Client secrets, for secret scanners',
@@ -197,7 +202,8 @@ function arrange(values: Values) {
       signingAlgorithm: values.signingAlgorithm,
       audience: values.accessTokenAudience ?? issuer,
       ttlSeconds: values.accessTokenTtlSeconds,
-      failureLimit: values.tokenFailureLimit
+      failureLimit: values.tokenFailureLimit,
+      staleSeconds: values.staleCredentialsSeconds
     },
     registrations: {
       secretPrefix: values.secretPrefix,

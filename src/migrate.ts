@@ -5,7 +5,7 @@ import { connect } from './database/connect.ts'
 
 try {
   const { database } = processConfig('migrate')
-  const connection = await connect({ ...database, onIdleError: () => {} })
+  const connection = await connect({ ...database, onIdleError: () => {}, onLaneChange: () => {} })
   const applied = await connection.migrate()
   process.stdout.write(applied.length === 0 ? 'nothing to migrate\n' : `${applied.join('\n')}\n`)
   await connection.close()

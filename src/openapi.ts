@@ -75,14 +75,17 @@ function unconnected() {
   const keys = async (): Promise<never> => {
     throw new Error('there is no issuer here')
   }
+  const db = openDatabase({
+    connectionString: 'postgresql://',
+    maxConnections: 2,
+    queryTimeoutMs: 0,
+    onIdleError: () => {}
+  })
   return {
     config: loadConfig({}),
-    db: openDatabase({
-      connectionString: 'postgresql://',
-      maxConnections: 2,
-      queryTimeoutMs: 0,
-      onIdleError: () => {}
-    }),
+    db,
+    lookups: db,
+    lastUses: db,
     keyEncryptionKey: Buffer.alloc(32),
     keySet,
     trusted: { issuer: '', audience: '', keys },

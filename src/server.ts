@@ -32,9 +32,13 @@ async function start(config: Config): Promise<void> {
   const log = createLog(config.logLevel)
   const connection = await connect({
     ...config.database,
-    onIdleError: error => log.warn({ err: error }, 'an idle connection to the database broke')
+    onIdleError: error => log.warn({ err: error }, 'an idle connection to the database broke'),
+    onLaneChange: (lane, isUp) => {
+      if (isUp) log.info({ lane }, 'connected to the database')
+      else log.warn({ lane }, 'lost the database')
+    }
   })
-  const { db } = connection
+  const { db, lookups, lastUses } = connection
   if (await connection.needsMigration()) log.info({ migrations: await connection.migrate() }, 'migrated')
 
   const { identityProvider, sitesClaim } = config.admin
@@ -51,7 +55,18 @@ async function start(config: Config): Promise<void> {
   })
 
   const drain = new Drain()
-  const app = await buildApp({ config, db, keyEncryptionKey, keySet, trusted, log, drain, now: Date.now })
+  const app = await buildApp({
+    config,
+    db,
+    lookups,
+    lastUses,
+    keyEncryptionKey,
+    keySet,
+    trusted,
+    log,
+    drain,
+    now: Date.now
+  })
   close = async () => {
     log.info('closing')
     await drain.run(app.server)

@@ -176,6 +176,7 @@ const VARIABLES: Record<string, Variable> = {
   ACCESS_TOKEN_AUDIENCE: anyText(config => config.tokens.audience, 'http://127.0.0.1:3000'),
   ACCESS_TOKEN_TTL_SECONDS: whole(config => config.tokens.ttlSeconds, 900, 1, 3_600),
   TOKEN_FAILURE_LIMIT: whole(config => config.tokens.failureLimit, 100, 1, 1_000_000),
+  STALE_CREDENTIALS_SECONDS: whole(config => config.tokens.staleSeconds, 60, 0, 3_600),
   CLIENT_SECRET_PREFIX: {
     read: config => config.registrations.secretPrefix,
     fallback: 'grantd_',

@@ -1,15 +1,8 @@
-import {
-  Kysely,
-  type PostgresCursor,
-  PostgresDialect,
-  type PostgresPool,
-  type PostgresPoolClient,
-  type PostgresQueryResult,
-  sql
-} from 'kysely'
+import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely'
 import pg from 'pg'
 import { DatabaseUnavailable, isConnectionLost, isUnavailable } from './errors.ts'
 import type { Database } from './schema.ts'
+import { StatementClient } from './statement-client.ts'
 
 export interface PoolOptions {
   connectionString: string
@@ -68,34 +61,23 @@ function watched(pool: pg.Pool): PostgresPool {
   }
 }
 
-class WatchedClient implements PostgresPoolClient {
+class WatchedClient extends StatementClient {
   readonly #client: pg.PoolClient
   #lost = false
 
   constructor(client: pg.PoolClient) {
+    super()
     this.#client = client
     // While a client is checked out nobody else listens, and an unheard 'error' would end the process.
     client.on('error', this.#onError)
   }
 
-  query<R>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<R>>
-  query<R>(cursor: PostgresCursor<R>): PostgresCursor<R>
-  query<R>(
-    sql: string | PostgresCursor<R>,
-    parameters: readonly unknown[] = []
-  ): Promise<PostgresQueryResult<R>> | PostgresCursor<R> {
-    if (typeof sql !== 'string') throw new TypeError('cursors are not supported')
-    return this.#run<R>(sql, parameters)
+  protected send(sql: string, parameters: readonly unknown[]): Promise<pg.QueryResult> {
+    return this.#client.query(sql, [...parameters])
   }
 
-  async #run<R>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<R>> {
-    try {
-      const { command, rowCount, rows } = await this.#client.query(sql, [...parameters])
-      return { command: commandOf(command), rowCount: rowCount ?? 0, rows }
-    } catch (error) {
-      if (isConnectionLost(error)) this.#lost = true
-      throw isUnavailable(error) ? new DatabaseUnavailable(error) : error
-    }
+  protected failed(error: unknown): void {
+    if (isConnectionLost(error)) this.#lost = true
   }
 
   release(destroy = false): void {
@@ -106,11 +88,4 @@ class WatchedClient implements PostgresPoolClient {
   readonly #onError = (): void => {
     this.#lost = true
   }
-}
-
-const COMMANDS = ['UPDATE', 'DELETE', 'INSERT', 'SELECT', 'MERGE', 'COMMIT', 'ROLLBACK'] as const
-
-/** Kysely acts on these only; anything else (`begin`, `create table`) returns no rows to it. */
-function commandOf(command: string): (typeof COMMANDS)[number] {
-  return COMMANDS.find(known => known === command) ?? 'SELECT'
 }

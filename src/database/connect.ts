@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import { openDatabase } from './client.ts'
 import { startEmbeddedPostgres } from './embedded.ts'
+import { type LaneOptions, openLane } from './lane.ts'
 import { migrate, pendingMigrations } from './migrator.ts'
 import type { Database } from './schema.ts'
 
@@ -14,11 +15,16 @@ export interface DatabaseOptions {
   folder: string
   /** Called with errors of connections that nobody was using. */
   onIdleError: (error: Error) => void
+  onLaneChange: LaneOptions['onLaneChange']
 }
 
 export interface Connection {
   /** The pool to serve from. */
   db: Kysely<Database>
+  /** A connection of its own for the look-ups of the token endpoint. */
+  lookups: Kysely<Database>
+  /** A connection of its own for writing Last used: a commit takes longer than a look-up may wait. */
+  lastUses: Kysely<Database>
   /** Applies what is pending, as the owner. @returns names of what was applied */
   migrate: () => Promise<string[]>
   /** Is there anything to apply? Needs no more than the serving role. */
@@ -27,17 +33,14 @@ export interface Connection {
 }
 
 const QUERY_TIMEOUT_MS = 5_000
+/** A look-up takes a millisecond: after this long the database is not answering. */
+const LOOKUP_TIMEOUT_MS = 1_000
 /** One that holds the migration lock, one that migrates. */
 const MIGRATION_CONNECTIONS = 2
 
 /** Opens the database that the configuration names, or starts or joins the embedded one. */
-export async function connect({
-  url,
-  migrationUrl,
-  poolSize,
-  folder,
-  onIdleError
-}: DatabaseOptions): Promise<Connection> {
+export async function connect(options: DatabaseOptions): Promise<Connection> {
+  const { url, migrationUrl, poolSize, folder, onIdleError } = options
   const embedded = url === undefined ? await startEmbeddedPostgres(folder) : undefined
   const servingUrl = url ?? embedded?.servingUrl ?? ''
   const ownerUrl = migrationUrl ?? embedded?.ownerUrl ?? servingUrl
@@ -47,12 +50,26 @@ export async function connect({
     queryTimeoutMs: QUERY_TIMEOUT_MS,
     onIdleError
   })
+  const lookups = openLane({
+    ...options,
+    connectionString: servingUrl,
+    name: 'lookups',
+    queryTimeoutMs: LOOKUP_TIMEOUT_MS
+  })
+  const lastUses = openLane({
+    ...options,
+    connectionString: servingUrl,
+    name: 'last uses',
+    queryTimeoutMs: QUERY_TIMEOUT_MS
+  })
   return {
     db,
+    lookups,
+    lastUses,
     needsMigration: async () => (await pendingMigrations(db)).length > 0,
     migrate: () => migrateAs(ownerUrl, onIdleError),
     close: async () => {
-      await db.destroy()
+      await Promise.all([db.destroy(), lookups.destroy(), lastUses.destroy()])
       embedded?.release()
     }
   }

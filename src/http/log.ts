@@ -1,14 +1,25 @@
 import { type Logger, pino } from 'pino'
 
-/** JSON lines on standard output. Of an error only what cannot hold input or a row of the database. */
+/** Lines are written in pieces of this size: a system call for each would cost a token a twentieth of its time. */
+const BUFFER_BYTES = 8_192
+/** No line waits longer. */
+const FLUSH_INTERVAL_MS = 100
+
+/** JSON lines on standard output, buffered. Of an error only what cannot hold input or a row of the database. */
 export function createLog(level: string): Logger {
-  return pino({
-    level,
-    base: null,
-    timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: label => ({ level: label }) },
-    serializers: { err: describeError }
-  })
+  const output = pino.destination({ dest: 1, minLength: BUFFER_BYTES, sync: true })
+  setInterval(() => output.flushSync(), FLUSH_INTERVAL_MS).unref()
+  process.once('exit', () => output.flushSync())
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: label => ({ level: label }) },
+      serializers: { err: describeError }
+    },
+    output
+  )
 }
 
 interface ErrorFields {

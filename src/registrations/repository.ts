@@ -32,12 +32,13 @@ export interface Listing {
   unusedSince: number | undefined
 }
 
-export function findCredential(db: Kysely<Database>, clientId: string): Promise<Credential | undefined> {
+/** Those of these that exist, in any order: one statement for all who wait. */
+export function findCredentials(db: Kysely<Database>, clientIds: readonly string[]): Promise<Credential[]> {
   return db
     .selectFrom('registrations')
     .select(['client_id', 'site_id', 'secret_hash', 'scopes', 'enabled', 'expires_at'])
-    .where('client_id', '=', clientId) // served by registrations_pkey
-    .executeTakeFirst()
+    .where('client_id', '=', sql<string>`any(${clientIds}::text[])`) // served by registrations_pkey
+    .execute()
 }
 
 export function findRegistration(

@@ -1,17 +1,15 @@
-import type { Kysely } from 'kysely'
 import { DatabaseUnavailable } from '../database/errors.ts'
-import type { Database } from '../database/schema.ts'
-import { type Credential, findCredential } from '../registrations/repository.ts'
 import type { KeySet } from '../signing-keys/key-set.ts'
 import { issueAccessToken } from './access-token.ts'
 import { authenticateClient, type SecretVerifier } from './client-authentication.ts'
+import type { Credentials, Found } from './credentials.ts'
 import type { FailureBrake } from './failure-brake.ts'
 import { temporarilyUnavailable } from './oauth-error.ts'
 import { grantScope } from './scope.ts'
 import type { TokenRequest } from './token-request.ts'
 
 export interface ExchangeNeeds {
-  db: Kysely<Database>
+  credentials: Credentials
   keySet: KeySet
   verifier: SecretVerifier
   brake: FailureBrake
@@ -42,8 +40,8 @@ export interface Exchange {
  * @throws OAuthError
  */
 export async function exchange(needs: ExchangeNeeds, request: TokenRequest, source: string): Promise<Exchange> {
-  const found = await findOrShed(needs.db, request.clientId)
-  const { credential, at } = await authenticateClient(needs, request, found, source)
+  const found = await findOrShed(needs.credentials, request.clientId)
+  const { credential, at } = await authenticateClient(needs, request, found.credential, source)
   const scope = grantScope(request.scope, credential.scopes)
   const clientId = credential.client_id
   const siteId = credential.site_id
@@ -57,12 +55,13 @@ export async function exchange(needs: ExchangeNeeds, request: TokenRequest, sour
     ttlSeconds: needs.ttlSeconds,
     expiresAt: credential.expires_at.getTime()
   })
+  if (found.isFresh) needs.credentials.remember(credential, at)
   return { clientId, siteId, scope, at, ...issued }
 }
 
-async function findOrShed(db: Kysely<Database>, clientId: string): Promise<Credential | undefined> {
+async function findOrShed(credentials: Credentials, clientId: string): Promise<Found> {
   try {
-    return await findCredential(db, clientId)
+    return await credentials.find(clientId)
   } catch (error) {
     throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('database_unavailable') : error
   }

@@ -242,7 +242,14 @@ t.test('processes that start at once in an empty folder all come up, on one serv
 
 t.test('two instances of grantd that start at once in an empty folder share it, migrated once', async t => {
   const folder = serverFolder(t)
-  const options = { url: undefined, migrationUrl: undefined, poolSize: 2, folder, onIdleError: () => {} }
+  const options = {
+    url: undefined,
+    migrationUrl: undefined,
+    poolSize: 2,
+    folder,
+    onIdleError: () => {},
+    onLaneChange: () => {}
+  }
   const connections = await Promise.all([connect(options), connect(options)])
   const applied = await Promise.all(connections.map(connection => connection.migrate()))
   t.equal(applied.filter(names => names.length > 0).length, 1)

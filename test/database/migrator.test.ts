@@ -85,7 +85,14 @@ t.test('6 instances that migrate one empty database at once apply each migration
     const { url } = await emptyDatabase(t)
     const applied = await Promise.all(
       Array.from({ length: 6 }, async () => {
-        const connection = await connect({ url, migrationUrl: url, poolSize: 2, folder: '', onIdleError: () => {} })
+        const connection = await connect({
+          url,
+          migrationUrl: url,
+          poolSize: 2,
+          folder: '',
+          onIdleError: () => {},
+          onLaneChange: () => {}
+        })
         try {
           return await connection.migrate()
         } finally {

@@ -1,0 +1,130 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
+import pg from 'pg'
+import { DatabaseUnavailable, isConnectionLost } from './errors.ts'
+import type { Database } from './schema.ts'
+import { StatementClient } from './statement-client.ts'
+
+export interface LaneOptions {
+  connectionString: string
+  /** A statement that takes longer fails, and with it the connection and all that wait on it. */
+  queryTimeoutMs: number
+  /** Tells lanes apart, in the log and in pg_stat_activity. */
+  name: string
+  /** Called when the connection of this name is lost, and when it is there. */
+  onLaneChange: (name: string, isUp: boolean) => void
+}
+
+const CONNECT_TIMEOUT_MS = 1_000
+const RECONNECT_PAUSE_MS = 100
+
+/**
+ * Opens one connection for statements that may not wait for a pool: pipelined, each prepared once by name.
+ *
+ * For short statements, each a transaction of its own: never `begin` on it. While it is lost, statements fail at once
+ * rather than pile up; it is made anew behind their back.
+ *
+ * @throws DatabaseUnavailable from any query while there is no connection
+ */
+export function openLane(options: LaneOptions): Kysely<Database> {
+  return new Kysely<Database>({ dialect: new PostgresDialect({ pool: new LaneConnection(options) }) })
+}
+
+class LaneConnection implements PostgresPool {
+  readonly options = {}
+  readonly #lane: LaneOptions
+  #client: LaneClient | undefined
+  /** The first connection, which statements wait for. */
+  #first: Promise<void> | undefined
+  #isEnded = false
+
+  constructor(options: LaneOptions) {
+    this.#lane = options
+  }
+
+  async connect(): Promise<LaneClient> {
+    if (this.#client === undefined) {
+      this.#first ??= this.#open().catch(() => this.#reopen())
+      await this.#first
+    }
+    if (this.#client === undefined) throw new DatabaseUnavailable('the connection is lost')
+    return this.#client
+  }
+
+  async end(): Promise<void> {
+    this.#isEnded = true
+    await this.#client?.end()
+  }
+
+  async #open(): Promise<void> {
+    const { connectionString, queryTimeoutMs, name } = this.#lane
+    const client = new pg.Client({
+      connectionString,
+      pipeline: true,
+      query_timeout: queryTimeoutMs,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      keepAlive: true,
+      application_name: `grantd ${name}`
+    })
+    const lane = new LaneClient(client, () => this.#lose(lane))
+    client.on('error', () => this.#lose(lane))
+    client.on('end', () => this.#lose(lane))
+    await client.connect()
+    this.#client = lane
+    this.#lane.onLaneChange(name, true)
+  }
+
+  #lose(lane: LaneClient): void {
+    if (this.#client !== lane) return
+    this.#client = undefined
+    void lane.end()
+    if (this.#isEnded) return
+    this.#lane.onLaneChange(this.#lane.name, false)
+    this.#reopen()
+  }
+
+  /** Nobody waits for it: whoever asks meanwhile is told at once that there is no connection. */
+  #reopen(): void {
+    void this.#reopenUntilUp()
+  }
+
+  async #reopenUntilUp(): Promise<void> {
+    while (!this.#isEnded && this.#client === undefined) {
+      await sleep(RECONNECT_PAUSE_MS, undefined, { ref: false })
+      await this.#open().catch(() => {})
+    }
+  }
+}
+
+class LaneClient extends StatementClient {
+  readonly #client: pg.Client
+  readonly #onLost: () => void
+  readonly #names = new Map<string, string>()
+
+  constructor(client: pg.Client, onLost: () => void) {
+    super()
+    this.#client = client
+    this.#onLost = onLost
+  }
+
+  protected send(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
+    return this.#client.query({ name: this.#nameOf(text), text, values: [...values] })
+  }
+
+  protected failed(error: unknown): void {
+    if (isConnectionLost(error)) this.#onLost()
+  }
+
+  release(): void {}
+
+  async end(): Promise<void> {
+    await this.#client.end()
+  }
+
+  /** The lane has a handful of statements: each is parsed once by the server. */
+  #nameOf(text: string): string {
+    const name = this.#names.get(text) ?? `lane_${this.#names.size}`
+    this.#names.set(text, name)
+    return name
+  }
+}

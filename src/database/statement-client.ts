@@ -1,0 +1,39 @@
+import type { PostgresCursor, PostgresPoolClient, PostgresQueryResult } from 'kysely'
+import type pg from 'pg'
+import { DatabaseUnavailable, isUnavailable } from './errors.ts'
+
+/** A connection as Kysely wants it: runs one statement at a time, tells "not now" from other errors, has no cursors. */
+export abstract class StatementClient implements PostgresPoolClient {
+  query<R>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<R>>
+  query<R>(cursor: PostgresCursor<R>): PostgresCursor<R>
+  query<R>(
+    sql: string | PostgresCursor<R>,
+    parameters: readonly unknown[] = []
+  ): Promise<PostgresQueryResult<R>> | PostgresCursor<R> {
+    if (typeof sql !== 'string') throw new TypeError('cursors are not supported')
+    return this.#run<R>(sql, parameters)
+  }
+
+  /** Sends it as it is. */
+  protected abstract send(sql: string, parameters: readonly unknown[]): Promise<pg.QueryResult>
+  /** Hears of every error before the caller does. */
+  protected abstract failed(error: unknown): void
+  abstract release(destroy?: boolean): void
+
+  async #run<R>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<R>> {
+    try {
+      const { command, rowCount, rows } = await this.send(sql, parameters)
+      return { command: commandOf(command), rowCount: rowCount ?? 0, rows }
+    } catch (error) {
+      this.failed(error)
+      throw isUnavailable(error) ? new DatabaseUnavailable(error) : error
+    }
+  }
+}
+
+const COMMANDS = ['UPDATE', 'DELETE', 'INSERT', 'SELECT', 'MERGE', 'COMMIT', 'ROLLBACK'] as const
+
+/** Kysely acts on these only; anything else (`begin`, `create table`) returns no rows to it. */
+function commandOf(command: string): (typeof COMMANDS)[number] {
+  return COMMANDS.find(known => known === command) ?? 'SELECT'
+}

@@ -1,0 +1,51 @@
+import t from 'tap'
+import { DatabaseUnavailable } from '../../src/database/errors.ts'
+import { Credentials } from '../../src/tokens/credentials.ts'
+import { Clock, startApp } from '../fixtures/app.ts'
+import { openTestLane, query } from '../fixtures/database.ts'
+import { proxyPostgres } from '../fixtures/tcp-proxy.ts'
+import { until } from '../fixtures/until.ts'
+
+t.test('all that are asked for in one turn are read by one statement', async t => {
+  const grantd = await startApp(t)
+  const ids = [(await grantd.register()).clientId, (await grantd.register()).clientId, '0'.repeat(20)]
+  const lane = openTestLane(t, grantd.databaseUrl)
+  const credentials = new Credentials({ db: lane, staleMs: 0, now: Date.now })
+  await credentials.find('0'.repeat(20))
+  const before = await transactions(grantd.databaseUrl)
+  const found = await Promise.all([...ids, ...ids, ...ids].map(id => credentials.find(id)))
+  t.same(
+    found.map(({ credential }) => credential?.client_id),
+    [ids[0], ids[1], undefined, ids[0], ids[1], undefined, ids[0], ids[1], undefined]
+  )
+  await until('the statistics are there', async () => (await transactions(grantd.databaseUrl)) > before)
+  t.ok((await transactions(grantd.databaseUrl)) - before < 9, 'not a statement each')
+})
+
+t.test('only a client that exchanged a moment ago is known while the database is away, for so long', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t)
+  const [warm, cold] = [await grantd.register(), await grantd.register()]
+  const { proxy, url } = await proxyPostgres(t, grantd.databaseUrl)
+  const credentials = new Credentials({ db: openTestLane(t, url), staleMs: 60_000, now: clock.now })
+  const { credential: read } = await credentials.find(warm.clientId)
+  if (read === undefined) throw new Error('not found')
+  t.match(await credentials.find(cold.clientId), { credential: { client_id: cold.clientId }, isFresh: true })
+  credentials.remember(read, clock.time)
+  await proxy.refuse()
+  await until('it is away', () => proxy.open === 0)
+  t.same(await credentials.find(warm.clientId), { credential: read, isFresh: false })
+  await t.rejects(credentials.find(cold.clientId), DatabaseUnavailable)
+  clock.advance(59_000)
+  t.same(await credentials.find(warm.clientId), { credential: read, isFresh: false })
+  clock.advance(1_000)
+  await t.rejects(credentials.find(warm.clientId), DatabaseUnavailable)
+})
+
+async function transactions(databaseUrl: string): Promise<number> {
+  const [row] = await query(
+    databaseUrl,
+    'select xact_commit::int as count from pg_stat_database where datname = current_database()'
+  )
+  return Object(row).count
+}
