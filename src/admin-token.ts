@@ -1,14 +1,25 @@
 import { parseArgs } from 'node:util'
 import { openDevelopmentMode } from './admin/development.ts'
 import { processConfig } from './config.ts'
+import { SITE_ID_PATTERN } from './registrations/schemas.ts'
 
 /** Door: prints an admin token in development mode, for the Sites of `--site`, or for all. */
 
-const { values } = parseArgs({ options: { site: { type: 'string', multiple: true, default: ['*'] } } })
-const { admin, dataFolder } = processConfig()
-if (admin.identityProvider !== undefined) {
-  process.stderr.write('ADMIN_ISSUER is set: tokens come from your identity provider, not from grantd\n')
+try {
+  process.stdout.write(`${await adminToken()}\n`)
+} catch (error) {
+  process.stderr.write(`no admin token: ${error instanceof Error ? error.message : String(error)}\n`)
   process.exit(1)
 }
-const development = await openDevelopmentMode(dataFolder, admin.sitesClaim)
-process.stdout.write(`${await development.signToken(values.site)}\n`)
+
+async function adminToken(): Promise<string> {
+  const { values } = parseArgs({ options: { site: { type: 'string', multiple: true, default: ['*'] } } })
+  const wrong = values.site.find(site => site !== '*' && !new RegExp(SITE_ID_PATTERN).test(site))
+  if (wrong !== undefined) throw new Error(`--site must match ${SITE_ID_PATTERN}, or be * for all`)
+  const { admin, dataFolder } = processConfig()
+  if (admin.identityProvider !== undefined) {
+    throw new Error('ADMIN_ISSUER is set: tokens come from your identity provider, not from grantd')
+  }
+  const { signToken } = await openDevelopmentMode(dataFolder, admin.sitesClaim)
+  return signToken(values.site)
+}

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify'
 import type { Kysely } from 'kysely'
 import type { TrustedIssuer } from './admin/admin-token.ts'
 import { administration } from './admin/plugin.ts'
@@ -10,6 +10,7 @@ import type { Database } from './database/schema.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
 import { answerClientError } from './http/client-error.ts'
 import type { Drain } from './http/drain.ts'
+import { applyToAll } from './http/general.ts'
 import { health } from './http/health.ts'
 import { answerUnrouted } from './http/not-found.ts'
 import { ProblemSchema, problemErrorHandler } from './http/problem.ts'
@@ -75,9 +76,12 @@ export async function buildApp(
 
   await beforeRoutes(app)
   drain.watch(app)
+  applyToAll(app)
   logRequests(app)
-  answerUnrouted(app, answerMethodNotAllowed)
-  app.setErrorHandler(problemErrorHandler)
+  const answer = answerUnrouted(app, answerMethodNotAllowed)
+  app.setErrorHandler<FastifyError>((error, request, reply) =>
+    request.is404 ? answer(request, reply) : problemErrorHandler(error, request, reply)
+  )
   app.addSchema(ProblemSchema)
 
   await app.register(lastUsed, { db: lastUses })
@@ -96,6 +100,7 @@ export async function buildApp(
     prefix: '/v1',
     trusted,
     sitesClaim: config.admin.sitesClaim,
+    isOwnKey: async kid => (await keySet.published()).some(key => key.kid === kid),
     corsOrigins: config.admin.corsOrigins,
     now,
     ofSite: scope => siteRegistrationRoutes(scope, registrations),
@@ -110,6 +115,8 @@ const BODY_LIMIT_BYTES = 16_384
 const HEADERS_LIMIT_BYTES = 16_384
 const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 15_000
+/** A connection on which nothing is sent and nothing is under way. */
+const SILENCE_TIMEOUT_MS = 30_000
 
 function createServer({ config, log }: AppNeeds): FastifyInstance {
   return Fastify({
@@ -120,6 +127,7 @@ function createServer({ config, log }: AppNeeds): FastifyInstance {
     // An id of any length is just not there; the limit on headers bounds the URL.
     routerOptions: { maxParamLength: HEADERS_LIMIT_BYTES },
     requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: SILENCE_TIMEOUT_MS,
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     ajv: { customOptions: AJV_OPTIONS },
     frameworkErrors: problemErrorHandler,

@@ -257,6 +257,7 @@ function servingFaults(values: Values, { isProduction, issuer, admin }: ReturnTy
     if (values.keyEncryptionKey === undefined) faults.push('KEY_ENCRYPTION_KEY must be set in production')
     if (values.adminIssuer === undefined) {
       faults.push('ADMIN_ISSUER must be set in production: development mode signs admin tokens itself')
+      if (values.adminAudience === undefined) faults.push('ADMIN_AUDIENCE must be set in production')
     }
     if (!issuer.startsWith('https:') && !isLoopback(issuer)) {
       faults.push('ISSUER must be an https URL in production (RFC 8414 §2)')

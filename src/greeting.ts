@@ -20,11 +20,11 @@ ${adminToken}
 
 1. Make a registration, 2. exchange its credentials for an access token, 3. read it again, with Last used filled in:
 
-curl -sS ${registrations} -H 'Authorization: Bearer ${adminToken}' -H 'Content-Type: application/json' -d '{"name":"my first service","expiresAt":"${expiresAt}","scopes":["devices:read"]}' | tee ${FILE}
+curl -sS -w '\\n' ${registrations} -H 'Authorization: Bearer ${adminToken}' -H 'Content-Type: application/json' -d '{"name":"my first service","expiresAt":"${expiresAt}","scopes":["devices:read"]}' | tee ${FILE}
 
-curl -sS ${baseUrl}/oauth/token -u "$(${member('clientId')}):$(${member('clientSecret')})" -d grant_type=client_credentials
+curl -sS -w '\\n' ${baseUrl}/oauth/token -u "$(${member('clientId')}):$(${member('clientSecret')})" -d grant_type=client_credentials
 
-curl -sS "${registrations}/$(${member('clientId')})" -H 'Authorization: Bearer ${adminToken}'
+curl -sS -w '\\n' "${registrations}/$(${member('clientId')})" -H 'Authorization: Bearer ${adminToken}'
 
 API reference: ${baseUrl}/docs
 

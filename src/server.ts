@@ -6,9 +6,10 @@ import { keepSecretFile } from './admin/secret-file.ts'
 import { buildApp } from './app.ts'
 import { type Config, processConfig } from './config.ts'
 import { connect } from './database/connect.ts'
+import { DatabaseUnavailable } from './database/errors.ts'
 import { greeting } from './greeting.ts'
 import { Drain } from './http/drain.ts'
-import { createLog } from './http/log.ts'
+import { bufferedOutput, createLog } from './http/log.ts'
 import { isLoopback } from './http/loopback.ts'
 import { deriveKey } from './signing-keys/derive-key.ts'
 import { loadKeySet } from './signing-keys/key-set.ts'
@@ -23,13 +24,25 @@ closeOnSignals()
 try {
   await start(processConfig())
 } catch (error) {
-  process.stderr.write(`grantd does not start: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.stderr.write(`grantd does not start: ${explain(error)}\n`)
   process.exit(1)
+}
+
+/** Names the variable that is to blame, where one is. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error instanceof DatabaseUnavailable) {
+    const { cause } = error
+    return `DATABASE_URL: ${error.message}: ${cause instanceof Error ? cause.message : String(cause)}`
+  }
+  if ('syscall' in error && error.syscall === 'listen') return `HOST and PORT: ${error.message}`
+  if ('syscall' in error && 'path' in error) return `DATA_DIR: ${error.message}`
+  return error.message
 }
 
 /** The door of `npm start`: configuration, database, migrations, keys, app, listen, graceful close. */
 async function start(config: Config): Promise<void> {
-  const log = createLog(config.logLevel)
+  const log = createLog(config.logLevel, bufferedOutput())
   const connection = await connect({
     ...config.database,
     onIdleError: error => log.warn({ err: error }, 'an idle connection to the database broke'),

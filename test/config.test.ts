@@ -434,8 +434,8 @@ t.test(
   'production refuses development mode, the embedded database and a key of its own making, all at once',
   async t => {
     const faults = faultsOf({ NODE_ENV: 'production' })
-    t.equal(faults.length, 3)
-    for (const name of ['DATABASE_URL', 'KEY_ENCRYPTION_KEY', 'ADMIN_ISSUER']) {
+    t.equal(faults.length, 4)
+    for (const name of ['DATABASE_URL', 'KEY_ENCRYPTION_KEY', 'ADMIN_ISSUER', 'ADMIN_AUDIENCE']) {
       t.ok(
         faults.some(fault => fault.startsWith(`${name} must be set in production`)),
         name

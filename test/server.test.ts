@@ -1,11 +1,16 @@
-import { execFileSync } from 'node:child_process'
-import { readdirSync, statSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, statSync, writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
+import { createServer } from 'node:net'
 import path from 'node:path'
 import t from 'tap'
+import { freePort } from './fixtures/app.ts'
 import { createDatabase, createEmptyDatabase, query } from './fixtures/database.ts'
 import { type Json, send } from './fixtures/grantd.ts'
+import { ROOT } from './fixtures/paths.ts'
 import { spawnServer, temporaryFolder, untilPrinted, untilReady } from './fixtures/process.ts'
+import { until } from './fixtures/until.ts'
 
 /** Runs a pasted line in this folder. @returns what it prints, read as JSON */
 function run(line: string | undefined, folder: string): Json {
@@ -136,4 +141,43 @@ t.test('two instances share the embedded database, which outlives the one that s
   t.equal(ready.status, 200)
   second.child.kill('SIGTERM')
   t.equal(await second.exited, 0)
+})
+
+t.test('SIGTERM to npm start reaches the server, which closes', async t => {
+  const DATA_DIR = temporaryFolder(t)
+  const { PATH = '', HOME = '' } = process.env
+  const PORT = String(await freePort())
+  // Without its first step, which installs: the tests run on what is installed.
+  const npm = spawn('npm', ['start', '--ignore-scripts'], {
+    cwd: ROOT,
+    env: { PATH, HOME, DATA_DIR, PORT },
+    stdio: 'ignore'
+  })
+  t.teardown(() => npm.kill('SIGKILL'))
+  const exited = once(npm, 'close')
+  const live = async () => (await send('GET', `http://127.0.0.1:${PORT}/health/ready`).catch(() => undefined))?.status
+  await until('it is ready', async () => (await live()) === 200, 60_000)
+  npm.kill('SIGTERM')
+  await exited
+  await until('the server is gone', async () => (await live()) === undefined)
+})
+
+t.test('what can only be found out at start is told with the variable that is to blame', async t => {
+  const folder = temporaryFolder(t)
+  const file = path.join(folder, 'file')
+  writeFileSync(file, '')
+  const taken = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => taken.close())
+  await once(taken, 'listening')
+  const { port } = Object(taken.address())
+  for (const [blamed, environment] of [
+    ['DATA_DIR', { DATA_DIR: file }],
+    ['DATABASE_URL', { DATA_DIR: folder, DATABASE_URL: 'postgresql://grantd:hidden@127.0.0.1:1/grantd' }],
+    ['PORT', { DATA_DIR: folder, PORT: String(port), DATABASE_URL: await createDatabase(t) }]
+  ] as const) {
+    const server = await spawnServer(t, environment)
+    t.equal(await server.exited, 1, blamed)
+    t.match(server.output(), new RegExp(`does not start: .*${blamed}`))
+    t.notMatch(server.output(), /hidden| {4}at /)
+  }
 })

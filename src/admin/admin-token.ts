@@ -14,6 +14,8 @@ export interface Administrator {
   /** `sub` of the token, or its client. */
   subject: string
   sites: AdministeredSites
+  /** `kid` of the key that signed the token. */
+  keyId: string | undefined
 }
 
 /** The keys of the identity provider can't be had now: whether a token is good is unknown. */
@@ -47,7 +49,7 @@ export async function verifyAdminToken(
   now: number
 ): Promise<Administrator | undefined> {
   try {
-    const { payload } = await jwtVerify(token, keys, {
+    const { payload, protectedHeader } = await jwtVerify(token, keys, {
       issuer,
       audience,
       algorithms: ALGORITHMS,
@@ -58,7 +60,8 @@ export async function verifyAdminToken(
     const subject = payload.sub ?? payload['client_id']
     return {
       subject: typeof subject === 'string' ? subject : 'unknown',
-      sites: readAdministeredSites(payload[sitesClaim])
+      sites: readAdministeredSites(payload[sitesClaim]),
+      keyId: protectedHeader.kid
     }
   } catch (error) {
     if (error instanceof errors.JOSEError || error instanceof TypeError) return undefined

@@ -16,6 +16,8 @@ declare module 'fastify' {
 interface AdministrationNeeds {
   trusted: TrustedIssuer
   sitesClaim: string
+  /** Is this the id of a key that signs access tokens? What it has signed is never an admin token. */
+  isOwnKey: (kid: string) => Promise<boolean>
   corsOrigins: readonly string[]
   /** Milliseconds since the epoch. */
   now: () => number
@@ -42,7 +44,7 @@ export async function administration(
       origin: [...needs.corsOrigins],
       methods: ['GET', 'POST', 'PATCH', 'DELETE'],
       allowedHeaders: ['Authorization', 'Content-Type', 'If-Match', 'X-Request-Id'],
-      exposedHeaders: ['ETag', 'Location', 'Retry-After', 'WWW-Authenticate'],
+      exposedHeaders: ['ETag', 'Location', 'Retry-After', 'WWW-Authenticate', 'X-Request-Id'],
       maxAge: PREFLIGHT_MAX_AGE_SECONDS,
       strictPreflight: false
     })
@@ -84,9 +86,10 @@ async function authenticate(request: FastifyRequest, needs: AdministrationNeeds)
   return administrator
 }
 
-async function verify(token: string, { trusted, sitesClaim, now }: AdministrationNeeds) {
+async function verify(token: string, { trusted, sitesClaim, isOwnKey, now }: AdministrationNeeds) {
   try {
-    return await verifyAdminToken(trusted, sitesClaim, token, now())
+    const administrator = await verifyAdminToken(trusted, sitesClaim, token, now())
+    return administrator?.keyId !== undefined && (await isOwnKey(administrator.keyId)) ? undefined : administrator
   } catch (error) {
     if (!(error instanceof IssuerUnavailable)) throw error
     throw new Problem(503, 'unavailable', 'The identity provider cannot be reached; try again.', {

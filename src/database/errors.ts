@@ -27,7 +27,7 @@ export function isConnectionLost(error: unknown): boolean {
   return sqlClass === '08' || (error.code ?? '').startsWith('57P')
 }
 
-/** A row with this key is there already (SQLSTATE 23505). */
-export function isUniqueViolation(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.code === '23505'
+/** The row that another refers to is gone (SQLSTATE 23503). */
+export function isForeignKeyViolation(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '23503'
 }

@@ -17,8 +17,9 @@ export class Drain {
 
   /** Call it before the routes are registered. */
   watch(app: FastifyInstance): void {
-    app.addHook('onSend', async (_request, reply) => {
+    app.addHook('onSend', (_request, reply, payload, done) => {
       if (this.isDraining) reply.header('connection', 'close')
+      done(null, payload)
     })
   }
 

@@ -1,15 +1,20 @@
-import { type Logger, pino } from 'pino'
+import { type DestinationStream, type Logger, pino } from 'pino'
 
 /** Lines are written in pieces of this size: a system call for each would cost a token a twentieth of its time. */
 const BUFFER_BYTES = 8_192
 /** No line waits longer. */
 const FLUSH_INTERVAL_MS = 100
 
-/** JSON lines on standard output, buffered. Of an error only what cannot hold input or a row of the database. */
-export function createLog(level: string): Logger {
+/** Standard output, in pieces; what is left goes when the process ends, unless that is killed. */
+export function bufferedOutput(): DestinationStream {
   const output = pino.destination({ dest: 1, minLength: BUFFER_BYTES, sync: true })
-  setInterval(() => output.flushSync(), FLUSH_INTERVAL_MS).unref()
+  setInterval(() => output.flush(), FLUSH_INTERVAL_MS).unref()
   process.once('exit', () => output.flushSync())
+  return output
+}
+
+/** JSON lines. Of an error only what cannot hold input or a row of the database. */
+export function createLog(level: string, output: DestinationStream = pino.destination(1)): Logger {
   return pino(
     {
       level,

@@ -5,12 +5,13 @@ import { notFound, Problem, sendProblem } from './problem.ts'
  * Answers what no route answers: 405 with `Allow` where the path has other methods (RFC 9110 §15.5.6),
  * else 404. Register it before the routes: it learns of them as they are made.
  *
+ * @returns the same answer, for errors of requests that have no route
  * @param onMethodNotAllowed answers for paths whose errors aren't problems; returns false to leave it to the default
  */
 export function answerUnrouted(
   app: FastifyInstance,
   onMethodNotAllowed: (path: string, reply: FastifyReply) => boolean
-): void {
+): (request: FastifyRequest, reply: FastifyReply) => FastifyReply {
   const routes: { pattern: RegExp; methods: Set<string> }[] = []
   app.addHook('onRoute', ({ url, method }) => {
     const pattern = toRegExp(url)
@@ -19,7 +20,7 @@ export function answerUnrouted(
     for (const name of [method].flat()) methods.add(name)
     if (known === undefined) routes.push({ pattern, methods })
   })
-  app.setNotFoundHandler((request: FastifyRequest, reply: FastifyReply) => {
+  const answer = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const [path = ''] = request.url.split('?', 1)
     const route = routes.find(({ pattern }) => pattern.test(path))
     if (route === undefined) return sendProblem(reply, notFound())
@@ -27,7 +28,9 @@ export function answerUnrouted(
     reply.header('allow', allow)
     if (onMethodNotAllowed(path, reply)) return reply
     return sendProblem(reply, new Problem(405, 'method_not_allowed', `Allowed here: ${allow}.`))
-  })
+  }
+  app.setNotFoundHandler(answer)
+  return answer
 }
 
 /** `/a/:b` as a regular expression. A wildcard path (`/docs/*`, CORS preflights) tells nothing about methods. */

@@ -110,7 +110,8 @@ function toProblem(error: FastifyError): Problem {
     })
   }
   if (error.statusCode === 413) return new Problem(413, 'too_large', 'The body is larger than 16 KiB.')
-  if (error.statusCode === 415) return new Problem(415, 'unsupported_media_type', 'The body must be application/json.')
+  if (error.statusCode === 415)
+    return new Problem(415, 'unsupported_media_type', 'The body must be application/json, without a Content-Encoding.')
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
     return new Problem(error.statusCode, 'invalid_request', 'The request is malformed.')
   }

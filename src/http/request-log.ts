@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { sourceOf } from './source.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -22,17 +23,18 @@ export function requestId(request: IncomingMessage): string {
  */
 export function logRequests(app: FastifyInstance): void {
   app.decorateRequest('logFields', undefined)
-  app.addHook('onResponse', async (request: FastifyRequest, reply: FastifyReply) => {
+  app.addHook('onResponse', (request: FastifyRequest, reply: FastifyReply, done) => {
     request.log.info(
       {
         method: request.method,
         route: request.routeOptions.url ?? null,
         status: reply.statusCode,
         durationMs: Math.round(reply.elapsedTime * 10) / 10,
-        source: request.ip,
+        source: sourceOf(request),
         ...request.logFields
       },
       'request'
     )
+    done()
   })
 }

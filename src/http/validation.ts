@@ -5,11 +5,14 @@ import { type Fault, notFound, Problem } from './problem.ts'
 /** Nothing coerced, nothing dropped, every fault told. */
 export const AJV_OPTIONS = { coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: true } as const
 
+/** A body can have thousands; nobody reads more than these. */
+const MAX_FAULTS = 20
+
 /** Fastify's `schemaErrorFormatter`: what the schemas refuse, as a problem that names each fault. */
 export function validationProblem(errors: FastifySchemaValidationError[], part: string): Problem {
   // A path that can't name anything is a path to nothing.
   if (part === 'params') return notFound()
-  const faults = errors.map(error => (part === 'body' ? bodyFault(error) : queryFault(error)))
+  const faults = errors.slice(0, MAX_FAULTS).map(error => (part === 'body' ? bodyFault(error) : queryFault(error)))
   return invalidRequest(faults)
 }
 
@@ -50,12 +53,24 @@ function explain({ keyword, params, message }: FastifySchemaValidationError): {
  */
 export async function readTypedQuery(request: FastifyRequest): Promise<void> {
   const { query } = request
+  if (!isWellEncoded(request.url)) {
+    throw new Problem(400, 'invalid_request', 'The query is not well-formed: its escapes are not UTF-8.')
+  }
   const properties = querySchema(request)
   if (typeof query !== 'object' || query === null || properties === undefined) return
   for (const [name, value] of Object.entries(query)) {
     const type = properties[name]?.type
     if (type === 'integer' && /^(0|[1-9]\d{0,8})$/.test(value)) Object.assign(query, { [name]: Number(value) })
     if (type === 'boolean' && /^(true|false)$/.test(value)) Object.assign(query, { [name]: value === 'true' })
+  }
+}
+
+function isWellEncoded(url: string): boolean {
+  try {
+    decodeURIComponent(url)
+    return true
+  } catch {
+    return false
   }
 }
 

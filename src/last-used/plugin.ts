@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import type { Kysely } from 'kysely'
+import { isForeignKeyViolation } from '../database/errors.ts'
 import type { Database } from '../database/schema.ts'
 // For its type of request.exchange.
 import type {} from '../tokens/routes.ts'
@@ -23,12 +24,17 @@ export const lastUsed = fastifyPlugin(
     const groupCommit = new GroupCommit(
       uses => moveLastUsed(db, uses),
       () => sleep(RETRY_PAUSE_MS, undefined, { ref: false }),
-      error => app.log.error({ err: error }, 'Last used could not be written; trying again')
+      error => {
+        // A client of the batch was deleted meanwhile: the next try leaves it out.
+        if (isForeignKeyViolation(error)) return
+        app.log.error({ err: error }, 'Last used could not be written; trying again')
+      }
     )
-    app.addHook('onSend', async request => {
-      if (request.exchange === undefined) return
+    const delay = perBatch(committed => within(MAX_DELAY_MS, committed))
+    app.addHook('onSend', (request, _reply, payload, done) => {
+      if (request.exchange === undefined) return done(null, payload)
       const { clientId, at } = request.exchange
-      await within(MAX_DELAY_MS, groupCommit.note(clientId, at))
+      delay(groupCommit.note(clientId, at)).then(() => done(null, payload), done)
     })
     app.addHook('onClose', async () => {
       await within(CLOSE_TIMEOUT_MS, groupCommit.flush())
@@ -36,6 +42,17 @@ export const lastUsed = fastifyPlugin(
   },
   { name: 'last-used' }
 )
+
+/** The uses of one batch share their promise: so they do what is made of it, and its timer. */
+function perBatch(make: (committed: Promise<void>) => Promise<void>): (committed: Promise<void>) => Promise<void> {
+  let latest: Promise<void> | undefined
+  let made = Promise.resolve()
+  return committed => {
+    if (committed !== latest) made = make(committed)
+    latest = committed
+    return made
+  }
+}
 
 async function within(ms: number, work: Promise<void>): Promise<void> {
   const timeout = Promise.withResolvers<void>()

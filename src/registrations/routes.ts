@@ -13,6 +13,7 @@ import {
   IfMatch,
   ListAllQuery,
   ListQuery,
+  NoQuery,
   RegistrationOfSitePageSchema,
   RegistrationOfSiteSchema,
   RegistrationPageSchema,
@@ -56,6 +57,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
         description: 'The answer holds the Client secret, this once. The pair works from the next request on.',
         tags,
         params: SiteParams,
+        querystring: NoQuery,
         body: { $ref: 'CreateRegistration' },
         response: {
           201: answer('Made', 'CreatedRegistration', {
@@ -102,9 +104,10 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
         summary: 'Read a registration',
         tags,
         params: RegistrationParams,
+        querystring: NoQuery,
         response: {
           200: answer('The registration', 'Registration', etagHeader),
-          ...problems(401, 403, 404, 500, 503)
+          ...problems(400, 401, 403, 404, 500, 503)
         }
       }
     },
@@ -125,6 +128,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
           'Renewing is moving expiresAt forward, before or after expiry: the same client id, the same secret. To stop a registration, disable or delete it.',
         tags,
         params: RegistrationParams,
+        querystring: NoQuery,
         headers: IfMatch,
         body: { $ref: 'ChangeRegistration' },
         response: {
@@ -149,6 +153,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
           'Client id and secret are refused from the next request on; the client id is never given out again.',
         tags,
         params: RegistrationParams,
+        querystring: NoQuery,
         headers: IfMatch,
         response: {
           204: { description: 'Gone', type: 'null' },

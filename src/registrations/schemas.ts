@@ -198,6 +198,8 @@ export const ListAllQuery = Type.Object(
   { additionalProperties: false }
 )
 
+export const NoQuery = Type.Object({}, { additionalProperties: false })
+
 export type ListInput = Type.Static<typeof ListQuery>
 export type GridColumn = (typeof GRID_COLUMNS)[number]
 

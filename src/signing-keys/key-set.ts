@@ -1,4 +1,5 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose'
 import type { Kysely } from 'kysely'
 import type { SigningAlgorithm } from '../config.ts'
@@ -11,6 +12,8 @@ export interface SigningKey {
   kid: string
   algorithm: SigningAlgorithm
   privateKey: KeyObject
+  /** The JOSE header of every access token it signs, encoded (RFC 9068 §2.1). */
+  header: string
 }
 
 export interface KeySet {
@@ -47,25 +50,36 @@ async function openKeySet({ db, sealingKey, algorithm }: KeyStore, rows: readonl
   if (row === undefined) throw new Error(`no signing key for ${algorithm}`)
   const privateJwk = await openKey(sealingKey, row.kid, row.private_jwe)
   return {
-    active: { kid: row.kid, algorithm, privateKey: createPrivateKey({ key: { ...privateJwk }, format: 'jwk' }) },
+    active: {
+      kid: row.kid,
+      algorithm,
+      privateKey: createPrivateKey({ key: { ...privateJwk }, format: 'jwk' }),
+      header: Buffer.from(JSON.stringify({ typ: 'at+jwt', alg: algorithm, kid: row.kid })).toString('base64url')
+    },
     published: publisher(db, rows)
   }
 }
 
 /** How long an instance may not know of a key that another has made, milliseconds. */
 const REFRESH_INTERVAL_MS = 5_000
+/** How long an answer waits for the database, milliseconds. */
+const REFRESH_WAIT_MS = 500
 
 /** Reads the keys anew now and then; while the database is away, tells what it has. */
 function publisher(db: Kysely<Database>, rows: readonly SigningKeyTable[]): KeySet['published'] {
   let published = rows.map(publish)
   let refreshAt = performance.now() + REFRESH_INTERVAL_MS
-  return async () => {
-    if (performance.now() < refreshAt) return published
-    refreshAt = performance.now() + REFRESH_INTERVAL_MS
+  const refresh = async (): Promise<void> => {
     try {
       published = (await listSigningKeys(db)).map(publish)
     } catch (error) {
       if (!(error instanceof DatabaseUnavailable)) throw error
+    }
+  }
+  return async () => {
+    if (performance.now() >= refreshAt) {
+      refreshAt = performance.now() + REFRESH_INTERVAL_MS
+      await Promise.race([refresh(), sleep(REFRESH_WAIT_MS, undefined, { ref: false })])
     }
     return published
   }

@@ -35,12 +35,8 @@ export function issueAccessToken(key: SigningKey, grant: Grant): { accessToken: 
     site: grant.siteId,
     ...(grant.scope !== undefined && { scope: grant.scope })
   }
-  const input = `${encode({ typ: 'at+jwt', alg: key.algorithm, kid: key.kid })}.${encode(claims)}`
+  const input = `${key.header}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`
   return { accessToken: `${input}.${signatureOf(key, input)}`, expiresInSeconds: exp - iat }
-}
-
-function encode(part: object): string {
-  return Buffer.from(JSON.stringify(part)).toString('base64url')
 }
 
 /** RFC 7518 §3.3 (RS256), §3.4 (ES256: r and s, not DER), RFC 8037 §3.1 (EdDSA). */

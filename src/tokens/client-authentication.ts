@@ -73,13 +73,8 @@ export async function authenticateClient(
   if (credential === undefined) throw invalidClient('unknown_client', usesHeader)
   const at = now()
   if (!credential.enabled) throw invalidClient('disabled', usesHeader, 'The registration is disabled.')
-  if (isExpired(credential.expires_at, at)) throw invalidClient('expired', usesHeader, 'The registration has expired.')
+  if (credential.expires_at.getTime() <= at) throw invalidClient('expired', usesHeader, 'The registration has expired.')
   return { credential, at }
-}
-
-/** From its last whole second on: `exp` counts in seconds, and a token must not outlive the registration. */
-function isExpired(expiresAt: Date, at: number): boolean {
-  return Math.floor(expiresAt.getTime() / 1_000) <= Math.floor(at / 1_000)
 }
 
 async function verifyOrShed(verifier: SecretVerifier, request: TokenRequest, storedHash: string): Promise<boolean> {

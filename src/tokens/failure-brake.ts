@@ -50,8 +50,19 @@ export class FailureBrake {
   }
 }
 
-/** Ids that grantd can't have made share one place, so that nobody's input is kept. A subscriber of IPv6 has a /64. */
+/** Ids that grantd can't have made share one place, so that nobody's input is kept. */
 function pair(source: string, clientId: string): string {
-  const network = isIPv6(source) && !source.startsWith('::ffff:') ? source.split(':').slice(0, 4).join(':') : source
-  return `${network} ${isClientId(clientId) ? clientId : ''}`
+  return `${isIPv6(source) ? network64(source) : source} ${isClientId(clientId) ? clientId : ''}`
+}
+
+/** The /64 of an IPv6 address: what one subscriber has at the least. */
+function network64(address: string): string {
+  const [head = '', tail] = address.split('::')
+  const groups = head.split(':').filter(Boolean)
+  const missing = tail === undefined ? 0 : 8 - groups.length - tail.split(':').filter(Boolean).length
+  const padded = [...groups, ...Array.from({ length: missing }, () => '0'), ...(tail ?? '').split(':')]
+  return padded
+    .slice(0, 4)
+    .map(group => Number.parseInt(group, 16))
+    .join(':')
 }

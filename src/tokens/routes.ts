@@ -1,6 +1,7 @@
 import formbody from '@fastify/formbody'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { answer } from '../http/openapi.ts'
+import { sourceOf } from '../http/source.ts'
 import { isClientId } from '../registrations/client-id.ts'
 import { type Exchange, type ExchangeNeeds, exchange } from './exchange.ts'
 import { invalidTokenRequest, OAuthError } from './oauth-error.ts'
@@ -48,7 +49,7 @@ export async function tokenRoutes(app: FastifyInstance, needs: ExchangeNeeds): P
       const tokenRequest = readTokenRequest(authorization, request.body?.form, request.url.includes('?'))
       // An id that grantd can't have made may be a misplaced secret: it is not for the log.
       if (isClientId(tokenRequest.clientId)) request.logFields = { clientId: tokenRequest.clientId }
-      const exchanged = await exchange(needs, tokenRequest, request.ip)
+      const exchanged = await exchange(needs, tokenRequest, sourceOf(request))
       request.exchange = exchanged
       return reply.headers(NOT_STORED).type('application/json').serializer(JSON.stringify).send({
         access_token: exchanged.accessToken,
@@ -70,7 +71,12 @@ export function answerMethodNotAllowed(path: string, reply: FastifyReply): boole
 const NO_STORE = { 'Cache-Control': { type: 'string', description: 'no-store' } }
 
 function oauthErrors(...statuses: (keyof typeof OAUTH_ERRORS)[]): Record<number, ReturnType<typeof answer>> {
-  return Object.fromEntries(statuses.map(status => [status, answer(OAUTH_ERRORS[status], 'OAuthError', NO_STORE)]))
+  return Object.fromEntries(
+    statuses.map(status => [
+      status,
+      answer(OAUTH_ERRORS[status], 'OAuthError', { ...NO_STORE, ...MORE_HEADERS[status] })
+    ])
+  )
 }
 
 const OAUTH_ERRORS = {
@@ -80,6 +86,15 @@ const OAUTH_ERRORS = {
   429: 'slow_down: too many failures from this source for this client; see Retry-After',
   500: 'server_error: a fault of the service',
   503: 'temporarily_unavailable: not now; see Retry-After'
+}
+
+const RETRY_AFTER = { 'Retry-After': { type: 'string', description: 'Seconds to wait before another try' } }
+const MORE_HEADERS: { [Status in keyof typeof OAUTH_ERRORS]?: Record<string, unknown> } = {
+  401: {
+    'WWW-Authenticate': { type: 'string', description: 'Basic challenge, when the Authorization header was used' }
+  },
+  429: RETRY_AFTER,
+  503: RETRY_AFTER
 }
 
 /** RFC 6749 §5.1. */

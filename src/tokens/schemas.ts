@@ -33,7 +33,11 @@ export const TokenResponseSchema = Type.Object(
       examples: ['eyJ0eXAiOiJhdCtqd3QiLCJhbGc…']
     }),
     token_type: textEnum(['Bearer'], { description: 'How to use it (RFC 6750)' }),
-    expires_in: Type.Integer({ minimum: 1, description: 'Seconds until it expires', examples: [900] }),
+    expires_in: Type.Integer({
+      minimum: 0,
+      description: 'Whole seconds until it expires; 0 in the last second of its registration',
+      examples: [900]
+    }),
     scope: Type.Optional(
       Type.String({ description: 'Scopes granted, separated by spaces; absent when none', examples: ['devices:read'] })
     )

@@ -71,7 +71,10 @@ function readParameters(form: Form | undefined, hasQuery: boolean): ReadonlyMap<
 }
 
 export function notAForm(): OAuthError {
-  return invalidTokenRequest('The body must be application/x-www-form-urlencoded.', 'media_type')
+  return invalidTokenRequest(
+    'The body must be application/x-www-form-urlencoded, without a Content-Encoding.',
+    'media_type'
+  )
 }
 
 function requireGrantType(grantType: string | undefined): void {

@@ -5,6 +5,14 @@ import { createClientSecret } from '../../src/registrations/client-secret.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
 import { query, withClient } from '../fixtures/database.ts'
 import type { Grantd } from '../fixtures/grantd.ts'
+import { requestBytes, sendPipelined } from '../fixtures/raw-http.ts'
+
+/** The statistics of Postgres come late; a sequence is exact. */
+const COUNT_UPDATES = `
+  create sequence updates;
+  create function count_update() returns trigger language plpgsql as
+    $$ begin perform nextval('updates'); return null; end $$;
+  create trigger count_update after update on registration_last_used for each row execute function count_update()`
 
 const lastUsedAt = async (grantd: Grantd, path: string): Promise<string | null> =>
   (await grantd.asAdmin('GET', path)).json().lastUsedAt
@@ -54,18 +62,19 @@ t.test('1,000 exchanges of one client at once end in the latest instant, with fa
   const one = await startApp(t)
   const registration = await one.register()
   await one.exchange(registration)
-  await query(one.databaseUrl, 'select pg_stat_reset()')
-  const answers = await Promise.all(Array.from({ length: 1_000 }, () => one.exchange(registration)))
-  t.same(new Set(answers.map(({ status }) => status)), new Set([200]))
-  const latest = Math.max(...answers.map(answer => decodeJwt(answer.json().access_token).iat ?? 0))
+  await query(one.databaseUrl, COUNT_UPDATES)
+  const form = `grant_type=client_credentials&client_id=${registration.clientId}&client_secret=${registration.clientSecret}`
+  const headers = { 'Content-Type': 'application/x-www-form-urlencoded' }
+  const request = requestBytes('/oauth/token', headers, Buffer.from(form))
+  const answers = await Promise.all(Array.from({ length: 50 }, () => sendPipelined(one.baseUrl, request, 20)))
+  const tokens = [...answers.join('').matchAll(/"access_token":"([^"]+)"/g)].map(([, token = '']) => token)
+  t.equal(tokens.length, 1_000)
+  const latest = Math.max(...tokens.map(token => decodeJwt(token).iat ?? 0))
   const used = Date.parse((await lastUsedAt(one, registration.path)) ?? '')
   t.equal(Math.floor(used / 1_000), latest)
-  await query(one.databaseUrl, 'select pg_stat_force_next_flush()')
-  const [stats] = await query(
-    one.databaseUrl,
-    "select n_tup_upd::int as updates from pg_stat_user_tables where relname = 'registration_last_used'"
-  )
-  t.ok(Object(stats).updates < 500, `${Object(stats).updates} row updates`)
+  const [counted] = await query(one.databaseUrl, "select nextval('updates')::int - 1 as updates")
+  const { updates } = Object(counted)
+  t.ok(updates > 0 && updates < 500, `${updates} row updates`)
 })
 
 t.test('trouble in writing it delays a token a little and refuses none; it is written when that is over', async t => {

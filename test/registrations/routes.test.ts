@@ -309,6 +309,54 @@ t.test('JSON that could be read in two ways, too deep, too large or of another t
   t.notMatch((await post('{"name": grantd_secret}')).text, /grantd_secret/, 'input is not echoed')
 })
 
+t.test('a body in a coding is refused: what stands before grantd might read another one', async t => {
+  const grantd = await startApp(t)
+  for (const coding of ['gzip', 'br', 'deflate, gzip']) {
+    const headers = { 'content-encoding': coding }
+    const answer = await grantd.asAdmin('POST', COLLECTION, { body: { name: 'x', expiresAt: inDays(10) }, headers })
+    t.equal(answer.status, 415, coding)
+  }
+  const headers = { 'content-encoding': 'identity' }
+  t.equal(
+    (await grantd.asAdmin('POST', COLLECTION, { body: { name: 'x', expiresAt: inDays(10) }, headers })).status,
+    201
+  )
+})
+
+t.test('parameters in a query that takes none, and escapes that are not UTF-8, are refused', async t => {
+  const grantd = await startApp(t)
+  const { path } = await grantd.register()
+  for (const [method, url, body] of [
+    ['GET', `${path}?x=1`, undefined],
+    ['DELETE', `${path}?unusedFor=P7D`, undefined],
+    ['PATCH', `${path}?x=1`, { name: 'x' }],
+    ['POST', `${COLLECTION}?dryRun=true`, { name: 'x', expiresAt: inDays(10) }],
+    ['GET', `${COLLECTION}?search=%ff`, undefined],
+    ['GET', `${COLLECTION}?search=%zz`, undefined]
+  ] as const) {
+    t.equal((await grantd.asAdmin(method, url, { body })).status, 400, `${method} ${url}`)
+  }
+  t.equal((await grantd.asAdmin('GET', path)).status, 200, 'nothing was deleted')
+})
+
+t.test('a body with thousands of faults is not answered with thousands', async t => {
+  const grantd = await startApp(t)
+  const body = { name: 'x', expiresAt: inDays(10), scopes: Array.from({ length: 7_000 }, () => 1) }
+  const answer = await grantd.asAdmin('POST', COLLECTION, { body })
+  t.equal(answer.status, 400)
+  t.equal(answer.json().errors.length, 20)
+})
+
+t.test("a caller's X-Request-Id is told back; nothing else of a request is", async t => {
+  const grantd = await startApp(t)
+  const told = await grantd.asAdmin('GET', COLLECTION, { headers: { 'x-request-id': 'abc-1.2_3' } })
+  t.equal(told.headers['x-request-id'], 'abc-1.2_3')
+  for (const id of ['a b', 'x'.repeat(65), '"}', '']) {
+    t.notOk('x-request-id' in (await grantd.asAdmin('GET', COLLECTION, { headers: { 'x-request-id': id } })).headers)
+  }
+  t.notOk('x-request-id' in (await grantd.asAdmin('GET', COLLECTION)).headers)
+})
+
 t.test('a wrong method is 405 with Allow', async t => {
   const grantd = await startApp(t)
   for (const [method, path, allow] of [
@@ -316,6 +364,7 @@ t.test('a wrong method is 405 with Allow', async t => {
     ['PROPFIND', COLLECTION, 'GET, HEAD, POST'],
     ['POST', `${COLLECTION}/k3v9x2m7q1w8z5t4r6y0`, 'DELETE, GET, HEAD, PATCH'],
     ['OPTIONS', COLLECTION, 'GET, HEAD, POST'],
+    ['QUERY', COLLECTION, 'GET, HEAD, POST'],
     ['DELETE', '/v1/app-registrations', 'GET, HEAD'],
     ['POST', '/.well-known/jwks.json', 'GET, HEAD'],
     ['DELETE', '/health/live', 'GET, HEAD']

@@ -30,8 +30,21 @@ t.test('the addresses of one IPv6 /64 are one source', async t => {
     { status: 429 }
   )
   brake.check('2001:db8:1:3::1', CLIENT, 1)
-  brake.count('::ffff:192.0.2.1', CLIENT, 0)
-  brake.check('::ffff:192.0.2.2', CLIENT, 1)
+  brake.count('2001:db8::1', CLIENT, 0)
+  t.match(
+    caught(() => brake.check('2001:db8::2', CLIENT, 1)),
+    { status: 429 }
+  )
+  t.match(
+    caught(() => brake.check('2001:0db8:0:0:5::', CLIENT, 1)),
+    { status: 429 }
+  )
+  brake.check('2001:db8:0:1::1', CLIENT, 1)
+  brake.count('::1', CLIENT, 0)
+  t.match(
+    caught(() => brake.check('::1', CLIENT, 1)),
+    { status: 429 }
+  )
 })
 
 t.test('whatever is sent, its memory is bounded', async t => {

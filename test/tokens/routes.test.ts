@@ -1,3 +1,4 @@
+import { decodeJwt } from 'jose'
 import t, { type Test } from 'tap'
 import { createClientSecret } from '../../src/registrations/client-secret.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
@@ -80,6 +81,11 @@ t.test('every malformed request is invalid_request (RFC 6749 §3.2, §5.2)', asy
     ['an empty body', '', FORM]
   ] as const) {
     isOAuthError(t, await grantd.send('POST', '/oauth/token', { body, headers }), 400, 'invalid_request', what)
+  }
+  for (const coding of ['gzip', 'br']) {
+    const headers = { ...FORM, 'content-encoding': coding }
+    const answer = await grantd.send('POST', '/oauth/token', { body: `${GRANT}&${credentials}`, headers })
+    isOAuthError(t, answer, 400, 'invalid_request', coding)
   }
   const two = await grantd.send('POST', '/oauth/token', {
     body: GRANT,
@@ -176,7 +182,7 @@ t.test('a scope that is malformed or not allowed is invalid_scope', async t => {
 
 t.test('any other method is 405 with Allow: POST', async t => {
   const grantd = await startApp(t)
-  for (const method of ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND']) {
+  for (const method of ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND', 'QUERY']) {
     const answer = await grantd.send(method, '/oauth/token', { headers: FORM, body: GRANT })
     isOAuthError(t, answer, 405, 'invalid_request', method)
     t.equal(answer.headers.allow, 'POST')
@@ -206,6 +212,21 @@ t.test('strangers learn nothing: unknown, wrong, disabled, expired and deleted a
   }
   t.match((await grantd.exchange(disabled)).json(), { error: 'invalid_client', error_description: /disabled/ })
   t.match((await grantd.exchange(expired)).json(), { error: 'invalid_client', error_description: /expired/ })
+})
+
+t.test('a secret is refused from its expiresAt on and not before, whatever the fraction of its second', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  for (const fraction of [0, 1, 500, 999]) {
+    const expiresAt = Math.ceil(clock.time / 1_000) * 1_000 + 5_000 + fraction
+    const registration = await grantd.register({ expiresAt: new Date(expiresAt).toISOString() })
+    clock.time = expiresAt - 1
+    const last = await grantd.exchange(registration)
+    t.equal(last.status, 200, `a millisecond before .${fraction}`)
+    t.ok((decodeJwt(last.json().access_token).exp ?? Number.POSITIVE_INFINITY) <= expiresAt / 1_000)
+    clock.time = expiresAt
+    t.equal((await grantd.exchange(registration)).status, 401, `at .${fraction}`)
+  }
 })
 
 t.test('expiry holds to the second, and no token outlives its registration', async t => {
