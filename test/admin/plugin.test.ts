@@ -1,5 +1,5 @@
 import { connect } from 'node:net'
-import { SignJWT, UnsecuredJWT } from 'jose'
+import { createRemoteJWKSet, SignJWT, UnsecuredJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { signAdminToken, startApp } from '../fixtures/app.ts'
 import { type Answer, type Grantd, send } from '../fixtures/grantd.ts'
@@ -481,3 +481,22 @@ t.test('with CORS open a token is still needed for everything but the preflight'
   const made = await grantd.asAdmin('PUT', COLLECTION, { headers: { origin: UI }, body: { expiresAt: FUTURE } })
   t.equal(made.status, 405)
 })
+
+t.test(
+  'what a key of access tokens has signed is no admin token, even where its issuer is the trusted one',
+  async t => {
+    const issuing = await startApp(t)
+    const keys = createRemoteJWKSet(new URL(`${issuing.baseUrl}/.well-known/jwks.json`))
+    const misconfigured = await startApp(t, {
+      databaseUrl: issuing.databaseUrl,
+      environment: { ADMIN_SITES_CLAIM: 'site' },
+      trusted: { issuer: issuing.baseUrl, audience: issuing.baseUrl, keys }
+    })
+    const { access_token: token } = (await issuing.exchange(await issuing.register())).json()
+    const answer = await misconfigured.send('GET', '/v1/sites/acme/app-registrations', {
+      headers: { authorization: `Bearer ${token}` }
+    })
+    t.equal(answer.status, 401)
+    t.match(answer.headers['www-authenticate'], /invalid_token/)
+  }
+)
