@@ -16,6 +16,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import { isConnectionLost } from './errors.ts'
 
 /** A private Postgres for development and tests: real binaries from npm, a unix socket, no port, no password. */
 export interface EmbeddedPostgres {
@@ -174,25 +175,34 @@ async function ready(child: ChildProcess, socketFolder: string, log: string): Pr
   }
 }
 
+const FURNISHINGS = [
+  ['grantd_serving', 'create role grantd_serving nologin'],
+  ['grantd', 'create role grantd login in role grantd_serving'],
+  ['grantd database', 'create database grantd']
+] as const
+
 /** Connects, and makes the database and the serving login where they aren't yet. */
 async function isListening(socketFolder: string): Promise<boolean> {
   const client = new pg.Client({ host: socketFolder, user: 'postgres', database: 'postgres' })
+  client.on('error', () => {})
   try {
     await client.connect()
-  } catch {
-    return false
-  }
-  try {
-    const { rows } = await client.query("select from pg_database where datname = 'grantd'")
-    if (rows.length === 0) {
-      await client.query('create role grantd_serving nologin')
-      await client.query('create role grantd login in role grantd_serving')
-      await client.query('create database grantd')
+    // Each by itself: the first start may be killed between two.
+    for (const [name, statement] of FURNISHINGS) {
+      const { rows } = await client.query(
+        'select from pg_roles where rolname = $1 union all select from pg_database where $1 = datname || $2',
+        [name, ' database']
+      )
+      if (rows.length === 0) await client.query(statement)
     }
+    return true
+  } catch (error) {
+    // Not there, or just now on its way in or out.
+    if (isConnectionLost(error)) return false
+    throw error
   } finally {
-    await client.end()
+    await client.end().catch(() => {})
   }
-  return true
 }
 
 function privateSocketFolder(home: string): string {
