@@ -23,10 +23,11 @@ import { deriveKey } from './signing-keys/derive-key.ts'
 import type { KeySet } from './signing-keys/key-set.ts'
 import { jwksRoutes } from './signing-keys/routes.ts'
 import { SecretVerifier } from './tokens/client-authentication.ts'
+import { Confirmations, confirmUnchanged } from './tokens/confirmations.ts'
 import { Credentials } from './tokens/credentials.ts'
 import { FailureBrake } from './tokens/failure-brake.ts'
+import { KnownClients } from './tokens/known-clients.ts'
 import { answerMethodNotAllowed, tokenRoutes } from './tokens/routes.ts'
-import { VerifiedSecrets } from './tokens/verified-secrets.ts'
 
 /** What an instance is made of, beside its configuration. */
 export interface AppNeeds {
@@ -73,6 +74,8 @@ export async function buildApp(
     cursorKey: deriveKey(keyEncryptionKey, 'listing cursors')
   }
   const tokenGate = new HashGate(TOKEN_HASHES_AT_ONCE, TOKEN_HASHES_WAITING)
+  const known = new KnownClients()
+  const confirmations = new Confirmations(asked => confirmUnchanged(lookups, asked))
 
   await beforeRoutes(app)
   drain.watch(app)
@@ -84,14 +87,16 @@ export async function buildApp(
   )
   app.addSchema(ProblemSchema)
 
-  await app.register(lastUsed, { db: lastUses })
+  await app.register(lastUsed, { db: lastUses, confirmations })
   await app.register(tokenRoutes, {
     ...config.tokens,
     issuer: config.issuer,
-    credentials: new Credentials({ db: lookups, staleMs: config.tokens.staleSeconds * 1_000, now }),
+    known,
+    confirmations,
+    credentials: new Credentials({ db: lookups, known, staleMs: config.tokens.staleSeconds * 1_000, now }),
     keySet,
     now,
-    verifier: new SecretVerifier(tokenGate, new VerifiedSecrets()),
+    verifier: new SecretVerifier(tokenGate),
     brake: new FailureBrake(config.tokens.failureLimit)
   })
   await app.register(discoveryRoutes, { issuer: config.issuer })
@@ -121,7 +126,9 @@ const SILENCE_TIMEOUT_MS = 30_000
 function createServer({ config, log }: AppNeeds): FastifyInstance {
   return Fastify({
     loggerInstance: log,
-    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
+    logController: new LogController({ disableRequestLogging: true }),
+    // One for all: making one for each request costs more than the line that it writes.
+    childLoggerFactory: logger => logger,
     genReqId: requestId,
     bodyLimit: BODY_LIMIT_BYTES,
     // An id of any length is just not there; the limit on headers bounds the URL.

@@ -35,6 +35,15 @@ export interface Connection {
 const QUERY_TIMEOUT_MS = 5_000
 /** A look-up takes a millisecond: after this long the database is not answering. */
 const LOOKUP_TIMEOUT_MS = 1_000
+/** Plans are made once for each statement: making them costs more than following them. */
+const PLAN_ONCE = 'plan_cache_mode = force_generic_plan'
+/**
+ * Last used is written in the order of client ids, on every instance, so that no two wait for each other:
+ * with these, Postgres follows the list it is given, whatever it knows of the tables' sizes.
+ */
+const IN_THE_ORDER_GIVEN = ['enable_hashjoin = off', 'enable_mergejoin = off', 'enable_seqscan = off']
+/** Less than writing Last used may delay a token: it ends here, and is tried again. */
+const LAST_USES_LOCK_TIMEOUT = "lock_timeout = '40ms'"
 /** One that holds the migration lock, one that migrates. */
 const MIGRATION_CONNECTIONS = 2
 
@@ -50,18 +59,7 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
     queryTimeoutMs: QUERY_TIMEOUT_MS,
     onIdleError
   })
-  const lookups = openLane({
-    ...options,
-    connectionString: servingUrl,
-    name: 'lookups',
-    queryTimeoutMs: LOOKUP_TIMEOUT_MS
-  })
-  const lastUses = openLane({
-    ...options,
-    connectionString: servingUrl,
-    name: 'last uses',
-    queryTimeoutMs: QUERY_TIMEOUT_MS
-  })
+  const { lookups, lastUses } = openLanes(servingUrl, options)
   return {
     db,
     lookups,
@@ -72,6 +70,29 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
       await Promise.all([db.destroy(), lookups.destroy(), lastUses.destroy()])
       embedded?.release()
     }
+  }
+}
+
+/** The two lanes of an instance. */
+export function openLanes(
+  connectionString: string,
+  { onLaneChange }: Pick<LaneOptions, 'onLaneChange'>
+): Pick<Connection, 'lookups' | 'lastUses'> {
+  return {
+    lookups: openLane({
+      connectionString,
+      name: 'lookups',
+      queryTimeoutMs: LOOKUP_TIMEOUT_MS,
+      settings: [PLAN_ONCE],
+      onLaneChange
+    }),
+    lastUses: openLane({
+      connectionString,
+      name: 'last uses',
+      queryTimeoutMs: QUERY_TIMEOUT_MS,
+      settings: [PLAN_ONCE, ...IN_THE_ORDER_GIVEN, LAST_USES_LOCK_TIMEOUT],
+      onLaneChange
+    })
   }
 }
 

@@ -9,6 +9,8 @@ export interface LaneOptions {
   connectionString: string
   /** A statement that takes longer fails, and with it the connection and all that wait on it. */
   queryTimeoutMs: number
+  /** For its session, as `name = value`. */
+  settings: readonly string[]
   /** Tells lanes apart, in the log and in pg_stat_activity. */
   name: string
   /** Called when the connection of this name is lost, and when it is there. */
@@ -57,7 +59,7 @@ class LaneConnection implements PostgresPool {
   }
 
   async #open(): Promise<void> {
-    const { connectionString, queryTimeoutMs, name } = this.#lane
+    const { connectionString, queryTimeoutMs, settings, name } = this.#lane
     const client = new pg.Client({
       connectionString,
       pipeline: true,
@@ -70,6 +72,7 @@ class LaneConnection implements PostgresPool {
     client.on('error', () => this.#lose(lane))
     client.on('end', () => this.#lose(lane))
     await client.connect()
+    await client.query(settings.map(setting => `set ${setting}`).join(';'))
     this.#client = lane
     this.#lane.onLaneChange(name, true)
   }

@@ -95,7 +95,7 @@ export function notFound(): Problem {
 /** Error handler that answers every error as a problem. */
 export function problemErrorHandler(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = toProblem(error)
-  if (problem.status >= 500) request.log.error({ err: problem.cause ?? error }, 'request failed')
+  if (problem.status >= 500) request.log.error({ requestId: request.id, err: problem.cause ?? error }, 'request failed')
   return sendProblem(reply, problem)
 }
 

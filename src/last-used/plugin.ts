@@ -4,10 +4,11 @@ import fastifyPlugin from 'fastify-plugin'
 import type { Kysely } from 'kysely'
 import { isForeignKeyViolation } from '../database/errors.ts'
 import type { Database } from '../database/schema.ts'
+import type { Asked, Confirmations } from '../tokens/confirmations.ts'
 // For its type of request.exchange.
 import type {} from '../tokens/routes.ts'
 import { GroupCommit } from './group-commit.ts'
-import { moveLastUsed } from './repository.ts'
+import { moveLastUsed, moveLastUsedOfUnchanged } from './repository.ts'
 
 /** The longest that trouble in writing Last used may delay a token. It never refuses one. */
 const MAX_DELAY_MS = 50
@@ -15,12 +16,18 @@ const RETRY_PAUSE_MS = 500
 /** The longest that closing waits for what is noted and not yet written. */
 const CLOSE_TIMEOUT_MS = 5_000
 
+interface LastUsedNeeds {
+  db: Kysely<Database>
+  confirmations: Confirmations
+}
+
 /**
  * Moves a registration's Last used with every exchange: it is committed before the token leaves.
  * Register it before the token endpoint; without it everything else works, and Last used stays null.
  */
 export const lastUsed = fastifyPlugin(
-  async (app: FastifyInstance, { db }: { db: Kysely<Database> }): Promise<void> => {
+  async (app: FastifyInstance, { db, confirmations }: LastUsedNeeds): Promise<void> => {
+    confirmations.stampWith(asked => stamp(db, asked))
     const groupCommit = new GroupCommit(
       uses => moveLastUsed(db, uses),
       () => sleep(RETRY_PAUSE_MS, undefined, { ref: false }),
@@ -32,9 +39,11 @@ export const lastUsed = fastifyPlugin(
     )
     const delay = perBatch(committed => within(MAX_DELAY_MS, committed))
     app.addHook('onSend', (request, _reply, payload, done) => {
-      if (request.exchange === undefined) return done(null, payload)
-      const { clientId, at } = request.exchange
-      delay(groupCommit.note(clientId, at)).then(() => done(null, payload), done)
+      if (request.exchange === undefined || request.exchange.lastUsed === 'moved') return done(null, payload)
+      const { clientId, at, lastUsed } = request.exchange
+      const committed = groupCommit.note(clientId, at)
+      if (lastUsed === 'late') return done(null, payload)
+      delay(committed).then(() => done(null, payload), done)
     })
     app.addHook('onClose', async () => {
       await within(CLOSE_TIMEOUT_MS, groupCommit.flush())
@@ -42,6 +51,18 @@ export const lastUsed = fastifyPlugin(
   },
   { name: 'last-used' }
 )
+
+/** @returns the client ids of those whose Last used it moved */
+async function stamp(db: Kysely<Database>, asked: readonly Asked[]): Promise<string[]> {
+  const sorted = asked.toSorted((a, b) => (a.clientId < b.clientId ? -1 : 1))
+  const moved = await moveLastUsedOfUnchanged(
+    db,
+    sorted.map(({ clientId }) => clientId),
+    sorted.map(({ version }) => version),
+    sorted.map(({ at }) => new Date(at))
+  )
+  return moved.map(row => row.client_id)
+}
 
 /** The uses of one batch share their promise: so they do what is made of it, and its timer. */
 function perBatch(make: (committed: Promise<void>) => Promise<void>): (committed: Promise<void>) => Promise<void> {

@@ -1,5 +1,6 @@
 import { type Kysely, type RawBuilder, type SelectQueryBuilder, sql, type Transaction } from 'kysely'
 import type { Database, RegistrationTable } from '../database/schema.ts'
+import { statement } from '../database/statement.ts'
 
 /** What administrators see of a registration: all but the hash. */
 export type Registration = Omit<RegistrationTable, 'secret_hash' | 'name_folded'> & { last_used_at: Date | null }
@@ -7,7 +8,7 @@ export type Registration = Omit<RegistrationTable, 'secret_hash' | 'name_folded'
 /** What the token endpoint reads of a registration. */
 export type Credential = Pick<
   RegistrationTable,
-  'client_id' | 'site_id' | 'secret_hash' | 'scopes' | 'enabled' | 'expires_at'
+  'client_id' | 'site_id' | 'secret_hash' | 'scopes' | 'enabled' | 'expires_at' | 'version'
 >
 
 export type SortKey = 'name' | 'clientId' | 'registeredAt' | 'expiresAt' | 'enabled' | 'lastUsedAt'
@@ -32,14 +33,30 @@ export interface Listing {
   unusedSince: number | undefined
 }
 
-/** Those of these that exist, in any order: one statement for all who wait. */
-export function findCredentials(db: Kysely<Database>, clientIds: readonly string[]): Promise<Credential[]> {
-  return db
-    .selectFrom('registrations')
-    .select(['client_id', 'site_id', 'secret_hash', 'scopes', 'enabled', 'expires_at'])
-    .where('client_id', '=', sql<string>`any(${clientIds}::text[])`) // served by registrations_pkey
-    .execute()
-}
+/** Those of these clients that exist, in any order: one statement for all who wait. */
+export const findCredentials = statement(
+  (db, clientIds: readonly string[]) =>
+    db
+      .selectFrom('registrations')
+      .select(['client_id', 'site_id', 'secret_hash', 'scopes', 'enabled', 'expires_at', 'version'])
+      .where('client_id', '=', sql<string>`any(${clientIds}::text[])`) // served by registrations_pkey
+)
+
+/** Those of these clients whose registration has the version at the same place of the other list. */
+export const findUnchanged = statement((db, clientIds: readonly string[], versions: readonly number[]) =>
+  db
+    .selectFrom(
+      sql<{ client_id: string; version: number }>`unnest(${clientIds}::text[], ${versions}::integer[])`.as<'asked'>(
+        sql`asked(client_id, version)`
+      )
+    )
+    .innerJoin('registrations', join =>
+      join
+        .onRef('registrations.client_id', '=', 'asked.client_id') // served by registrations_pkey
+        .onRef('registrations.version', '=', 'asked.version')
+    )
+    .select('registrations.client_id')
+)
 
 export function findRegistration(
   db: Kysely<Database>,

@@ -2,9 +2,9 @@ import { isWellFormedSecret, verifyClientSecret } from '../registrations/client-
 import { type HashGate, HashGateFull } from '../registrations/hash-gate.ts'
 import type { Credential } from '../registrations/repository.ts'
 import type { FailureBrake } from './failure-brake.ts'
+import type { KnownClients } from './known-clients.ts'
 import { invalidClient, temporarilyUnavailable } from './oauth-error.ts'
 import type { TokenRequest } from './token-request.ts'
-import type { VerifiedSecrets } from './verified-secrets.ts'
 
 /** Verified in place of a stored hash when there is none, at the same cost. No secret is known to match it. */
 const DECOY_HASH = '$argon2id$v=19$m=19456,t=2,p=1$6zqOo0VgKqYJv3m1m0d2Yw$2nX0c7lq4m9mC8j3m1mQk6oWb1V7nJ0q3u5xTtq1b0A'
@@ -12,33 +12,31 @@ const DECOY_HASH = '$argon2id$v=19$m=19456,t=2,p=1$6zqOo0VgKqYJv3m1m0d2Yw$2nX0c7
 /** Compares a secret with a stored hash, at most once at a time for the same pair. */
 export class SecretVerifier {
   readonly #gate: HashGate
-  readonly #verified: VerifiedSecrets
   readonly #running = new Map<string, Promise<boolean>>()
 
-  constructor(gate: HashGate, verified: VerifiedSecrets) {
+  constructor(gate: HashGate) {
     this.#gate = gate
-    this.#verified = verified
   }
 
-  /** Has this secret proved right for this stored hash before, in this process? */
-  isKnown({ clientId, clientSecret }: TokenRequest, storedHash: string): boolean {
-    return this.#verified.has(clientId, this.#verified.proofOf(clientSecret, storedHash))
-  }
-
-  /** @throws HashGateFull */
-  async verify({ clientId, clientSecret }: TokenRequest, storedHash: string): Promise<boolean> {
-    const proof = this.#verified.proofOf(clientSecret, storedHash)
-    const key = proof.toString('base64')
-    const running = this.#running.get(key) ?? this.#gate.run(() => verifyClientSecret(clientSecret, storedHash))
-    this.#running.set(key, running)
+  /** @param proof what tells this secret from others @throws HashGateFull */
+  async verify(secret: string, proof: Buffer, storedHash: string): Promise<boolean> {
+    const pair = `${proof.toString('latin1')}${storedHash}`
+    const running = this.#running.get(pair) ?? this.#gate.run(() => verifyClientSecret(secret, storedHash))
+    this.#running.set(pair, running)
     try {
-      const matches = await running
-      if (matches) this.#verified.add(clientId, proof)
-      return matches
+      return await running
     } finally {
-      this.#running.delete(key)
+      this.#running.delete(pair)
     }
   }
+}
+
+interface AuthenticationNeeds {
+  known: KnownClients
+  verifier: SecretVerifier
+  brake: FailureBrake
+  /** Milliseconds since the epoch. */
+  now: () => number
 }
 
 /**
@@ -48,6 +46,7 @@ export class SecretVerifier {
  * cost the same: one Argon2 verification, or none for a text that can't be a secret. Only to the holder does the
  * answer say that the registration is disabled or has expired.
  *
+ * @param proof of the presented secret
  * @param credential of the request's client id, undefined when there is none
  * @param now clock, milliseconds since the epoch
  * @returns the credential, and the instant at which it was good
@@ -55,16 +54,17 @@ export class SecretVerifier {
  * @see RFC 6749 §2.3.1, §5.2
  */
 export async function authenticateClient(
-  { verifier, brake, now }: { verifier: SecretVerifier; brake: FailureBrake; now: () => number },
+  { known, verifier, brake, now }: AuthenticationNeeds,
   request: TokenRequest,
+  proof: Buffer,
   credential: Credential | undefined,
   source: string
 ): Promise<{ credential: Credential; at: number }> {
-  const { clientId, usesHeader } = request
+  const { clientId, clientSecret, usesHeader } = request
   const storedHash = credential?.secret_hash ?? DECOY_HASH
-  if (!verifier.isKnown(request, storedHash)) {
+  if (!known.isProven(clientId, proof, storedHash)) {
     brake.check(source, clientId, now())
-    const matches = isWellFormedSecret(request.clientSecret) && (await verifyOrShed(verifier, request, storedHash))
+    const matches = isWellFormedSecret(clientSecret) && (await verifyOrShed(verifier, clientSecret, proof, storedHash))
     if (!matches || credential === undefined) {
       brake.count(source, clientId, now())
       throw invalidClient(credential === undefined ? 'unknown_client' : 'wrong_secret', usesHeader)
@@ -77,9 +77,14 @@ export async function authenticateClient(
   return { credential, at }
 }
 
-async function verifyOrShed(verifier: SecretVerifier, request: TokenRequest, storedHash: string): Promise<boolean> {
+async function verifyOrShed(
+  verifier: SecretVerifier,
+  secret: string,
+  proof: Buffer,
+  storedHash: string
+): Promise<boolean> {
   try {
-    return await verifier.verify(request, storedHash)
+    return await verifier.verify(secret, proof, storedHash)
   } catch (error) {
     throw error instanceof HashGateFull ? temporarilyUnavailable('hashing_overloaded') : error
   }

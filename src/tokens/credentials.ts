@@ -2,11 +2,10 @@ import type { Kysely } from 'kysely'
 import { DatabaseUnavailable } from '../database/errors.ts'
 import type { Database } from '../database/schema.ts'
 import { type Credential, findCredentials } from '../registrations/repository.ts'
+import type { KnownClients } from './known-clients.ts'
 
 /** Requests that may wait for one answer of the database; the next is told to come again. */
 const MAX_WAITING = 10_000
-/** Clients whose last known credential is kept; the one that was exchanged longest ago makes room. */
-const MAX_KNOWN = 100_000
 
 /** What a look-up found. */
 export interface Found {
@@ -15,26 +14,29 @@ export interface Found {
   isFresh: boolean
 }
 
+interface CredentialsNeeds {
+  db: Kysely<Database>
+  known: KnownClients
+  /** How long after an exchange what was read may serve while the database doesn't answer; 0 for never. */
+  staleMs: number
+  /** Milliseconds since the epoch. */
+  now: () => number
+}
+
 type Waiting = Map<string, PromiseWithResolvers<Found>>
 
 /**
- * Reads credentials for every exchange: all that are asked for in one turn of the event loop in one statement.
+ * Reads credentials: all that are asked for in one turn of the event loop in one statement.
  *
  * Only while the database doesn't answer does a client that exchanged a moment ago get what was read then.
  */
 export class Credentials {
-  readonly #db: Kysely<Database>
-  readonly #staleMs: number
-  readonly #now: () => number
-  readonly #known = new Map<string, { credential: Credential; exchangedAt: number }>()
+  readonly #needs: CredentialsNeeds
   #gathering: Waiting = new Map()
   #waiting = 0
 
-  /** @param staleMs how old what was read may be while the database doesn't answer; 0 for never */
-  constructor({ db, staleMs, now }: { db: Kysely<Database>; staleMs: number; now: () => number }) {
-    this.#db = db
-    this.#staleMs = staleMs
-    this.#now = now
+  constructor(needs: CredentialsNeeds) {
+    this.#needs = needs
   }
 
   /** @throws DatabaseUnavailable */
@@ -49,25 +51,15 @@ export class Credentials {
     return deferred.promise
   }
 
-  /** Keeps the freshly found credential of a client that exchanged at this instant. */
-  remember(credential: Credential, exchangedAt: number): void {
-    if (this.#staleMs === 0) return
-    this.#known.delete(credential.client_id)
-    this.#known.set(credential.client_id, { credential, exchangedAt })
-    if (this.#known.size <= MAX_KNOWN) return
-    const [oldest] = this.#known.keys()
-    if (oldest !== undefined) this.#known.delete(oldest)
-  }
-
   async #read(): Promise<void> {
     const waiting = this.#gathering
     this.#gathering = new Map()
     try {
-      const found = await findCredentials(this.#db, [...waiting.keys()])
+      const found = await findCredentials(this.#needs.db, [...waiting.keys()])
       const credentials = new Map(found.map(credential => [credential.client_id, credential]))
       for (const [clientId, { resolve }] of waiting) {
         const credential = credentials.get(clientId)
-        this.#update(clientId, credential)
+        this.#needs.known.update(clientId, credential)
         resolve({ credential, isFresh: true })
       }
     } catch (error) {
@@ -76,20 +68,11 @@ export class Credentials {
     this.#waiting -= waiting.size
   }
 
-  /** Nothing older than the latest read is remembered: a client that was found disabled stays so. */
-  #update(clientId: string, credential: Credential | undefined): void {
-    const known = this.#known.get(clientId)
-    if (known === undefined) return
-    if (credential === undefined) this.#known.delete(clientId)
-    else known.credential = credential
-  }
-
   #fallBack(waiting: Waiting, error: unknown): void {
-    const oldest = this.#now() - this.#staleMs
+    const { known, staleMs, now } = this.#needs
     for (const [clientId, { resolve, reject }] of waiting) {
-      const known = this.#known.get(clientId)
-      const isServed = error instanceof DatabaseUnavailable && known !== undefined && known.exchangedAt > oldest
-      if (isServed) resolve({ credential: known.credential, isFresh: false })
+      const credential = known.exchangedSince(clientId, now() - staleMs)
+      if (error instanceof DatabaseUnavailable && credential !== undefined) resolve({ credential, isFresh: false })
       else reject(error)
     }
   }

@@ -1,14 +1,19 @@
 import { DatabaseUnavailable } from '../database/errors.ts'
+import type { Credential } from '../registrations/repository.ts'
 import type { KeySet } from '../signing-keys/key-set.ts'
 import { issueAccessToken } from './access-token.ts'
 import { authenticateClient, type SecretVerifier } from './client-authentication.ts'
+import type { Confirmations } from './confirmations.ts'
 import type { Credentials, Found } from './credentials.ts'
 import type { FailureBrake } from './failure-brake.ts'
+import type { KnownClients } from './known-clients.ts'
 import { temporarilyUnavailable } from './oauth-error.ts'
-import { grantScope } from './scope.ts'
+import { grantScope, scopeFault } from './scope.ts'
 import type { TokenRequest } from './token-request.ts'
 
 export interface ExchangeNeeds {
+  known: KnownClients
+  confirmations: Confirmations
   credentials: Credentials
   keySet: KeySet
   verifier: SecretVerifier
@@ -29,34 +34,55 @@ export interface Exchange {
   expiresInSeconds: number
   /** When, milliseconds since the epoch. */
   at: number
+  /** Its Last used: moved already, to be moved before the answer leaves, or after, since moving it is in trouble. */
+  lastUsed: 'moved' | 'due' | 'late'
 }
 
 /**
  * Exchanges a client's credentials for an access token (RFC 6749 §4.4).
  *
- * The registration is read every time, so that disabling, expiry, deletion and renewal win at once on every instance.
+ * The registration's row is asked every time, so that disabling, expiry, deletion and renewal win at once on every
+ * instance. Of a client that has exchanged here before, memory knows all but whether that still holds: one statement
+ * confirms it and moves Last used. Whoever isn't confirmed takes the long way.
  *
  * @param source address the request came from
  * @throws OAuthError
  */
 export async function exchange(needs: ExchangeNeeds, request: TokenRequest, source: string): Promise<Exchange> {
+  const { known, confirmations, now } = needs
+  const proof = known.proofOf(request.clientSecret)
+  const credential = known.find(request.clientId, proof)
+  if (credential === undefined || !isGood(credential, request, now()))
+    return exchangeAsRead(needs, request, proof, source)
+
+  const at = now()
+  const { client_id: clientId, version } = credential
+  const confirmation = await confirmations.confirm({ clientId, version, at })
+  if (confirmation !== 'confirmed') {
+    return exchangeAsRead(needs, request, proof, source, confirmation === 'unavailable' ? 'late' : 'due')
+  }
+  known.touch(credential, at)
+  return issue(needs, request, credential, at, confirmations.isStamping ? 'moved' : 'due')
+}
+
+/** Nothing that memory knows speaks against it. */
+function isGood({ enabled, expires_at, scopes }: Credential, { scope }: TokenRequest, now: number): boolean {
+  return enabled && expires_at.getTime() > now && scopeFault(scope, scopes) === undefined
+}
+
+/** The long way: read the registration, authenticate, grant. */
+async function exchangeAsRead(
+  needs: ExchangeNeeds,
+  request: TokenRequest,
+  proof: Buffer,
+  source: string,
+  lastUsed: Exchange['lastUsed'] = 'due'
+): Promise<Exchange> {
   const found = await findOrShed(needs.credentials, request.clientId)
-  const { credential, at } = await authenticateClient(needs, request, found.credential, source)
-  const scope = grantScope(request.scope, credential.scopes)
-  const clientId = credential.client_id
-  const siteId = credential.site_id
-  const issued = issueAccessToken(needs.keySet.active, {
-    issuer: needs.issuer,
-    audience: needs.audience,
-    clientId,
-    siteId,
-    scope,
-    issuedAt: at,
-    ttlSeconds: needs.ttlSeconds,
-    expiresAt: credential.expires_at.getTime()
-  })
-  if (found.isFresh) needs.credentials.remember(credential, at)
-  return { clientId, siteId, scope, at, ...issued }
+  const { credential, at } = await authenticateClient(needs, request, proof, found.credential, source)
+  const exchange = issue(needs, request, credential, at, lastUsed)
+  if (found.isFresh) needs.known.remember(credential, proof, at)
+  return exchange
 }
 
 async function findOrShed(credentials: Credentials, clientId: string): Promise<Found> {
@@ -65,4 +91,16 @@ async function findOrShed(credentials: Credentials, clientId: string): Promise<F
   } catch (error) {
     throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('database_unavailable') : error
   }
+}
+
+function issue(
+  { keySet, issuer, audience, ttlSeconds }: ExchangeNeeds,
+  request: TokenRequest,
+  { client_id: clientId, site_id: siteId, scopes, expires_at }: Credential,
+  at: number,
+  lastUsed: Exchange['lastUsed']
+): Exchange {
+  const scope = grantScope(request.scope, scopes)
+  const grant = { issuer, audience, clientId, siteId, scope, issuedAt: at, ttlSeconds, expiresAt: expires_at.getTime() }
+  return { clientId, siteId, scope, at, lastUsed, ...issueAccessToken(keySet.active, grant) }
 }

@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net'
 import { isClientId } from '../registrations/client-id.ts'
+import { BoundedMap } from './bounded-map.ts'
 import { OAuthError } from './oauth-error.ts'
 
 const WINDOW_MS = 60_000
@@ -18,7 +19,7 @@ interface Failures {
  */
 export class FailureBrake {
   readonly #limit: number
-  readonly #failures = new Map<string, Failures>()
+  readonly #failures = new BoundedMap<string, Failures>(MAX_PAIRS)
 
   /** @param limit failures a minute that pass */
   constructor(limit: number) {
@@ -42,11 +43,7 @@ export class FailureBrake {
       failures.count++
       return
     }
-    this.#failures.delete(key)
     this.#failures.set(key, { count: 1, resetsAt: now + WINDOW_MS })
-    if (this.#failures.size <= MAX_PAIRS) return
-    const [oldest] = this.#failures.keys()
-    if (oldest !== undefined) this.#failures.delete(oldest)
   }
 }
 

@@ -103,7 +103,7 @@ const NOT_STORED = { 'cache-control': 'no-store', pragma: 'no-cache' }
 function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const answered = toOAuthError(error)
   request.logFields = { ...request.logFields, reason: answered.reason }
-  if (answered.status === 500) request.log.error({ err: error }, 'token request failed')
+  if (answered.status === 500) request.log.error({ requestId: request.id, err: error }, 'token request failed')
   return sendOAuthError(reply, answered)
 }
 

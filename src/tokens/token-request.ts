@@ -53,9 +53,13 @@ export function parseForm(body: string): Form {
 
 /** @returns undefined for a malformed escape, NUL, or what is not UTF-8 */
 function formDecode(text: string): string | undefined {
+  const decoded = /[%+]/.test(text) ? percentDecode(text.replaceAll('+', ' ')) : text
+  return decoded === undefined || /[\0\uFFFD]/.test(decoded) ? undefined : decoded
+}
+
+function percentDecode(text: string): string | undefined {
   try {
-    const decoded = decodeURIComponent(text.replaceAll('+', ' '))
-    return /[\0\uFFFD]/.test(decoded) ? undefined : decoded
+    return decodeURIComponent(text)
   } catch {
     return undefined
   }

@@ -12,6 +12,7 @@ async function openProxied(t: Test, queryTimeoutMs = 10_000) {
   const { proxy, url } = await proxyPostgres(t, directUrl)
   const changes: boolean[] = []
   const lane = openLane({
+    settings: [],
     connectionString: url,
     queryTimeoutMs,
     name: 'test',

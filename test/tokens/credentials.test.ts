@@ -1,6 +1,7 @@
 import t from 'tap'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
 import { Credentials } from '../../src/tokens/credentials.ts'
+import { KnownClients } from '../../src/tokens/known-clients.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
 import { openTestLane } from '../fixtures/database.ts'
 import { proxyPostgres } from '../fixtures/tcp-proxy.ts'
@@ -11,13 +12,13 @@ t.test('all that are asked for in one turn are read by one statement', async t =
   const ids = [(await grantd.register()).clientId, (await grantd.register()).clientId, '0'.repeat(20)]
   let statements = 0
   const counted = openTestLane(t, grantd.databaseUrl).withPlugin({
-    transformQuery: ({ node }) => {
+    transformQuery: ({ node }) => node,
+    transformResult: async ({ result }) => {
       statements++
-      return node
-    },
-    transformResult: async ({ result }) => result
+      return result
+    }
   })
-  const credentials = new Credentials({ db: counted, staleMs: 0, now: Date.now })
+  const credentials = new Credentials({ db: counted, known: new KnownClients(), staleMs: 0, now: Date.now })
   const found = await Promise.all([...ids, ...ids, ...ids].map(id => credentials.find(id)))
   t.same(
     found.map(({ credential }) => credential?.client_id),
@@ -31,11 +32,12 @@ t.test('only a client that exchanged a moment ago is known while the database is
   const grantd = await startApp(t)
   const [warm, cold] = [await grantd.register(), await grantd.register()]
   const { proxy, url } = await proxyPostgres(t, grantd.databaseUrl)
-  const credentials = new Credentials({ db: openTestLane(t, url), staleMs: 60_000, now: clock.now })
+  const known = new KnownClients()
+  const credentials = new Credentials({ db: openTestLane(t, url), known, staleMs: 60_000, now: clock.now })
   const { credential: read } = await credentials.find(warm.clientId)
   if (read === undefined) throw new Error('not found')
   t.match(await credentials.find(cold.clientId), { credential: { client_id: cold.clientId }, isFresh: true })
-  credentials.remember(read, clock.time)
+  known.remember(read, known.proofOf(warm.clientSecret), clock.time)
   await proxy.refuse()
   await until('it is away', () => proxy.open === 0)
   t.same(await credentials.find(warm.clientId), { credential: read, isFresh: false })

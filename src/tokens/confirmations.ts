@@ -1,0 +1,110 @@
+import type { Kysely } from 'kysely'
+import type { Database } from '../database/schema.ts'
+import { findUnchanged } from '../registrations/repository.ts'
+
+/** What memory holds a client to be. */
+export interface Asked {
+  clientId: string
+  /** Version of the registration that memory knows. */
+  version: number
+  /** Instant of the exchange, milliseconds since the epoch. */
+  at: number
+}
+
+/** @returns the client ids of those whose registration still has that version */
+export type Confirm = (asked: readonly Asked[]) => Promise<readonly string[]>
+
+/** `unavailable`: the database doesn't answer, or not in time. */
+export type Confirmation = 'confirmed' | 'changed' | 'unavailable'
+
+interface Waiting {
+  asked: Asked
+  promise: Promise<Confirmation>
+  resolve: (confirmation: Confirmation) => void
+}
+
+/** The longest that an exchange waits here before it takes the long way. */
+const MAX_DELAY_MS = 50
+
+/**
+ * Confirms with the database that what memory knows of clients still holds: one statement at a time for all who wait.
+ * While it runs the next batch gathers; a client that exchanges many times at once is in it once.
+ */
+export class Confirmations {
+  #confirm: Confirm
+  #isStamping = false
+  #gathering = new Map<string, Waiting>()
+  #isRunning = false
+  #isOverdue = false
+
+  constructor(confirm: Confirm) {
+    this.#confirm = confirm
+  }
+
+  /** Does confirming also move Last used? */
+  get isStamping(): boolean {
+    return this.#isStamping
+  }
+
+  /** Confirms by a statement that moves Last used of those it confirms to the instant of their exchange. */
+  stampWith(confirm: Confirm): void {
+    this.#confirm = confirm
+    this.#isStamping = true
+  }
+
+  confirm(asked: Asked): Promise<Confirmation> {
+    if (this.#isOverdue) return UNAVAILABLE
+    const waiting = this.#gathering.get(asked.clientId)
+    if (waiting === undefined) return this.#gather(asked)
+    if (waiting.asked.version !== asked.version) return CHANGED
+    waiting.asked.at = Math.max(waiting.asked.at, asked.at)
+    return waiting.promise
+  }
+
+  #gather(asked: Asked): Promise<Confirmation> {
+    const { promise, resolve } = Promise.withResolvers<Confirmation>()
+    this.#gathering.set(asked.clientId, { asked, promise, resolve })
+    if (!this.#isRunning) void this.#run()
+    return promise
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true
+    while (this.#gathering.size > 0) {
+      // What this turn of the event loop still brings goes along.
+      await new Promise(setImmediate)
+      const batch = this.#gathering
+      this.#gathering = new Map()
+      await this.#settle(batch)
+    }
+    this.#isRunning = false
+  }
+
+  async #settle(batch: ReadonlyMap<string, Waiting>): Promise<void> {
+    const overdue = setTimeout(() => {
+      this.#isOverdue = true
+      for (const each of [batch, this.#gathering]) {
+        for (const { resolve } of each.values()) resolve('unavailable')
+      }
+    }, MAX_DELAY_MS)
+    try {
+      const confirmed = new Set(await this.#confirm(Array.from(batch.values(), ({ asked }) => asked)))
+      for (const [clientId, { resolve }] of batch) resolve(confirmed.has(clientId) ? 'confirmed' : 'changed')
+    } catch {
+      // Whoever waits takes the long way, which tells what is wrong.
+      for (const { resolve } of batch.values()) resolve('unavailable')
+    }
+    clearTimeout(overdue)
+    this.#isOverdue = false
+  }
+}
+
+/** Confirms, and does no more. */
+export async function confirmUnchanged(db: Kysely<Database>, asked: readonly Asked[]): Promise<string[]> {
+  const clientIds = asked.map(({ clientId }) => clientId)
+  const versions = asked.map(({ version }) => version)
+  return (await findUnchanged(db, clientIds, versions)).map(row => row.client_id)
+}
+
+const UNAVAILABLE = Promise.resolve<Confirmation>('unavailable')
+const CHANGED = Promise.resolve<Confirmation>('changed')
