@@ -17,11 +17,23 @@ export interface RegistrationTable {
   registered_at: Date
   expires_at: Date
   version: number
+  /** Counts rotations, from 1. */
+  secret_number: number
+  /** Null: with the registration. */
+  secret_created_at: Date | null
+  /** The last six characters of the secret; null before the first rotation. */
+  secret_checksum: string | null
+  /** Kept when retired, so that its use is noticed. */
+  previous_secret_hash: string | null
+  previous_secret_expires_at: Date | null
 }
 
 export interface RegistrationLastUsedTable {
   client_id: string
   last_used_at: Date
+  /** Of the secrets whose number is odd. */
+  odd_secret_used_at: Date | null
+  even_secret_used_at: Date | null
 }
 
 export interface SigningKeyTable {

@@ -1,8 +1,10 @@
-/** The latest use of each client, milliseconds since the epoch. */
-export type Uses = ReadonlyMap<string, number>
+import { later, type Use } from './use.ts'
+
+/** The latest use of each client. */
+export type Uses = ReadonlyMap<string, Use>
 
 interface Batch {
-  uses: Map<string, number>
+  uses: Map<string, Use>
   committed: Promise<void>
   commit: () => void
 }
@@ -26,9 +28,9 @@ export class GroupCommit {
   }
 
   /** @returns when this use is committed */
-  note(clientId: string, at: number): Promise<void> {
+  note(clientId: string, use: Use): Promise<void> {
     const batch = this.#gathering
-    batch.uses.set(clientId, Math.max(at, batch.uses.get(clientId) ?? 0))
+    batch.uses.set(clientId, later(use, batch.uses.get(clientId)))
     this.#writing ??= this.#writeAll()
     return batch.committed
   }
@@ -58,7 +60,7 @@ export class GroupCommit {
 
   #putBack(batch: Batch): void {
     const { uses, committed } = this.#gathering
-    for (const [clientId, at] of batch.uses) uses.set(clientId, Math.max(at, uses.get(clientId) ?? 0))
+    for (const [clientId, use] of batch.uses) uses.set(clientId, later(use, uses.get(clientId)))
     void committed.then(batch.commit)
   }
 }

@@ -9,6 +9,7 @@ import type { Asked, Confirmations } from '../tokens/confirmations.ts'
 import type {} from '../tokens/routes.ts'
 import { GroupCommit } from './group-commit.ts'
 import { moveLastUsed, moveLastUsedOfUnchanged } from './repository.ts'
+import { later, type Use, useOf } from './use.ts'
 
 /** The longest that trouble in writing Last used may delay a token. It never refuses one. */
 const MAX_DELAY_MS = 50
@@ -40,8 +41,8 @@ export const lastUsed = fastifyPlugin(
     const delay = perBatch(committed => within(MAX_DELAY_MS, committed))
     app.addHook('onSend', (request, _reply, payload, done) => {
       if (request.exchange === undefined || request.exchange.lastUsed === 'moved') return done(null, payload)
-      const { clientId, at, lastUsed } = request.exchange
-      const committed = groupCommit.note(clientId, at)
+      const { clientId, secretNumber, at, lastUsed } = request.exchange
+      const committed = groupCommit.note(clientId, useOf(secretNumber, at))
       if (lastUsed === 'late') return done(null, payload)
       delay(committed).then(() => done(null, payload), done)
     })
@@ -53,15 +54,14 @@ export const lastUsed = fastifyPlugin(
 )
 
 /** @returns the client ids of those whose Last used it moved */
-async function stamp(db: Kysely<Database>, asked: readonly Asked[]): Promise<string[]> {
-  const sorted = asked.toSorted((a, b) => (a.clientId < b.clientId ? -1 : 1))
-  const moved = await moveLastUsedOfUnchanged(
-    db,
-    sorted.map(({ clientId }) => clientId),
-    sorted.map(({ version }) => version),
-    sorted.map(({ at }) => new Date(at))
-  )
-  return moved.map(row => row.client_id)
+function stamp(db: Kysely<Database>, asked: readonly Asked[]): Promise<string[]> {
+  const uses = new Map<string, Use>()
+  const versions = new Map<string, number>()
+  for (const { clientId, version, secretNumber, at } of asked) {
+    uses.set(clientId, later(useOf(secretNumber, at), uses.get(clientId)))
+    versions.set(clientId, version)
+  }
+  return moveLastUsedOfUnchanged(db, uses, versions)
 }
 
 /** The uses of one batch share their promise: so they do what is made of it, and its timer. */

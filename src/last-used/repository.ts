@@ -1,4 +1,4 @@
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Database } from '../database/schema.ts'
 import { statement } from '../database/statement.ts'
 import type { Uses } from './group-commit.ts'
@@ -7,58 +7,98 @@ import type { Uses } from './group-commit.ts'
  * Moves Last used of those clients whose registration has the version at the same place of the list, and which have
  * been used before.
  *
- * @param clientIds in ascending order, so that two batches never wait for each other
  * @returns those it moved
  */
-export const moveLastUsedOfUnchanged = statement(
-  (db, clientIds: readonly string[], versions: readonly number[], instants: readonly Date[]) =>
-    db
-      .updateTable('registration_last_used as used')
-      .from(
-        sql<{
-          client_id: string
-          version: number
-          at: Date
-        }>`unnest(${clientIds}::text[], ${versions}::integer[], ${instants}::timestamptz[])`.as<'asked'>(
-          sql`asked(client_id, version, at)`
-        )
-      )
-      .innerJoin('registrations', join =>
-        join
-          .onRef('registrations.client_id', '=', 'asked.client_id') // served by registrations_pkey
-          .onRef('registrations.version', '=', 'asked.version')
-      )
-      // Forward only: a late batch of another instance must not turn the clock back.
-      .set({ last_used_at: sql`greatest(used.last_used_at, asked.at)` })
-      .whereRef('used.client_id', '=', 'asked.client_id') // served by registration_last_used_pkey
-      .returning('used.client_id')
-)
+export async function moveLastUsedOfUnchanged(
+  db: Kysely<Database>,
+  uses: Uses,
+  versions: ReadonlyMap<string, number>
+): Promise<string[]> {
+  const { clientIds, odd, even } = columnsOf(uses)
+  const known = clientIds.map(clientId => versions.get(clientId) ?? 0)
+  return (await moveOfUnchanged(db, clientIds, odd, even, known)).map(row => row.client_id)
+}
 
 /** Moves Last used forward for each of these clients, in one statement. Clients deleted meanwhile are left out. */
 export async function moveLastUsed(db: Kysely<Database>, uses: Uses): Promise<void> {
-  // In one order on every instance, so that two batches never wait for each other.
-  const clientIds = [...uses.keys()].sort()
-  const instants = clientIds.map(clientId => new Date(uses.get(clientId) ?? 0))
-  await db
+  const { clientIds, odd, even } = columnsOf(uses)
+  await move(db, clientIds, odd, even)
+}
+
+/** In one order on every instance, so that two batches never wait for each other. */
+function columnsOf(uses: Uses): { clientIds: string[]; odd: (Date | null)[]; even: (Date | null)[] } {
+  const sorted = [...uses].sort(([one], [other]) => (one < other ? -1 : 1))
+  return {
+    clientIds: sorted.map(([clientId]) => clientId),
+    odd: sorted.map(([, { oddAt }]) => instantOf(oddAt)),
+    even: sorted.map(([, { evenAt }]) => instantOf(evenAt))
+  }
+}
+
+function instantOf(at: number): Date | null {
+  return at === 0 ? null : new Date(at)
+}
+
+type Ids = readonly string[]
+type Instants = readonly (Date | null)[]
+
+const moveOfUnchanged = statement((db, clientIds: Ids, odd: Instants, even: Instants, versions: readonly number[]) =>
+  db
+    .updateTable('registration_last_used')
+    .from(
+      sql<{
+        client_id: string
+        version: number
+      }>`unnest(${clientIds}::text[], ${odd}::timestamptz[], ${even}::timestamptz[], ${versions}::integer[])`.as<'noted'>(
+        sql`noted(client_id, odd_at, even_at, version)`
+      )
+    )
+    .innerJoin('registrations', join =>
+      join
+        .onRef('registrations.client_id', '=', 'noted.client_id') // served by registrations_pkey
+        .onRef('registrations.version', '=', 'noted.version')
+    )
+    .set(forward(sql`noted.odd_at`, sql`noted.even_at`))
+    .whereRef('registration_last_used.client_id', '=', 'noted.client_id') // served by registration_last_used_pkey
+    .returning('registration_last_used.client_id')
+)
+
+const move = statement((db, clientIds: Ids, odd: Instants, even: Instants) =>
+  db
     .insertInto('registration_last_used')
-    .columns(['client_id', 'last_used_at'])
+    .columns(['client_id', 'last_used_at', 'odd_secret_used_at', 'even_secret_used_at'])
     .expression(
       db
         .selectFrom(
-          sql<{ client_id: string; at: Date }>`unnest(${clientIds}::text[], ${instants}::timestamptz[])`.as<'noted'>(
-            sql`noted(client_id, at)`
+          sql<{
+            client_id: string
+            odd_at: Date | null
+            even_at: Date | null
+          }>`unnest(${clientIds}::text[], ${odd}::timestamptz[], ${even}::timestamptz[])`.as<'noted'>(
+            sql`noted(client_id, odd_at, even_at)`
           )
         )
         .innerJoin('registrations', 'registrations.client_id', 'noted.client_id') // served by registrations_pkey
-        .select(['noted.client_id', 'noted.at'])
+        .select([
+          'noted.client_id',
+          sql<Date>`greatest(noted.odd_at, noted.even_at)`.as('at'),
+          'noted.odd_at',
+          'noted.even_at'
+        ])
         .orderBy('noted.client_id')
     )
     .onConflict(conflict =>
       conflict
         .column('client_id')
-        .doUpdateSet(eb => ({ last_used_at: eb.ref('excluded.last_used_at') }))
-        // Forward only: a late batch of another instance must not turn the clock back.
-        .whereRef('registration_last_used.last_used_at', '<', 'excluded.last_used_at')
+        .doUpdateSet(forward(sql`excluded.odd_secret_used_at`, sql`excluded.even_secret_used_at`))
     )
-    .execute()
+)
+
+/** Forward only: a late batch of another instance must not turn the clock back. `greatest` passes over nulls. */
+function forward(odd: RawBuilder<Date>, even: RawBuilder<Date>) {
+  return {
+    last_used_at: sql<Date>`greatest(registration_last_used.last_used_at, ${odd}, ${even})`,
+    odd_secret_used_at: sql<Date>`greatest(registration_last_used.odd_secret_used_at, ${odd})`,
+    even_secret_used_at: sql<Date>`greatest(registration_last_used.even_secret_used_at, ${even})`
+  }
 }

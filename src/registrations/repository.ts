@@ -6,10 +6,21 @@ import { statement } from '../database/statement.ts'
 export type Registration = Omit<RegistrationTable, 'secret_hash' | 'name_folded'> & { last_used_at: Date | null }
 
 /** What the token endpoint reads of a registration. */
-export type Credential = Pick<
-  RegistrationTable,
-  'client_id' | 'site_id' | 'secret_hash' | 'scopes' | 'enabled' | 'expires_at' | 'version'
->
+export type Credential = Pick<RegistrationTable, (typeof CREDENTIAL_COLUMNS)[number]>
+
+const CREDENTIAL_COLUMNS = [
+  'client_id',
+  'site_id',
+  'secret_hash',
+  'secret_number',
+  'secret_checksum',
+  'previous_secret_hash',
+  'previous_secret_expires_at',
+  'scopes',
+  'enabled',
+  'expires_at',
+  'version'
+] as const
 
 export type SortKey = 'name' | 'clientId' | 'registeredAt' | 'expiresAt' | 'enabled' | 'lastUsedAt'
 
@@ -38,7 +49,7 @@ export const findCredentials = statement(
   (db, clientIds: readonly string[]) =>
     db
       .selectFrom('registrations')
-      .select(['client_id', 'site_id', 'secret_hash', 'scopes', 'enabled', 'expires_at', 'version'])
+      .select(CREDENTIAL_COLUMNS)
       .where('client_id', '=', sql<string>`any(${clientIds}::text[])`) // served by registrations_pkey
 )
 

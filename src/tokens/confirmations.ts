@@ -7,11 +7,13 @@ export interface Asked {
   clientId: string
   /** Version of the registration that memory knows. */
   version: number
+  /** Which of its secrets was presented. */
+  secretNumber: number
   /** Instant of the exchange, milliseconds since the epoch. */
   at: number
 }
 
-/** @returns the client ids of those whose registration still has that version */
+/** @returns the client ids of those whose registration still has that version; each once or more */
 export type Confirm = (asked: readonly Asked[]) => Promise<readonly string[]>
 
 /** `unavailable`: the database doesn't answer, or not in time. */
@@ -54,16 +56,17 @@ export class Confirmations {
 
   confirm(asked: Asked): Promise<Confirmation> {
     if (this.#isOverdue) return UNAVAILABLE
-    const waiting = this.#gathering.get(asked.clientId)
-    if (waiting === undefined) return this.#gather(asked)
+    const key = `${asked.clientId} ${asked.secretNumber}`
+    const waiting = this.#gathering.get(key)
+    if (waiting === undefined) return this.#gather(key, asked)
     if (waiting.asked.version !== asked.version) return CHANGED
     waiting.asked.at = Math.max(waiting.asked.at, asked.at)
     return waiting.promise
   }
 
-  #gather(asked: Asked): Promise<Confirmation> {
+  #gather(key: string, asked: Asked): Promise<Confirmation> {
     const { promise, resolve } = Promise.withResolvers<Confirmation>()
-    this.#gathering.set(asked.clientId, { asked, promise, resolve })
+    this.#gathering.set(key, { asked, promise, resolve })
     if (!this.#isRunning) void this.#run()
     return promise
   }
@@ -89,7 +92,7 @@ export class Confirmations {
     }, MAX_DELAY_MS)
     try {
       const confirmed = new Set(await this.#confirm(Array.from(batch.values(), ({ asked }) => asked)))
-      for (const [clientId, { resolve }] of batch) resolve(confirmed.has(clientId) ? 'confirmed' : 'changed')
+      for (const { asked, resolve } of batch.values()) resolve(confirmed.has(asked.clientId) ? 'confirmed' : 'changed')
     } catch {
       // Whoever waits takes the long way, which tells what is wrong.
       for (const { resolve } of batch.values()) resolve('unavailable')

@@ -1,12 +1,11 @@
 import { DatabaseUnavailable } from '../database/errors.ts'
-import type { Credential } from '../registrations/repository.ts'
 import type { KeySet } from '../signing-keys/key-set.ts'
 import { issueAccessToken } from './access-token.ts'
-import { authenticateClient, type SecretVerifier } from './client-authentication.ts'
+import { authenticateClient, isRetired, refuseMalformedSecret, type SecretVerifier } from './client-authentication.ts'
 import type { Confirmations } from './confirmations.ts'
 import type { Credentials, Found } from './credentials.ts'
 import type { FailureBrake } from './failure-brake.ts'
-import type { KnownClients } from './known-clients.ts'
+import type { KnownClients, Proven } from './known-clients.ts'
 import { temporarilyUnavailable } from './oauth-error.ts'
 import { grantScope, scopeFault } from './scope.ts'
 import type { TokenRequest } from './token-request.ts'
@@ -34,6 +33,10 @@ export interface Exchange {
   expiresInSeconds: number
   /** When, milliseconds since the epoch. */
   at: number
+  /** When its registration expires, milliseconds since the epoch. */
+  expiresAt: number
+  /** Which of the registration's secrets it was for. */
+  secretNumber: number
   /** Its Last used: moved already, to be moved before the answer leaves, or after, since moving it is in trouble. */
   lastUsed: 'moved' | 'due' | 'late'
 }
@@ -50,24 +53,25 @@ export interface Exchange {
  */
 export async function exchange(needs: ExchangeNeeds, request: TokenRequest, source: string): Promise<Exchange> {
   const { known, confirmations, now } = needs
+  refuseMalformedSecret(needs, request, source)
   const proof = known.proofOf(request.clientSecret)
-  const credential = known.find(request.clientId, proof)
-  if (credential === undefined || !isGood(credential, request, now()))
-    return exchangeAsRead(needs, request, proof, source)
+  const proven = known.find(request.clientId, proof)
+  if (proven === undefined || !isGood(proven, request, now())) return exchangeAsRead(needs, request, proof, source)
 
   const at = now()
-  const { client_id: clientId, version } = credential
-  const confirmation = await confirmations.confirm({ clientId, version, at })
+  const { client_id: clientId, version } = proven.credential
+  const confirmation = await confirmations.confirm({ clientId, version, secretNumber: secretNumberOf(proven), at })
   if (confirmation !== 'confirmed') {
     return exchangeAsRead(needs, request, proof, source, confirmation === 'unavailable' ? 'late' : 'due')
   }
-  known.touch(credential, at)
-  return issue(needs, request, credential, at, confirmations.isStamping ? 'moved' : 'due')
+  known.touch(proven.credential, at)
+  return issue(needs, request, proven, at, confirmations.isStamping ? 'moved' : 'due')
 }
 
 /** Nothing that memory knows speaks against it. */
-function isGood({ enabled, expires_at, scopes }: Credential, { scope }: TokenRequest, now: number): boolean {
-  return enabled && expires_at.getTime() > now && scopeFault(scope, scopes) === undefined
+function isGood(proven: Proven, { scope }: TokenRequest, now: number): boolean {
+  const { enabled, expires_at, scopes } = proven.credential
+  return enabled && expires_at.getTime() > now && !isRetired(proven, now) && scopeFault(scope, scopes) === undefined
 }
 
 /** The long way: read the registration, authenticate, grant. */
@@ -79,9 +83,9 @@ async function exchangeAsRead(
   lastUsed: Exchange['lastUsed'] = 'due'
 ): Promise<Exchange> {
   const found = await findOrShed(needs.credentials, request.clientId)
-  const { credential, at } = await authenticateClient(needs, request, proof, found.credential, source)
-  const exchange = issue(needs, request, credential, at, lastUsed)
-  if (found.isFresh) needs.known.remember(credential, proof, at)
+  const { proven, at } = await authenticateClient(needs, request, proof, found.credential, source)
+  const exchange = issue(needs, request, proven, at, lastUsed)
+  if (found.isFresh) needs.known.remember(proven, proof, at)
   return exchange
 }
 
@@ -96,11 +100,26 @@ async function findOrShed(credentials: Credentials, clientId: string): Promise<F
 function issue(
   { keySet, issuer, audience, ttlSeconds }: ExchangeNeeds,
   request: TokenRequest,
-  { client_id: clientId, site_id: siteId, scopes, expires_at }: Credential,
+  proven: Proven,
   at: number,
   lastUsed: Exchange['lastUsed']
 ): Exchange {
+  const { client_id: clientId, site_id: siteId, scopes, expires_at } = proven.credential
   const scope = grantScope(request.scope, scopes)
-  const grant = { issuer, audience, clientId, siteId, scope, issuedAt: at, ttlSeconds, expiresAt: expires_at.getTime() }
-  return { clientId, siteId, scope, at, lastUsed, ...issueAccessToken(keySet.active, grant) }
+  const expiresAt = expires_at.getTime()
+  const grant = { issuer, audience, clientId, siteId, scope, issuedAt: at, ttlSeconds, expiresAt }
+  return {
+    clientId,
+    siteId,
+    scope,
+    at,
+    expiresAt,
+    secretNumber: secretNumberOf(proven),
+    lastUsed,
+    ...issueAccessToken(keySet.active, grant)
+  }
+}
+
+function secretNumberOf({ credential, secret }: Proven): number {
+  return secret === 'current' ? credential.secret_number : credential.secret_number - 1
 }

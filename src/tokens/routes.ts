@@ -3,6 +3,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { answer } from '../http/openapi.ts'
 import { sourceOf } from '../http/source.ts'
 import { isClientId } from '../registrations/client-id.ts'
+import { EXPIRING_MS } from '../registrations/lifecycle.ts'
 import { type Exchange, type ExchangeNeeds, exchange } from './exchange.ts'
 import { invalidTokenRequest, OAuthError } from './oauth-error.ts'
 import { OAuthErrorSchema, TokenRequestSchema, TokenResponseSchema } from './schemas.ts'
@@ -39,7 +40,7 @@ export async function tokenRoutes(app: FastifyInstance, needs: ExchangeNeeds): P
         consumes: ['application/x-www-form-urlencoded'],
         body: { $ref: 'TokenRequest' },
         response: {
-          200: answer('An access token', 'TokenResponse', NO_STORE),
+          200: answer('An access token', 'TokenResponse', { ...NO_STORE, ...SUNSET }),
           ...oauthErrors(400, 401, 413, 429, 500, 503)
         }
       }
@@ -51,6 +52,7 @@ export async function tokenRoutes(app: FastifyInstance, needs: ExchangeNeeds): P
       if (isClientId(tokenRequest.clientId)) request.logFields = { clientId: tokenRequest.clientId }
       const exchanged = await exchange(needs, tokenRequest, sourceOf(request))
       request.exchange = exchanged
+      if (isNearExpiry(exchanged)) reply.header('sunset', new Date(exchanged.expiresAt).toUTCString())
       return reply.headers(NOT_STORED).type('application/json').serializer(JSON.stringify).send({
         access_token: exchanged.accessToken,
         token_type: 'Bearer',
@@ -61,6 +63,11 @@ export async function tokenRoutes(app: FastifyInstance, needs: ExchangeNeeds): P
   )
 }
 
+/** In the last 30 days an answer tells when its registration expires (RFC 8594). */
+function isNearExpiry({ expiresAt, at }: Exchange): boolean {
+  return expiresAt - at <= EXPIRING_MS.expiring_30d
+}
+
 /** 405 in the token endpoint's own words. @returns whether the path is the token endpoint's */
 export function answerMethodNotAllowed(path: string, reply: FastifyReply): boolean {
   if (path !== TOKEN_PATH) return false
@@ -69,6 +76,9 @@ export function answerMethodNotAllowed(path: string, reply: FastifyReply): boole
 }
 
 const NO_STORE = { 'Cache-Control': { type: 'string', description: 'no-store' } }
+const SUNSET = {
+  Sunset: { type: 'string', description: 'When the registration expires, in its last 30 days (RFC 8594)' }
+}
 
 function oauthErrors(...statuses: (keyof typeof OAUTH_ERRORS)[]): Record<number, ReturnType<typeof answer>> {
   return Object.fromEntries(

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { GroupCommit, type Uses } from '../../src/last-used/group-commit.ts'
+import { later, type Use, useOf } from '../../src/last-used/use.ts'
 
 const noPause = async (): Promise<void> => {}
 const unexpected = (error: unknown): never => {
@@ -10,18 +11,18 @@ const unexpected = (error: unknown): never => {
 t.test('while one batch is written the next gathers: 1,000 uses of one client are two writes', async t => {
   const writes: Uses[] = []
   const commits = new GroupCommit(async uses => void writes.push(uses), noPause, unexpected)
-  const first = commits.note('a', 1)
+  const first = commits.note('a', useOf(1, 1))
   await Promise.resolve()
-  await Promise.all([first, ...Array.from({ length: 999 }, (_, index) => commits.note('a', index + 2))])
+  await Promise.all([first, ...Array.from({ length: 999 }, (_, index) => commits.note('a', useOf(1, index + 2)))])
   t.ok(writes.length <= 2, `${writes.length} writes`)
-  t.equal(writes.at(-1)?.get('a'), 1_000)
+  t.same(writes.at(-1)?.get('a'), useOf(1, 1_000))
 })
 
 t.test('a use is committed when the write that holds it is, not before', async t => {
   const { promise, resolve } = Promise.withResolvers<void>()
   const commits = new GroupCommit(() => promise, noPause, unexpected)
   let isCommitted = false
-  const committed = commits.note('a', 1).then(() => {
+  const committed = commits.note('a', useOf(1, 1)).then(() => {
     isCommitted = true
   })
   await new Promise(setImmediate)
@@ -32,19 +33,19 @@ t.test('a use is committed when the write that holds it is, not before', async t
 })
 
 t.test('what fails is written later, with what came since, and the latest instant wins', async t => {
-  const stored = new Map<string, number>()
+  const stored = new Map<string, Use>()
   let failures = 3
   const errors: unknown[] = []
   const commits = new GroupCommit(
     async uses => {
       if (failures-- > 0) throw new Error('away')
-      for (const [clientId, at] of uses) stored.set(clientId, at)
+      for (const [clientId, use] of uses) stored.set(clientId, use)
     },
-    async () => void commits.note('b', 7),
+    async () => void commits.note('b', useOf(2, 7)),
     error => errors.push(error)
   )
-  await Promise.all([commits.note('a', 5), commits.note('a', 3)])
-  t.same(stored, new Map(Object.entries({ a: 5, b: 7 })))
+  await Promise.all([commits.note('a', useOf(1, 5)), commits.note('a', useOf(1, 3)), commits.note('a', useOf(2, 4))])
+  t.same(stored, new Map(Object.entries({ a: { oddAt: 5, evenAt: 4 }, b: { oddAt: 0, evenAt: 7 } })))
   t.equal(errors.length, 3)
   await commits.flush()
 })
@@ -53,24 +54,24 @@ t.test('whatever comes in which order and fails when, the latest instant of each
   const use = fc.tuple(fc.constantFrom('a', 'b', 'c'), fc.integer({ min: 1, max: 1_000 }))
   await fc.assert(
     fc.asyncProperty(fc.array(use, { minLength: 1 }), fc.array(fc.boolean()), async (uses, outcomes) => {
-      const stored = new Map<string, number>()
+      const stored = new Map<string, Use>()
       const commits = new GroupCommit(
         async batch => {
           await new Promise(setImmediate)
           if (outcomes.pop() === true) throw new Error('away')
-          for (const [clientId, at] of batch) stored.set(clientId, Math.max(at, stored.get(clientId) ?? 0))
+          for (const [clientId, noted] of batch) stored.set(clientId, later(noted, stored.get(clientId)))
         },
         noPause,
         () => {}
       )
       const notes = []
       for (const [clientId, at] of uses) {
-        notes.push(commits.note(clientId, at))
+        notes.push(commits.note(clientId, useOf(1, at)))
         if (at % 3 === 0) await new Promise(setImmediate)
       }
       await Promise.all(notes)
-      for (const [clientId, at] of stored) {
-        if (at !== Math.max(...uses.filter(([id]) => id === clientId).map(([, instant]) => instant))) return false
+      for (const [clientId, { oddAt }] of stored) {
+        if (oddAt !== Math.max(...uses.filter(([id]) => id === clientId).map(([, instant]) => instant))) return false
       }
       return stored.size === new Set(uses.map(([id]) => id)).size
     })

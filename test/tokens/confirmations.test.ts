@@ -3,7 +3,7 @@ import { type Asked, Confirmations, confirmUnchanged } from '../../src/tokens/co
 import { startApp } from '../fixtures/app.ts'
 import { openTestLanes } from '../fixtures/database.ts'
 
-const asked = (clientId: string, version = 1, at = 0): Asked => ({ clientId, version, at })
+const asked = (clientId: string, version = 1, at = 0): Asked => ({ clientId, version, secretNumber: 1, at })
 
 /** A statement that answers when told to. */
 function heldBack() {

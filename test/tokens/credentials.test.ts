@@ -37,7 +37,7 @@ t.test('only a client that exchanged a moment ago is known while the database is
   const { credential: read } = await credentials.find(warm.clientId)
   if (read === undefined) throw new Error('not found')
   t.match(await credentials.find(cold.clientId), { credential: { client_id: cold.clientId }, isFresh: true })
-  known.remember(read, known.proofOf(warm.clientSecret), clock.time)
+  known.remember({ credential: read, secret: 'current' }, known.proofOf(warm.clientSecret), clock.time)
   await proxy.refuse()
   await until('it is away', () => proxy.open === 0)
   t.same(await credentials.find(warm.clientId), { credential: read, isFresh: false })
