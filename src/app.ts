@@ -2,8 +2,9 @@ import { availableParallelism } from 'node:os'
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify'
 import type { Kysely } from 'kysely'
 import type { TrustedIssuer } from './admin/admin-token.ts'
-import { administration } from './admin/plugin.ts'
+import { administration, originOf } from './admin/plugin.ts'
 import { apiReferenceRoutes } from './api-reference/routes.ts'
+import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
 import type { Config } from './config.ts'
 import { isReachable } from './database/client.ts'
 import type { Database } from './database/schema.ts'
@@ -70,8 +71,10 @@ export async function buildApp(
     db,
     now,
     gate: new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING),
-    cursorKey: deriveKey(keyEncryptionKey, 'listing cursors')
+    cursorKey: deriveKey(keyEncryptionKey, 'listing cursors'),
+    originOf
   }
+  const audit = { db, cursorKey: deriveKey(keyEncryptionKey, 'audit cursors') }
   const tokenGate = new HashGate(TOKEN_HASHES_AT_ONCE, TOKEN_HASHES_WAITING)
 
   await beforeRoutes(app)
@@ -103,8 +106,14 @@ export async function buildApp(
     isOwnKey: async kid => (await keySet.published()).some(key => key.kid === kid),
     corsOrigins: config.admin.corsOrigins,
     now,
-    ofSite: scope => siteRegistrationRoutes(scope, registrations),
-    ofAllSites: scope => allRegistrationRoutes(scope, registrations)
+    ofSite: async scope => {
+      await siteRegistrationRoutes(scope, registrations)
+      await siteAuditRoutes(scope, audit)
+    },
+    ofAllSites: async scope => {
+      await allRegistrationRoutes(scope, registrations)
+      await allAuditRoutes(scope, audit)
+    }
   })
   await app.register(health, { isReady: async () => !drain.isDraining && (await isReachable(db)) })
   await app.register(apiReferenceRoutes)

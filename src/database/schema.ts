@@ -3,6 +3,8 @@ export interface Database {
   registrations: RegistrationTable
   registration_last_used: RegistrationLastUsedTable
   signing_keys: SigningKeyTable
+  audit_events: AuditEventTable
+  audit_chains: AuditChainTable
 }
 
 export interface RegistrationTable {
@@ -31,4 +33,33 @@ export interface SigningKeyTable {
   /** The private JWK as a compact JWE. */
   private_jwe: string
   created_at: Date
+}
+
+export interface AuditEventTable {
+  site_id: string
+  /** Counts the events of the Site, from 1 on. */
+  sequence: number
+  occurred_at: Date
+  action: string
+  /** Client id of the registration, or id of what else was acted on. */
+  subject: string
+  actor: string
+  actor_issuer: string
+  request_id: string
+  source: string
+  /** Per field its value before and after. */
+  changes: Record<string, { from: unknown; to: unknown }>
+  /** 32 bytes each. */
+  previous_hash: Buffer
+  hash: Buffer
+}
+
+export interface AuditChainTable {
+  site_id: string
+  /** The newest event. */
+  sequence: number
+  hash: Buffer
+  /** The newest event that retention has deleted. */
+  pruned_sequence: number
+  pruned_hash: Buffer
 }

@@ -1,7 +1,9 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
+import type { Origin } from '../audit/record.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { notFound } from '../http/problem.ts'
+import { SiteParams } from '../site-id.ts'
 import { etag } from './etag.ts'
 import { readPage } from './listing.ts'
 import { findRegistration, type Registration } from './repository.ts'
@@ -18,8 +20,7 @@ import {
   RegistrationOfSiteSchema,
   RegistrationPageSchema,
   RegistrationParams,
-  RegistrationSchema,
-  SiteParams
+  RegistrationSchema
 } from './schemas.ts'
 import { changeRegistration, createRegistration, type RegistrationNeeds, removeRegistration } from './service.ts'
 
@@ -27,6 +28,8 @@ import { changeRegistration, createRegistration, type RegistrationNeeds, removeR
 export interface RegistrationRoutesNeeds extends RegistrationNeeds {
   /** Signs the cursors of listings; the same on every instance. */
   cursorKey: Buffer
+  /** Who sent this request, for the audit. */
+  originOf: (request: FastifyRequest) => Origin
 }
 
 type Site = { Params: Static<typeof SiteParams> }
@@ -37,7 +40,7 @@ const etagHeader = { ETag: { type: 'string', description: 'Version of the regist
 
 /** Registrations of one Site. Register it where `siteId` has been checked. */
 export async function siteRegistrationRoutes(app: FastifyInstance, needs: RegistrationRoutesNeeds): Promise<void> {
-  const { db, now } = needs
+  const { db, now, originOf } = needs
   for (const schema of [
     RegistrationSchema,
     CreatedRegistrationSchema,
@@ -70,7 +73,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
     },
     async (request, reply) => {
       const { siteId } = request.params
-      const { registration, clientSecret } = await createRegistration(needs, siteId, request.body)
+      const { registration, clientSecret } = await createRegistration(needs, siteId, request.body, originOf(request))
       reply.code(201).header('location', `/v1/sites/${siteId}/app-registrations/${registration.client_id}`)
       return withEtag(reply, registration).send({ ...representRegistration(registration, now()), clientSecret })
     }
@@ -137,8 +140,10 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
         }
       }
     },
-    async ({ params: { siteId, clientId }, body, headers }, reply) => {
-      const registration = await changeRegistration(needs, siteId, clientId, body, headers['if-match'])
+    async (request, reply) => {
+      const { siteId, clientId } = request.params
+      const ifMatch = request.headers['if-match']
+      const registration = await changeRegistration(needs, siteId, clientId, request.body, ifMatch, originOf(request))
       return withEtag(reply, registration).send(representRegistration(registration, now()))
     }
   )
@@ -161,8 +166,9 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
         }
       }
     },
-    async ({ params: { siteId, clientId }, headers }, reply) => {
-      await removeRegistration(needs, siteId, clientId, headers['if-match'])
+    async (request, reply) => {
+      const { siteId, clientId } = request.params
+      await removeRegistration(needs, siteId, clientId, request.headers['if-match'], originOf(request))
       return reply.code(204).send()
     }
   )

@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { nullable, textEnum } from '../http/json-schema.ts'
+import { SITE_ID_PATTERN, siteId } from '../site-id.ts'
 import { CLIENT_ID_PATTERN } from './client-id.ts'
 import { REGISTRATION_STATES } from './lifecycle.ts'
 
@@ -131,11 +132,6 @@ export const RegistrationOfSitePageSchema = Type.Object(
   { $id: 'RegistrationOfSitePage', additionalProperties: false, description: 'A page of registrations of all Sites' }
 )
 
-export const SITE_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'
-
-const siteId = Type.String({ pattern: SITE_ID_PATTERN, description: 'Id of the Site', examples: ['acme'] })
-
-export const SiteParams = Type.Object({ siteId })
 export const RegistrationParams = Type.Object({ siteId, clientId })
 
 const GRID_COLUMNS = [

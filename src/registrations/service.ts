@@ -1,5 +1,7 @@
-import type { Kysely } from 'kysely'
+import type { Kysely, Transaction } from 'kysely'
+import { type Origin, recordEvent } from '../audit/record.ts'
 import type { Database, RegistrationTable } from '../database/schema.ts'
+import { parseInstant } from '../http/instant.ts'
 import { type Fault, notFound } from '../http/problem.ts'
 import { invalidRequest } from '../http/validation.ts'
 import { createClientId } from './client-id.ts'
@@ -7,7 +9,8 @@ import { createClientSecret, hashClientSecret } from './client-secret.ts'
 import { quotaExceeded, staleVersion, tooBusy } from './errors.ts'
 import { allowsVersion } from './etag.ts'
 import { type HashGate, HashGateFull } from './hash-gate.ts'
-import { expiryFault, foldName, nameFault, normaliseName, parseInstant } from './lifecycle.ts'
+import { eventsBetween } from './history.ts'
+import { expiryFault, foldName, nameFault, normaliseName } from './lifecycle.ts'
 import {
   countForQuota,
   deleteRegistration,
@@ -44,7 +47,8 @@ export interface NewRegistration {
 export async function createRegistration(
   needs: RegistrationNeeds,
   siteId: string,
-  input: NewRegistration
+  input: NewRegistration,
+  origin: Origin
 ): Promise<{ registration: Registration; clientSecret: string }> {
   const now = needs.now()
   const name = normaliseName(input.name)
@@ -64,11 +68,13 @@ export async function createRegistration(
     expires_at: new Date(expiresAt),
     version: 1
   }
+  const registration = { ...row, last_used_at: null }
   await needs.db.transaction().execute(async trx => {
     if ((await countForQuota(trx, siteId)) >= needs.maxPerSite) throw quotaExceeded(needs.maxPerSite)
     await insertRegistration(trx, row)
+    await record(trx, registration, eventsBetween(undefined, registration), now, origin)
   })
-  return { registration: { ...row, last_used_at: null }, clientSecret }
+  return { registration, clientSecret }
 }
 
 /**
@@ -83,7 +89,8 @@ export function changeRegistration(
   siteId: string,
   clientId: string,
   input: Partial<NewRegistration>,
-  ifMatch: string | undefined
+  ifMatch: string | undefined,
+  origin: Origin
 ): Promise<Registration> {
   return needs.db.transaction().execute(async trx => {
     const registration = await lockRegistration(trx, siteId, clientId)
@@ -92,7 +99,9 @@ export function changeRegistration(
     const change = changeOf(needs, registration, input)
     if (Object.keys(change).length === 0) return registration
     await updateRegistration(trx, clientId, change)
-    return { ...registration, ...change, version: registration.version + 1 }
+    const changed = { ...registration, ...change, version: registration.version + 1 }
+    await record(trx, registration, eventsBetween(registration, changed), needs.now(), origin)
+    return changed
   })
 }
 
@@ -101,14 +110,26 @@ export async function removeRegistration(
   needs: RegistrationNeeds,
   siteId: string,
   clientId: string,
-  ifMatch: string | undefined
+  ifMatch: string | undefined,
+  origin: Origin
 ): Promise<void> {
   await needs.db.transaction().execute(async trx => {
     const registration = await lockRegistration(trx, siteId, clientId)
     if (registration === undefined) throw notFound()
     if (!allowsVersion(ifMatch, registration.version)) throw staleVersion()
     await deleteRegistration(trx, clientId)
+    await record(trx, registration, eventsBetween(registration, undefined), needs.now(), origin)
   })
+}
+
+async function record(
+  trx: Transaction<Database>,
+  { site_id: siteId, client_id: subject }: Registration,
+  events: ReturnType<typeof eventsBetween>,
+  at: number,
+  origin: Origin
+): Promise<void> {
+  for (const event of events) await recordEvent(trx, { ...event, siteId, subject, at, origin })
 }
 
 /** What differs from the registration as it is; what it has already is not judged again. */

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { parseInstant } from '../../src/http/instant.ts'
 import {
   DAY_MS,
   expiresInDays,
@@ -7,7 +8,6 @@ import {
   foldName,
   nameFault,
   normaliseName,
-  parseInstant,
   REGISTRATION_STATES,
   registrationState
 } from '../../src/registrations/lifecycle.ts'
