@@ -25,6 +25,8 @@ export interface Connection {
   lookups: Kysely<Database>
   /** A connection of its own for writing Last used: a commit takes longer than a look-up may wait. */
   lastUses: Kysely<Database>
+  /** Does this on a connection of its own, as the owner of the schema. */
+  asOwner: <T>(work: (db: Kysely<Database>) => Promise<T>) => Promise<T>
   /** Applies what is pending, as the owner. @returns names of what was applied */
   migrate: () => Promise<string[]>
   /** Is there anything to apply? Needs no more than the serving role. */
@@ -36,7 +38,7 @@ const QUERY_TIMEOUT_MS = 5_000
 /** A look-up takes a millisecond: after this long the database is not answering. */
 const LOOKUP_TIMEOUT_MS = 1_000
 /** One that holds the migration lock, one that migrates. */
-const MIGRATION_CONNECTIONS = 2
+const OWNER_CONNECTIONS = 2
 
 /** Opens the database that the configuration names, or starts or joins the embedded one. */
 export async function connect(options: DatabaseOptions): Promise<Connection> {
@@ -62,12 +64,14 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
     name: 'last uses',
     queryTimeoutMs: QUERY_TIMEOUT_MS
   })
+  const asOwner: Connection['asOwner'] = work => workAs(ownerUrl, onIdleError, work)
   return {
     db,
     lookups,
     lastUses,
     needsMigration: async () => (await pendingMigrations(db)).length > 0,
-    migrate: () => migrateAs(ownerUrl, onIdleError),
+    asOwner,
+    migrate: () => asOwner(migrate),
     close: async () => {
       await Promise.all([db.destroy(), lookups.destroy(), lastUses.destroy()])
       embedded?.release()
@@ -75,10 +79,14 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
   }
 }
 
-async function migrateAs(connectionString: string, onIdleError: (error: Error) => void): Promise<string[]> {
-  const db = openDatabase({ connectionString, maxConnections: MIGRATION_CONNECTIONS, queryTimeoutMs: 0, onIdleError })
+async function workAs<T>(
+  connectionString: string,
+  onIdleError: (error: Error) => void,
+  work: (db: Kysely<Database>) => Promise<T>
+): Promise<T> {
+  const db = openDatabase({ connectionString, maxConnections: OWNER_CONNECTIONS, queryTimeoutMs: 0, onIdleError })
   try {
-    return await migrate(db)
+    return await work(db)
   } finally {
     await db.destroy()
   }
