@@ -23,6 +23,7 @@ begin
   grant select, insert on signing_keys to grantd_serving;
   grant select, insert on audit_events to grantd_serving;
   grant select on audit_chains to grantd_serving;
+  grant select, insert, update, delete on idempotent_creates to grantd_serving;
   grant select on kysely_migration to grantd_serving;
 end
 $$;

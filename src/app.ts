@@ -19,6 +19,7 @@ import { logRequests, requestId } from './http/request-log.ts'
 import { AJV_OPTIONS } from './http/validation.ts'
 import { lastUsed } from './last-used/plugin.ts'
 import { HashGate } from './registrations/hash-gate.ts'
+import { purgeOfSealedCreates } from './registrations/idempotency/plugin.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
 import { deriveKey } from './signing-keys/derive-key.ts'
 import type { KeySet } from './signing-keys/key-set.ts'
@@ -72,6 +73,7 @@ export async function buildApp(
     now,
     gate: new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING),
     cursorKey: deriveKey(keyEncryptionKey, 'listing cursors'),
+    retryPepper: deriveKey(keyEncryptionKey, 'idempotent creates'),
     originOf
   }
   const audit = { db, cursorKey: deriveKey(keyEncryptionKey, 'audit cursors') }
@@ -115,6 +117,7 @@ export async function buildApp(
       await allAuditRoutes(scope, audit)
     }
   })
+  await app.register(purgeOfSealedCreates, { db, now })
   await app.register(health, { isReady: async () => !drain.isDraining && (await isReachable(db)) })
   await app.register(apiReferenceRoutes)
   return app

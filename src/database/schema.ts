@@ -5,6 +5,7 @@ export interface Database {
   signing_keys: SigningKeyTable
   audit_events: AuditEventTable
   audit_chains: AuditChainTable
+  idempotent_creates: IdempotentCreateTable
 }
 
 export interface RegistrationTable {
@@ -62,4 +63,12 @@ export interface AuditChainTable {
   /** The newest event that retention has deleted. */
   pruned_sequence: number
   pruned_hash: Buffer
+}
+
+export interface IdempotentCreateTable {
+  /** 32 bytes. */
+  key_digest: Buffer
+  /** What was made, its secret too; see registrations/idempotency/sealed-create.ts. */
+  sealed: Buffer
+  expires_at: Date
 }

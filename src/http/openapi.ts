@@ -41,6 +41,7 @@ const PROBLEMS: Record<number, string> = {
   412: 'If-Match names another version',
   413: 'The body is over 16 KiB',
   415: 'The body is not application/json',
+  422: 'The Idempotency-Key was used with another body',
   500: 'A fault of the service',
   503: 'Not now; see Retry-After'
 }

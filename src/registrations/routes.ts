@@ -12,9 +12,11 @@ import {
   ChangeRegistrationSchema,
   CreatedRegistrationSchema,
   CreateRegistrationSchema,
+  IdempotencyKey,
   IfMatch,
   ListAllQuery,
   ListQuery,
+  type NewRegistration,
   NoQuery,
   RegistrationOfSitePageSchema,
   RegistrationOfSiteSchema,
@@ -51,31 +53,41 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
     app.addSchema(schema)
   }
 
-  app.post<Site & { Body: Required<Static<typeof CreateRegistrationSchema>> }>(
+  app.post<Site & { Body: NewRegistration; Headers: Static<typeof IdempotencyKey> }>(
     '/app-registrations',
     {
       schema: {
         operationId: 'createAppRegistration',
         summary: 'Make a registration',
-        description: 'The answer holds the Client secret, this once. The pair works from the next request on.',
+        description:
+          'The answer holds the Client secret, this once. The pair works from the next request on. A retry with the same Idempotency-Key tells what the first try made, even when it has been changed or deleted since; errors are not remembered.',
         tags,
         params: SiteParams,
         querystring: NoQuery,
+        headers: IdempotencyKey,
         body: { $ref: 'CreateRegistration' },
         response: {
           201: answer('Made', 'CreatedRegistration', {
             ...etagHeader,
             Location: { type: 'string', description: 'Path of the registration' }
           }),
-          ...problems(400, 401, 403, 404, 409, 413, 415, 500, 503)
+          ...problems(400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
         }
       }
     },
     async (request, reply) => {
       const { siteId } = request.params
-      const { registration, clientSecret } = await createRegistration(needs, siteId, request.body, originOf(request))
+      const { registration, clientSecret } = await createRegistration(
+        needs,
+        siteId,
+        request.body,
+        originOf(request),
+        request.headers['idempotency-key']
+      )
       reply.code(201).header('location', `/v1/sites/${siteId}/app-registrations/${registration.client_id}`)
-      return withEtag(reply, registration).send({ ...representRegistration(registration, now()), clientSecret })
+      // As of then, so that a retry gets the same bytes.
+      const represented = representRegistration(registration, registration.registered_at.getTime())
+      return withEtag(reply, registration).send({ ...represented, clientSecret })
     }
   )
 

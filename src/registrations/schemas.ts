@@ -4,6 +4,8 @@ import { SITE_ID_PATTERN, siteId } from '../site-id.ts'
 import { CLIENT_ID_PATTERN } from './client-id.ts'
 import { REGISTRATION_STATES } from './lifecycle.ts'
 
+/** A body to make a registration of, with what it left out. */
+export type NewRegistration = Required<Type.Static<typeof CreateRegistrationSchema>>
 export type RegistrationBody = Type.Static<typeof RegistrationSchema>
 
 const MAX_SCOPES = 50
@@ -202,5 +204,22 @@ export type GridColumn = (typeof GRID_COLUMNS)[number]
 export const IfMatch = Type.Object({
   'if-match': Type.Optional(
     Type.String({ description: 'ETag that the registration must still have; without it any version is changed' })
+  )
+})
+
+/** Guessing one that is random takes longer than it is good for. */
+const IDEMPOTENCY_KEY_MIN_LENGTH = 16
+const IDEMPOTENCY_KEY_MAX_LENGTH = 255
+
+export const IdempotencyKey = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({
+      minLength: IDEMPOTENCY_KEY_MIN_LENGTH,
+      maxLength: IDEMPOTENCY_KEY_MAX_LENGTH,
+      pattern: '^[!-~]*$',
+      description:
+        'Makes retries safe: for 10 minutes the same key with the same body gets the same answer, secret included. 16 to 255 visible ASCII characters, random, such as a UUID: it opens the stored answer.',
+      examples: ['8e03978e-40d5-43dd-bc93-6894a57f9324']
+    })
   )
 })
