@@ -23,7 +23,7 @@ try {
     const { sequence, fault } = verdict.broken
     process.stdout.write(`Site ${verdict.siteId}: audit event ${sequence} ${FAULTS[fault]}\n`)
   }
-  process.stdout.write(`${sites} Sites, ${events} events, ${brokenSites} Sites with a fault\n`)
+  process.stdout.write(`Sites: ${sites}, events: ${events}, Sites with a fault: ${brokenSites}\n`)
   await connection.close()
   process.exitCode = brokenSites === 0 ? 0 : 1
 } catch (error) {

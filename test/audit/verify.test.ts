@@ -44,8 +44,8 @@ async function verify(url: string): Promise<{ code: number; output: string }> {
 
 t.test('a database as it was written verifies: exit code 0 and a line of counts', async t => {
   const { url } = await auditedDatabase(t)
-  t.same(await verify(url), { code: 0, output: '3 Sites, 21 events, 0 Sites with a fault\n' })
-  t.same(await verify(await createDatabase(t)), { code: 0, output: '0 Sites, 0 events, 0 Sites with a fault\n' })
+  t.same(await verify(url), { code: 0, output: 'Sites: 3, events: 21, Sites with a fault: 0\n' })
+  t.same(await verify(await createDatabase(t)), { code: 0, output: 'Sites: 0, events: 0, Sites with a fault: 0\n' })
 })
 
 t.test('whatever a superuser does to a column of an event, that event is named', async t => {
@@ -182,7 +182,7 @@ t.test('npm run audit:verify names the first event of every Site with a fault, a
   t.equal(code, 1)
   t.match(output, 'Site acme: audit event 3 was changed\n')
   t.match(output, 'Site Zeta.1: audit event 7 is missing\n')
-  t.match(output, '3 Sites, 20 events, 2 Sites with a fault\n')
+  t.match(output, 'Sites: 3, events: 20, Sites with a fault: 2\n')
 })
 
 t.test('a chain that is longer than a page is followed over all its pages, while it grows', async t => {
