@@ -51,7 +51,7 @@ export interface Break {
 /**
  * Follows events from the one before them on.
  *
- * @param events in ascending order, without a gap of our own making
+ * @param events those that there are next, in ascending order
  * @param chain where the Site's events begin and end
  */
 export function findBreak(before: Link, events: readonly AuditEventTable[], chain: AuditChainTable): Break | undefined {

@@ -108,7 +108,7 @@ export const CreatedRegistrationSchema = Type.Object(
   {
     ...represented,
     clientSecret: Type.String({
-      description: 'Client secret. This answer is the only one that ever has it.',
+      description: 'Client secret. No other answer ever has it, but that to a retry with the same Idempotency-Key.',
       examples: ['grantd_0exampleexampleexampleexampleexampleexample0AbCdEf']
     })
   },
