@@ -4,6 +4,7 @@ alter table registrations
   add column secret_created_at timestamptz(3),
   add column secret_checksum text,
   add column previous_secret_hash text,
+  add column previous_secret_created_at timestamptz(3),
   add column previous_secret_expires_at timestamptz(3),
   add constraint registrations_previous_secret_hash_format check (previous_secret_hash like '$argon2id$%');
 

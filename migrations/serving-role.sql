@@ -21,6 +21,9 @@ begin
   grant select, insert, update, delete on registrations to grantd_serving;
   grant select, insert, update on registration_last_used to grantd_serving;
   grant select, insert on signing_keys to grantd_serving;
+  grant select, insert on audit_events to grantd_serving;
+  grant select on audit_chains to grantd_serving;
+  grant select, insert, update, delete on idempotent_creates to grantd_serving;
   grant select on kysely_migration to grantd_serving;
 end
 $$;

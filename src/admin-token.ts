@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { openDevelopmentMode } from './admin/development.ts'
 import { processConfig } from './config.ts'
-import { SITE_ID_PATTERN } from './registrations/schemas.ts'
+import { SITE_ID_PATTERN } from './site-id.ts'
 
 /** Door: prints an admin token in development mode, for the Sites of `--site`, or for all. */
 

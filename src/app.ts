@@ -2,8 +2,9 @@ import { availableParallelism } from 'node:os'
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify'
 import type { Kysely } from 'kysely'
 import type { TrustedIssuer } from './admin/admin-token.ts'
-import { administration } from './admin/plugin.ts'
+import { administration, originOf } from './admin/plugin.ts'
 import { apiReferenceRoutes } from './api-reference/routes.ts'
+import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
 import type { Config } from './config.ts'
 import { isReachable } from './database/client.ts'
 import type { Database } from './database/schema.ts'
@@ -18,6 +19,8 @@ import { logRequests, requestId } from './http/request-log.ts'
 import { AJV_OPTIONS } from './http/validation.ts'
 import { lastUsed } from './last-used/plugin.ts'
 import { HashGate } from './registrations/hash-gate.ts'
+import { purgeOfSealedCreates } from './registrations/idempotency/plugin.ts'
+import { rotationRoutes } from './registrations/rotation/routes.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
 import { deriveKey } from './signing-keys/derive-key.ts'
 import type { KeySet } from './signing-keys/key-set.ts'
@@ -71,8 +74,11 @@ export async function buildApp(
     db,
     now,
     gate: new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING),
-    cursorKey: deriveKey(keyEncryptionKey, 'listing cursors')
+    cursorKey: deriveKey(keyEncryptionKey, 'listing cursors'),
+    retryPepper: deriveKey(keyEncryptionKey, 'idempotent creates'),
+    originOf
   }
+  const audit = { db, cursorKey: deriveKey(keyEncryptionKey, 'audit cursors') }
   const tokenGate = new HashGate(TOKEN_HASHES_AT_ONCE, TOKEN_HASHES_WAITING)
   const known = new KnownClients()
   const confirmations = new Confirmations(asked => confirmUnchanged(lookups, asked))
@@ -108,9 +114,17 @@ export async function buildApp(
     isOwnKey: async kid => (await keySet.published()).some(key => key.kid === kid),
     corsOrigins: config.admin.corsOrigins,
     now,
-    ofSite: scope => siteRegistrationRoutes(scope, registrations),
-    ofAllSites: scope => allRegistrationRoutes(scope, registrations)
+    ofSite: async scope => {
+      await siteRegistrationRoutes(scope, registrations)
+      await rotationRoutes(scope, registrations)
+      await siteAuditRoutes(scope, audit)
+    },
+    ofAllSites: async scope => {
+      await allRegistrationRoutes(scope, registrations)
+      await allAuditRoutes(scope, audit)
+    }
   })
+  await app.register(purgeOfSealedCreates, { db, now })
   await app.register(health, { isReady: async () => !drain.isDraining && (await isReachable(db)) })
   await app.register(apiReferenceRoutes)
   return app

@@ -42,8 +42,8 @@ export class ConfigError extends Error {
   }
 }
 
-/** What is going to be done with it: migrating needs the database alone. */
-export type Purpose = 'serve' | 'migrate'
+/** What is going to be done with it: migrating and looking after the audit need the database alone. */
+export type Purpose = 'serve' | 'migrate' | 'audit'
 
 /** The one place where the process's environment is read. @throws ConfigError */
 export function processConfig(purpose: Purpose = 'serve'): Config {
@@ -146,6 +146,11 @@ function variables(read: Read) {
       'registrations that one Site can hold',
       wholeNumber(1_000, 1, 1_000_000)
     ),
+    auditRetentionDays: read(
+      'AUDIT_RETENTION_DAYS',
+      'how long `npm run audit:prune` leaves audit events, in days; `0` for ever',
+      wholeNumber(0, 0, 36_500)
+    ),
     adminIssuer: read('ADMIN_ISSUER', "issuer of administrators' tokens", optional(issuer, 'development mode')),
     adminAudience: read(
       'ADMIN_AUDIENCE',
@@ -209,6 +214,10 @@ function arrange(values: Values) {
       secretPrefix: values.secretPrefix,
       maxLifetimeDays: values.maxLifetimeDays,
       maxPerSite: values.maxPerSite
+    },
+    audit: {
+      /** 0 keeps events for ever. */
+      retentionDays: values.auditRetentionDays
     },
     admin: {
       sitesClaim: values.adminSitesClaim,

@@ -7,15 +7,17 @@ const SRC = path.join(ROOT, 'src')
 
 /** From the ground up: an arrow runs down, or stays in its room. */
 const FLOORS: readonly (readonly string[])[] = [
-  ['database', 'http', 'config.ts', 'config-kinds.ts'],
-  ['registrations', 'signing-keys', 'admin'],
+  ['database', 'http', 'config.ts', 'config-kinds.ts', 'site-id.ts'],
+  ['audit', 'registrations', 'signing-keys', 'admin'],
   ['tokens'],
   ['last-used', 'discovery', 'api-reference'],
   ['app.ts'],
-  ['server.ts', 'greeting.ts', 'migrate.ts', 'openapi.ts', 'admin-token.ts']
+  ['server.ts', 'greeting.ts', 'migrate.ts', 'openapi.ts', 'admin-token.ts', 'audit-verify.ts', 'audit-prune.ts']
 ]
 /** Ground that stands on ground. */
 const ON_THE_GROUND = ['http > database', 'config.ts > http', 'config.ts > config-kinds.ts']
+/** The one write of a room that another may call. */
+const BETWEEN_ROOMS = ['registrations > audit/record.ts']
 /** What a door may keep beside itself. */
 const AT_THE_DOOR = ['server.ts > greeting.ts']
 
@@ -59,6 +61,7 @@ t.test('every room and file has its floor', async t => {
 t.test('no arrow runs up, and rooms of a floor do not know each other', async t => {
   const wrong = files.flatMap(({ name, room, imports }) =>
     imports
+      .filter(target => !BETWEEN_ROOMS.includes(`${room} > ${target}`))
       .map(target => ({ arrow: `${room} > ${roomOf(target)}`, from: floorOf(room), to: floorOf(roomOf(target)) }))
       .filter(({ arrow, from, to }) => {
         const [here, there] = arrow.split(' > ')

@@ -185,6 +185,7 @@ const VARIABLES: Record<string, Variable> = {
   },
   MAX_REGISTRATION_LIFETIME_DAYS: whole(config => config.registrations.maxLifetimeDays, 730, 1, 36_500),
   MAX_REGISTRATIONS_PER_SITE: whole(config => config.registrations.maxPerSite, 1_000, 1, 1_000_000),
+  AUDIT_RETENTION_DAYS: whole(config => config.audit.retentionDays, 0, 0, 36_500),
   ADMIN_ISSUER: {
     beside: { ADMIN_AUDIENCE: 'grantd-admin' },
     read: config => config.admin.identityProvider?.issuer,

@@ -13,6 +13,8 @@ export interface TrustedIssuer {
 export interface Administrator {
   /** `sub` of the token, or its client. */
   subject: string
+  /** `iss` of the token. */
+  issuer: string
   sites: AdministeredSites
   /** `kid` of the key that signed the token. */
   keyId: string | undefined
@@ -60,6 +62,7 @@ export async function verifyAdminToken(
     const subject = payload.sub ?? payload['client_id']
     return {
       subject: typeof subject === 'string' ? subject : 'unknown',
+      issuer,
       sites: readAdministeredSites(payload[sitesClaim]),
       keyId: protectedHeader.kid
     }

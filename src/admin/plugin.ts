@@ -2,6 +2,7 @@ import cors from '@fastify/cors'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { parseJsonBody } from '../http/json-body.ts'
 import { notFound, Problem, problemErrorHandler } from '../http/problem.ts'
+import { sourceOf } from '../http/source.ts'
 import { readTypedQuery, validationProblem } from '../http/validation.ts'
 import { administersAnything, mayAdminister } from './access.ts'
 import { type Administrator, IssuerUnavailable, type TrustedIssuer, verifyAdminToken } from './admin-token.ts'
@@ -43,7 +44,7 @@ export async function administration(
     await app.register(cors, {
       origin: [...needs.corsOrigins],
       methods: ['GET', 'POST', 'PATCH', 'DELETE'],
-      allowedHeaders: ['Authorization', 'Content-Type', 'If-Match', 'X-Request-Id'],
+      allowedHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'If-Match', 'X-Request-Id'],
       exposedHeaders: ['ETag', 'Location', 'Retry-After', 'WWW-Authenticate', 'X-Request-Id'],
       maxAge: PREFLIGHT_MAX_AGE_SECONDS,
       strictPreflight: false
@@ -69,6 +70,23 @@ export async function administration(
 }
 
 const PREFLIGHT_MAX_AGE_SECONDS = 600
+
+/** Who sent this admin request, by which id, from which address. */
+export function originOf(request: FastifyRequest): {
+  actor: string
+  issuer: string
+  requestId: string
+  source: string
+} {
+  const { administrator } = request
+  if (administrator === undefined) throw new Error('this is no request of an administrator')
+  return {
+    actor: administrator.subject,
+    issuer: administrator.issuer,
+    requestId: request.id,
+    source: sourceOf(request)
+  }
+}
 
 async function authenticate(request: FastifyRequest, needs: AdministrationNeeds): Promise<Administrator> {
   const { authorization } = request.headers

@@ -25,6 +25,8 @@ export interface Connection {
   lookups: Kysely<Database>
   /** A connection of its own for writing Last used: a commit takes longer than a look-up may wait. */
   lastUses: Kysely<Database>
+  /** Does this on a connection of its own, as the owner of the schema. */
+  asOwner: <T>(work: (db: Kysely<Database>) => Promise<T>) => Promise<T>
   /** Applies what is pending, as the owner. @returns names of what was applied */
   migrate: () => Promise<string[]>
   /** Is there anything to apply? Needs no more than the serving role. */
@@ -45,7 +47,7 @@ const IN_THE_ORDER_GIVEN = ['enable_hashjoin = off', 'enable_mergejoin = off', '
 /** Less than writing Last used may delay a token: it ends here, and is tried again. */
 const LAST_USES_LOCK_TIMEOUT = "lock_timeout = '40ms'"
 /** One that holds the migration lock, one that migrates. */
-const MIGRATION_CONNECTIONS = 2
+const OWNER_CONNECTIONS = 2
 
 /** Opens the database that the configuration names, or starts or joins the embedded one. */
 export async function connect(options: DatabaseOptions): Promise<Connection> {
@@ -60,12 +62,14 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
     onIdleError
   })
   const { lookups, lastUses } = openLanes(servingUrl, options)
+  const asOwner: Connection['asOwner'] = work => workAs(ownerUrl, onIdleError, work)
   return {
     db,
     lookups,
     lastUses,
     needsMigration: async () => (await pendingMigrations(db)).length > 0,
-    migrate: () => migrateAs(ownerUrl, onIdleError),
+    asOwner,
+    migrate: () => asOwner(migrate),
     close: async () => {
       await Promise.all([db.destroy(), lookups.destroy(), lastUses.destroy()])
       embedded?.release()
@@ -96,10 +100,14 @@ export function openLanes(
   }
 }
 
-async function migrateAs(connectionString: string, onIdleError: (error: Error) => void): Promise<string[]> {
-  const db = openDatabase({ connectionString, maxConnections: MIGRATION_CONNECTIONS, queryTimeoutMs: 0, onIdleError })
+async function workAs<T>(
+  connectionString: string,
+  onIdleError: (error: Error) => void,
+  work: (db: Kysely<Database>) => Promise<T>
+): Promise<T> {
+  const db = openDatabase({ connectionString, maxConnections: OWNER_CONNECTIONS, queryTimeoutMs: 0, onIdleError })
   try {
-    return await migrate(db)
+    return await work(db)
   } finally {
     await db.destroy()
   }

@@ -3,6 +3,9 @@ export interface Database {
   registrations: RegistrationTable
   registration_last_used: RegistrationLastUsedTable
   signing_keys: SigningKeyTable
+  audit_events: AuditEventTable
+  audit_chains: AuditChainTable
+  idempotent_creates: IdempotentCreateTable
 }
 
 export interface RegistrationTable {
@@ -25,6 +28,7 @@ export interface RegistrationTable {
   secret_checksum: string | null
   /** Kept when retired, so that its use is noticed. */
   previous_secret_hash: string | null
+  previous_secret_created_at: Date | null
   previous_secret_expires_at: Date | null
 }
 
@@ -43,4 +47,41 @@ export interface SigningKeyTable {
   /** The private JWK as a compact JWE. */
   private_jwe: string
   created_at: Date
+}
+
+export interface AuditEventTable {
+  site_id: string
+  /** Counts the events of the Site, from 1 on. */
+  sequence: number
+  occurred_at: Date
+  action: string
+  /** Client id of the registration, or id of what else was acted on. */
+  subject: string
+  actor: string
+  actor_issuer: string
+  request_id: string
+  source: string
+  /** Per field its value before and after. */
+  changes: Record<string, { from: unknown; to: unknown }>
+  /** 32 bytes each. */
+  previous_hash: Buffer
+  hash: Buffer
+}
+
+export interface AuditChainTable {
+  site_id: string
+  /** The newest event. */
+  sequence: number
+  hash: Buffer
+  /** The newest event that retention has deleted. */
+  pruned_sequence: number
+  pruned_hash: Buffer
+}
+
+export interface IdempotentCreateTable {
+  /** 32 bytes. */
+  key_digest: Buffer
+  /** What was made, its secret too; see registrations/idempotency/sealed-create.ts. */
+  sealed: Buffer
+  expires_at: Date
 }

@@ -37,10 +37,11 @@ const PROBLEMS: Record<number, string> = {
   401: 'No token of an administrator, or not a good one',
   403: 'The token gives no rights here',
   404: 'Not there, or not for this caller to see',
-  409: 'The Site holds as many registrations as it may',
+  409: 'It would go beyond a limit, which `code` names',
   412: 'If-Match names another version',
   413: 'The body is over 16 KiB',
   415: 'The body is not application/json',
+  422: 'The Idempotency-Key was used with another body',
   500: 'A fault of the service',
   503: 'Not now; see Retry-After'
 }

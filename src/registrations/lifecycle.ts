@@ -35,6 +35,39 @@ export function expiresInDays(expiresAt: number, now: number): number {
   return Math.max(0, Math.ceil((expiresAt - now) / DAY_MS))
 }
 
+interface Secrets {
+  registered_at: Date
+  secret_number: number
+  secret_created_at: Date | null
+  previous_secret_created_at: Date | null
+  previous_secret_expires_at: Date | null
+  odd_secret_used_at: Date | null
+  even_secret_used_at: Date | null
+}
+
+/** When each secret of a registration was last used; null for not since it was made. */
+export function secretUses(secrets: Secrets): { current: Date | null; previous: Date | null } {
+  const { odd_secret_used_at: odd, even_secret_used_at: even } = secrets
+  const [current, previous] = secrets.secret_number % 2 === 1 ? [odd, even] : [even, odd]
+  // An older use is of an earlier secret, whose number was odd or even as well.
+  const since = (used: Date | null, createdAt: Date | null) =>
+    used !== null && createdAt !== null && used >= createdAt ? used : null
+  return {
+    current: since(current, secrets.secret_created_at ?? secrets.registered_at),
+    previous: since(previous, secrets.previous_secret_created_at)
+  }
+}
+
+/** The secret before the latest rotation, while it works. */
+export function previousSecretOf(
+  secrets: Secrets,
+  now: number
+): { createdAt: Date; expiresAt: Date; lastUsedAt: Date | null } | undefined {
+  const { previous_secret_created_at: createdAt, previous_secret_expires_at: expiresAt } = secrets
+  if (createdAt === null || expiresAt === null || expiresAt.getTime() <= now) return undefined
+  return { createdAt, expiresAt, lastUsedAt: secretUses(secrets).previous }
+}
+
 /** Refuses an expiry that isn't ahead or is beyond the lifetime policy. */
 export function expiryFault(expiresAt: number, now: number, maxLifetimeDays: number): Fault | undefined {
   const pointer = '/expiresAt'
@@ -46,23 +79,6 @@ export function expiryFault(expiresAt: number, now: number, maxLifetimeDays: num
     return { pointer, code: 'beyond_lifetime_limit', detail: `must be at most ${maxLifetimeDays} days from now` }
   }
   return undefined
-}
-
-const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$/i
-
-/**
- * Reads an RFC 3339 date-time; digits beyond milliseconds are cut, which moves an expiry earlier, never later.
- *
- * @returns milliseconds since the epoch, NaN when it isn't one
- */
-export function parseInstant(text: string): number {
-  const [, year, month, day] = RFC3339.exec(text) ?? []
-  if (year === undefined || Number(day) > daysInMonth(Number(year), Number(month))) return Number.NaN
-  return Date.parse(text.toUpperCase())
-}
-
-function daysInMonth(year: number, month: number): number {
-  return new Date(Date.UTC(year, month, 0)).getUTCDate()
 }
 
 const NAME_MAX_CODE_POINTS = 100

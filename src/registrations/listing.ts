@@ -1,9 +1,10 @@
 import type { Kysely } from 'kysely'
 import type { Database } from '../database/schema.ts'
+import { readCursor, writeCursor } from '../http/cursor.ts'
+import { parseInstant } from '../http/instant.ts'
 import { invalidRequest } from '../http/validation.ts'
-import { type Position, readCursor, writeCursor } from './cursor.ts'
-import { expiryRange, foldName, parseInstant } from './lifecycle.ts'
-import { listRegistrations, type Registration, type SortKey, type SortValue } from './repository.ts'
+import { expiryRange, foldName } from './lifecycle.ts'
+import { type Listing, listRegistrations, type Registration, type SortKey, type SortValue } from './repository.ts'
 import { DEFAULT_LIMIT, DEFAULT_SORT, type GridColumn, type ListInput } from './schemas.ts'
 
 /** Columns that are functions of the expiry sort as it does. */
@@ -48,13 +49,12 @@ export async function readPage(
   const page = rows.slice(0, limit)
   const last = page.at(-1)
   if (last === undefined || rows.length <= limit) return { rows: page, nextCursor: null }
-  const position = { value: sortValue(last, sort), clientId: last.client_id }
-  return { rows: page, nextCursor: writeCursor(cursorKey, listing, position) }
+  return { rows: page, nextCursor: writeCursor(cursorKey, listing, [sortValue(last, sort), last.client_id]) }
 }
 
-function positionOf(cursorKey: Buffer, listing: string, cursor: string): Position {
-  const position = readCursor(cursorKey, listing, cursor)
-  if (position !== undefined) return position
+function positionOf(cursorKey: Buffer, listing: string, cursor: string): Listing['after'] {
+  const position = readCursor<[SortValue, string]>(cursorKey, listing, cursor)
+  if (position !== undefined) return { value: position[0], clientId: position[1] }
   throw invalidRequest([{ parameter: 'cursor', code: 'invalid_cursor', detail: 'is not a cursor of this listing' }])
 }
 

@@ -1,9 +1,12 @@
-import { type Kysely, type RawBuilder, type SelectQueryBuilder, sql, type Transaction } from 'kysely'
-import type { Database, RegistrationTable } from '../database/schema.ts'
+import { type Kysely, type Nullable, type RawBuilder, type SelectQueryBuilder, sql, type Transaction } from 'kysely'
+import type { Database, RegistrationLastUsedTable, RegistrationTable } from '../database/schema.ts'
 import { statement } from '../database/statement.ts'
 
-/** What administrators see of a registration: all but the hash. */
-export type Registration = Omit<RegistrationTable, 'secret_hash' | 'name_folded'> & { last_used_at: Date | null }
+/** What administrators see of a registration: no hash, and nothing of a secret. */
+export type Registration = Omit<RegistrationTable, Unseen> &
+  Pick<Nullable<RegistrationLastUsedTable>, 'last_used_at' | 'odd_secret_used_at' | 'even_secret_used_at'>
+
+type Unseen = 'secret_hash' | 'secret_checksum' | 'previous_secret_hash' | 'name_folded'
 
 /** What the token endpoint reads of a registration. */
 export type Credential = Pick<RegistrationTable, (typeof CREDENTIAL_COLUMNS)[number]>
@@ -170,6 +173,65 @@ export async function updateRegistration(
     .execute()
 }
 
+/** A secret as it is kept. */
+export interface StoredSecret {
+  hash: string
+  checksum: string
+  createdAt: Date
+}
+
+/** Makes this the secret of a registration, and the one it had the previous one, which is refused from an instant on. */
+export async function rotateSecret(
+  trx: Transaction<Database>,
+  clientId: string,
+  secret: StoredSecret,
+  previousExpiresAt: Date
+): Promise<void> {
+  await trx
+    .updateTable('registrations')
+    .set(({ ref, fn, eb }) => ({
+      ...columnsOf(secret),
+      secret_number: eb('secret_number', '+', 1),
+      previous_secret_hash: ref('secret_hash'),
+      previous_secret_created_at: fn.coalesce('secret_created_at', 'registered_at'),
+      previous_secret_expires_at: previousExpiresAt,
+      version: eb('version', '+', 1)
+    }))
+    .where('client_id', '=', clientId) // served by registrations_pkey
+    .execute()
+}
+
+/** Puts this secret in the place of the current one, and leaves the previous one, which is refused from an instant on. */
+export async function replaceSecret(
+  trx: Transaction<Database>,
+  clientId: string,
+  secret: StoredSecret,
+  previousExpiresAt: Date
+): Promise<void> {
+  await trx
+    .updateTable('registrations')
+    .set(({ eb }) => ({
+      ...columnsOf(secret),
+      previous_secret_expires_at: previousExpiresAt,
+      version: eb('version', '+', 1)
+    }))
+    .where('client_id', '=', clientId) // served by registrations_pkey
+    .execute()
+}
+
+function columnsOf({ hash, checksum, createdAt }: StoredSecret) {
+  return { secret_hash: hash, secret_checksum: checksum, secret_created_at: createdAt }
+}
+
+/** Refuses the previous secret from this instant on. Its hash stays, so that its use is noticed. */
+export async function retirePreviousSecret(trx: Transaction<Database>, clientId: string, at: Date): Promise<void> {
+  await trx
+    .updateTable('registrations')
+    .set(({ eb }) => ({ previous_secret_expires_at: at, version: eb('version', '+', 1) }))
+    .where('client_id', '=', clientId) // served by registrations_pkey
+    .execute()
+}
+
 export async function deleteRegistration(trx: Transaction<Database>, clientId: string): Promise<void> {
   await trx
     .deleteFrom('registrations')
@@ -192,6 +254,12 @@ function registrations(
       'registered_at',
       'expires_at',
       'version',
-      'last_used_at'
+      'secret_number',
+      'secret_created_at',
+      'previous_secret_created_at',
+      'previous_secret_expires_at',
+      'last_used_at',
+      'odd_secret_used_at',
+      'even_secret_used_at'
     ])
 }

@@ -1,4 +1,4 @@
-import { expiresInDays, registrationState } from './lifecycle.ts'
+import { expiresInDays, previousSecretOf, registrationState, secretUses } from './lifecycle.ts'
 import type { Registration } from './repository.ts'
 import type { RegistrationBody } from './schemas.ts'
 
@@ -13,7 +13,20 @@ export function representRegistration(row: Registration, now: number): Registrat
     scopes: row.scopes,
     registeredAt: row.registered_at.toISOString(),
     lastUsedAt: row.last_used_at?.toISOString() ?? null,
+    secretCreatedAt: (row.secret_created_at ?? row.registered_at).toISOString(),
+    secretLastUsedAt: secretUses(row).current?.toISOString() ?? null,
+    previousSecret: representPrevious(row, now),
     expiresInDays: expiresInDays(expiresAt, now),
     state: registrationState(expiresAt, now)
+  }
+}
+
+function representPrevious(row: Registration, now: number): RegistrationBody['previousSecret'] {
+  const previous = previousSecretOf(row, now)
+  if (previous === undefined) return null
+  return {
+    createdAt: previous.createdAt.toISOString(),
+    expiresAt: previous.expiresAt.toISOString(),
+    lastUsedAt: previous.lastUsedAt?.toISOString() ?? null
   }
 }

@@ -1,7 +1,9 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
+import type { Origin } from '../audit/record.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { notFound } from '../http/problem.ts'
+import { SiteParams } from '../site-id.ts'
 import { etag } from './etag.ts'
 import { readPage } from './listing.ts'
 import { findRegistration, type Registration } from './repository.ts'
@@ -10,16 +12,17 @@ import {
   ChangeRegistrationSchema,
   CreatedRegistrationSchema,
   CreateRegistrationSchema,
+  IdempotencyKey,
   IfMatch,
   ListAllQuery,
   ListQuery,
+  type NewRegistration,
   NoQuery,
   RegistrationOfSitePageSchema,
   RegistrationOfSiteSchema,
   RegistrationPageSchema,
   RegistrationParams,
-  RegistrationSchema,
-  SiteParams
+  RegistrationSchema
 } from './schemas.ts'
 import { changeRegistration, createRegistration, type RegistrationNeeds, removeRegistration } from './service.ts'
 
@@ -27,6 +30,8 @@ import { changeRegistration, createRegistration, type RegistrationNeeds, removeR
 export interface RegistrationRoutesNeeds extends RegistrationNeeds {
   /** Signs the cursors of listings; the same on every instance. */
   cursorKey: Buffer
+  /** Who sent this request, for the audit. */
+  originOf: (request: FastifyRequest) => Origin
 }
 
 type Site = { Params: Static<typeof SiteParams> }
@@ -37,7 +42,7 @@ const etagHeader = { ETag: { type: 'string', description: 'Version of the regist
 
 /** Registrations of one Site. Register it where `siteId` has been checked. */
 export async function siteRegistrationRoutes(app: FastifyInstance, needs: RegistrationRoutesNeeds): Promise<void> {
-  const { db, now } = needs
+  const { db, now, originOf } = needs
   for (const schema of [
     RegistrationSchema,
     CreatedRegistrationSchema,
@@ -48,31 +53,41 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
     app.addSchema(schema)
   }
 
-  app.post<Site & { Body: Required<Static<typeof CreateRegistrationSchema>> }>(
+  app.post<Site & { Body: NewRegistration; Headers: Static<typeof IdempotencyKey> }>(
     '/app-registrations',
     {
       schema: {
         operationId: 'createAppRegistration',
         summary: 'Make a registration',
-        description: 'The answer holds the Client secret, this once. The pair works from the next request on.',
+        description:
+          'The answer holds the Client secret, this once. The pair works from the next request on. A retry with the same Idempotency-Key tells what the first try made, even when it has been changed or deleted since; errors are not remembered.',
         tags,
         params: SiteParams,
         querystring: NoQuery,
+        headers: IdempotencyKey,
         body: { $ref: 'CreateRegistration' },
         response: {
           201: answer('Made', 'CreatedRegistration', {
             ...etagHeader,
             Location: { type: 'string', description: 'Path of the registration' }
           }),
-          ...problems(400, 401, 403, 404, 409, 413, 415, 500, 503)
+          ...problems(400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
         }
       }
     },
     async (request, reply) => {
       const { siteId } = request.params
-      const { registration, clientSecret } = await createRegistration(needs, siteId, request.body)
+      const { registration, clientSecret } = await createRegistration(
+        needs,
+        siteId,
+        request.body,
+        originOf(request),
+        request.headers['idempotency-key']
+      )
       reply.code(201).header('location', `/v1/sites/${siteId}/app-registrations/${registration.client_id}`)
-      return withEtag(reply, registration).send({ ...representRegistration(registration, now()), clientSecret })
+      // As of then, so that a retry gets the same bytes.
+      const represented = representRegistration(registration, registration.registered_at.getTime())
+      return withEtag(reply, registration).send({ ...represented, clientSecret })
     }
   )
 
@@ -137,8 +152,10 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
         }
       }
     },
-    async ({ params: { siteId, clientId }, body, headers }, reply) => {
-      const registration = await changeRegistration(needs, siteId, clientId, body, headers['if-match'])
+    async (request, reply) => {
+      const { siteId, clientId } = request.params
+      const ifMatch = request.headers['if-match']
+      const registration = await changeRegistration(needs, siteId, clientId, request.body, ifMatch, originOf(request))
       return withEtag(reply, registration).send(representRegistration(registration, now()))
     }
   )
@@ -161,8 +178,9 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
         }
       }
     },
-    async ({ params: { siteId, clientId }, headers }, reply) => {
-      await removeRegistration(needs, siteId, clientId, headers['if-match'])
+    async (request, reply) => {
+      const { siteId, clientId } = request.params
+      await removeRegistration(needs, siteId, clientId, request.headers['if-match'], originOf(request))
       return reply.code(204).send()
     }
   )

@@ -1,8 +1,11 @@
 import { Type } from 'typebox'
 import { nullable, textEnum } from '../http/json-schema.ts'
+import { SITE_ID_PATTERN, siteId } from '../site-id.ts'
 import { CLIENT_ID_PATTERN } from './client-id.ts'
 import { REGISTRATION_STATES } from './lifecycle.ts'
 
+/** A body to make a registration of, with what it left out. */
+export type NewRegistration = Required<Type.Static<typeof CreateRegistrationSchema>>
 export type RegistrationBody = Type.Static<typeof RegistrationSchema>
 
 const MAX_SCOPES = 50
@@ -64,6 +67,24 @@ export const ChangeRegistrationSchema = Type.Object(
   }
 )
 
+/** Long enough for the slowest roll-out, short enough that a rotation is one. */
+const OVERLAP_MAX_SECONDS = 30 * 86_400
+export const OVERLAP_DEFAULT_SECONDS = 86_400
+
+export const RotateSecretSchema = Type.Object(
+  {
+    overlapSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: OVERLAP_MAX_SECONDS,
+        default: OVERLAP_DEFAULT_SECONDS,
+        description: 'How long the secret so far works on, in seconds'
+      })
+    )
+  },
+  { $id: 'RotateSecret', additionalProperties: false, description: 'A rotation of the Client secret' }
+)
+
 const clientId = Type.String({
   pattern: CLIENT_ID_PATTERN,
   description: 'Client ID: made by grantd, never reused',
@@ -83,6 +104,31 @@ const represented = {
       description: 'Instant of the latest successful exchange; null before the first',
       examples: ['2026-11-23T09:05:12.345Z']
     })
+  ),
+  secretCreatedAt: Type.String({
+    ...instant,
+    description: 'When the Client secret was made',
+    examples: ['2026-11-23T09:00:00.000Z']
+  }),
+  secretLastUsedAt: nullable(
+    Type.String({
+      ...instant,
+      description: 'Instant of the latest exchange with the Client secret, not counting the previous one',
+      examples: ['2026-11-23T09:05:12.345Z']
+    })
+  ),
+  previousSecret: nullable(
+    Type.Object(
+      {
+        createdAt: Type.String({ ...instant, description: 'When it was made' }),
+        expiresAt: Type.String({ ...instant, description: 'Instant from which it is refused' }),
+        lastUsedAt: nullable(Type.String({ ...instant, description: 'Instant of the latest exchange with it' }))
+      },
+      {
+        additionalProperties: false,
+        description: 'The secret before the latest rotation, while it works beside the new one; else null'
+      }
+    )
   ),
   expiresInDays: Type.Integer({
     minimum: 0,
@@ -105,7 +151,7 @@ export const CreatedRegistrationSchema = Type.Object(
   {
     ...represented,
     clientSecret: Type.String({
-      description: 'Client secret. This answer is the only one that ever has it.',
+      description: 'Client secret. No other answer ever has it, but that to a retry with the same Idempotency-Key.',
       examples: ['grantd_0exampleexampleexampleexampleexampleexample0AbCdEf']
     })
   },
@@ -131,11 +177,6 @@ export const RegistrationOfSitePageSchema = Type.Object(
   { $id: 'RegistrationOfSitePage', additionalProperties: false, description: 'A page of registrations of all Sites' }
 )
 
-export const SITE_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'
-
-const siteId = Type.String({ pattern: SITE_ID_PATTERN, description: 'Id of the Site', examples: ['acme'] })
-
-export const SiteParams = Type.Object({ siteId })
 export const RegistrationParams = Type.Object({ siteId, clientId })
 
 const GRID_COLUMNS = [
@@ -206,5 +247,22 @@ export type GridColumn = (typeof GRID_COLUMNS)[number]
 export const IfMatch = Type.Object({
   'if-match': Type.Optional(
     Type.String({ description: 'ETag that the registration must still have; without it any version is changed' })
+  )
+})
+
+/** Guessing one that is random takes longer than it is good for. */
+const IDEMPOTENCY_KEY_MIN_LENGTH = 16
+const IDEMPOTENCY_KEY_MAX_LENGTH = 255
+
+export const IdempotencyKey = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({
+      minLength: IDEMPOTENCY_KEY_MIN_LENGTH,
+      maxLength: IDEMPOTENCY_KEY_MAX_LENGTH,
+      pattern: '^[!-~]*$',
+      description:
+        'Makes retries safe: for 10 minutes the same key with the same body gets the same answer, secret included. 16 to 255 visible ASCII characters, random, such as a UUID: it opens the stored answer.',
+      examples: ['8e03978e-40d5-43dd-bc93-6894a57f9324']
+    })
   )
 })

@@ -1,13 +1,25 @@
-import type { Kysely } from 'kysely'
-import type { Database, RegistrationTable } from '../database/schema.ts'
+import type { Kysely, Transaction } from 'kysely'
+import { type Origin, recordEvent } from '../audit/record.ts'
+import type { Database } from '../database/schema.ts'
+import { parseInstant } from '../http/instant.ts'
 import { type Fault, notFound } from '../http/problem.ts'
 import { invalidRequest } from '../http/validation.ts'
 import { createClientId } from './client-id.ts'
 import { createClientSecret, hashClientSecret } from './client-secret.ts'
-import { quotaExceeded, staleVersion, tooBusy } from './errors.ts'
+import { idempotencyKeyReused, quotaExceeded, staleVersion, tooBusy } from './errors.ts'
 import { allowsVersion } from './etag.ts'
 import { type HashGate, HashGateFull } from './hash-gate.ts'
-import { expiryFault, foldName, nameFault, normaliseName, parseInstant } from './lifecycle.ts'
+import { eventsBetween } from './history.ts'
+import { findSealedCreate, insertSealedCreate } from './idempotency/repository.ts'
+import {
+  deriveRetryKey,
+  isSameInput,
+  type MadeRegistration,
+  openCreate,
+  type RetryKey,
+  sealCreate
+} from './idempotency/sealed-create.ts'
+import { expiryFault, foldName, nameFault, normaliseName } from './lifecycle.ts'
 import {
   countForQuota,
   deleteRegistration,
@@ -17,6 +29,7 @@ import {
   type RegistrationChange,
   updateRegistration
 } from './repository.ts'
+import type { NewRegistration } from './schemas.ts'
 
 /** What deciding on registrations needs. */
 export interface RegistrationNeeds {
@@ -24,51 +37,113 @@ export interface RegistrationNeeds {
   gate: HashGate
   /** Milliseconds since the epoch. */
   now: () => number
+  /** Mixed into what an Idempotency-Key yields: 32 bytes, the same on every instance. */
+  retryPepper: Buffer
   secretPrefix: string
   maxLifetimeDays: number
   maxPerSite: number
 }
 
-export interface NewRegistration {
-  name: string
-  expiresAt: string
-  enabled: boolean
-  scopes: string[]
-}
+/** How long a retry gets the answer of the first try, milliseconds. */
+const RETRY_LIFETIME_MS = 10 * 60_000
 
 /**
- * Makes a registration. The secret exists in the answer only; what stays is its hash.
+ * Makes a registration. The secret exists in the answer only; what stays is its hash, and for a while what only the
+ * caller's `idempotencyKey` opens.
  *
- * @throws Problem 400 with every fault; 409 `quota_exceeded`; 503 when too much hashing is waiting
+ * @param idempotencyKey one that this caller has used in this Site before answers with what was made then
+ * @throws Problem 400 with every fault; 409 `quota_exceeded`; 422 when the key was used with another input;
+ * 503 when too much hashing is waiting
  */
 export async function createRegistration(
   needs: RegistrationNeeds,
   siteId: string,
-  input: NewRegistration
+  input: NewRegistration,
+  origin: Origin,
+  idempotencyKey?: string
 ): Promise<{ registration: Registration; clientSecret: string }> {
-  const now = needs.now()
-  const name = normaliseName(input.name)
-  const expiresAt = parseInstant(input.expiresAt)
-  refuse([nameFault(name), expiryFault(expiresAt, now, needs.maxLifetimeDays)])
+  const retryKey =
+    idempotencyKey === undefined ? undefined : deriveRetryKey(needs.retryPepper, siteId, origin, idempotencyKey)
+  const made =
+    (await findMade(needs, input, retryKey)) ??
+    (await makeRegistration(needs, siteId, input, origin, retryKey)) ??
+    // A twin of this request was faster.
+    (await findMade(needs, input, retryKey))
+  if (made === undefined) throw tooBusy()
+  return { registration: registrationOf(siteId, made), clientSecret: made.clientSecret }
+}
 
-  const clientSecret = createClientSecret(needs.secretPrefix)
-  const row: RegistrationTable = {
-    client_id: createClientId(),
-    site_id: siteId,
-    name,
+/** @throws Problem 422 when what this key has made was asked for by another input */
+async function findMade(
+  { db, now }: RegistrationNeeds,
+  input: NewRegistration,
+  retryKey: RetryKey | undefined
+): Promise<MadeRegistration | undefined> {
+  if (retryKey === undefined) return undefined
+  const sealed = await findSealedCreate(db, retryKey.digest, now())
+  if (sealed === undefined) return undefined
+  const made = openCreate(retryKey, sealed)
+  if (!isSameInput(made.input, input)) throw idempotencyKeyReused()
+  return made
+}
+
+/** @returns undefined, and makes nothing, when there is something of this key already */
+async function makeRegistration(
+  { db, gate, now, secretPrefix, maxLifetimeDays, maxPerSite }: RegistrationNeeds,
+  siteId: string,
+  input: NewRegistration,
+  origin: Origin,
+  retryKey: RetryKey | undefined
+): Promise<MadeRegistration | undefined> {
+  const registeredAt = now()
+  const [name, expiresAt] = [normaliseName(input.name), parseInstant(input.expiresAt)]
+  refuse([nameFault(name), expiryFault(expiresAt, registeredAt, maxLifetimeDays)])
+
+  const clientSecret = createClientSecret(secretPrefix)
+  const made = { input, clientId: createClientId(), clientSecret, registeredAt }
+  const registration = registrationOf(siteId, made)
+  const { last_used_at: _never, odd_secret_used_at: _odd, even_secret_used_at: _even, ...columns } = registration
+  const row = {
+    ...columns,
     name_folded: foldName(name),
-    secret_hash: await hashBehindGate(needs.gate, clientSecret),
+    secret_hash: await hashBehindGate(gate, clientSecret),
+    secret_checksum: null,
+    previous_secret_hash: null
+  }
+  const sealed = retryKey && {
+    key_digest: retryKey.digest,
+    sealed: sealCreate(retryKey, made),
+    expires_at: new Date(registeredAt + RETRY_LIFETIME_MS)
+  }
+  return db.transaction().execute(async trx => {
+    // First: a twin waits here, and holds nothing that we need.
+    if (sealed !== undefined && !(await insertSealedCreate(trx, sealed, registeredAt))) return undefined
+    if ((await countForQuota(trx, siteId)) >= maxPerSite) throw quotaExceeded(maxPerSite)
+    await insertRegistration(trx, row)
+    await record(trx, registration, eventsBetween(undefined, registration), registeredAt, origin)
+    return made
+  })
+}
+
+/** A registration as it was made. */
+function registrationOf(siteId: string, { input, clientId, registeredAt }: MadeRegistration): Registration {
+  return {
+    client_id: clientId,
+    site_id: siteId,
+    name: normaliseName(input.name),
     scopes: input.scopes,
     enabled: input.enabled,
-    registered_at: new Date(now),
-    expires_at: new Date(expiresAt),
-    version: 1
+    registered_at: new Date(registeredAt),
+    expires_at: new Date(parseInstant(input.expiresAt)),
+    version: 1,
+    secret_number: 1,
+    secret_created_at: null,
+    previous_secret_created_at: null,
+    previous_secret_expires_at: null,
+    last_used_at: null,
+    odd_secret_used_at: null,
+    even_secret_used_at: null
   }
-  await needs.db.transaction().execute(async trx => {
-    if ((await countForQuota(trx, siteId)) >= needs.maxPerSite) throw quotaExceeded(needs.maxPerSite)
-    await insertRegistration(trx, row)
-  })
-  return { registration: { ...row, last_used_at: null }, clientSecret }
 }
 
 /**
@@ -83,7 +158,8 @@ export function changeRegistration(
   siteId: string,
   clientId: string,
   input: Partial<NewRegistration>,
-  ifMatch: string | undefined
+  ifMatch: string | undefined,
+  origin: Origin
 ): Promise<Registration> {
   return needs.db.transaction().execute(async trx => {
     const registration = await lockRegistration(trx, siteId, clientId)
@@ -92,7 +168,9 @@ export function changeRegistration(
     const change = changeOf(needs, registration, input)
     if (Object.keys(change).length === 0) return registration
     await updateRegistration(trx, clientId, change)
-    return { ...registration, ...change, version: registration.version + 1 }
+    const changed = { ...registration, ...change, version: registration.version + 1 }
+    await record(trx, registration, eventsBetween(registration, changed), needs.now(), origin)
+    return changed
   })
 }
 
@@ -101,14 +179,27 @@ export async function removeRegistration(
   needs: RegistrationNeeds,
   siteId: string,
   clientId: string,
-  ifMatch: string | undefined
+  ifMatch: string | undefined,
+  origin: Origin
 ): Promise<void> {
   await needs.db.transaction().execute(async trx => {
     const registration = await lockRegistration(trx, siteId, clientId)
     if (registration === undefined) throw notFound()
     if (!allowsVersion(ifMatch, registration.version)) throw staleVersion()
     await deleteRegistration(trx, clientId)
+    await record(trx, registration, eventsBetween(registration, undefined), needs.now(), origin)
   })
+}
+
+/** In the transaction of the change. */
+export async function record(
+  trx: Transaction<Database>,
+  { site_id: siteId, client_id: subject }: Registration,
+  events: ReturnType<typeof eventsBetween>,
+  at: number,
+  origin: Origin
+): Promise<void> {
+  for (const event of events) await recordEvent(trx, { ...event, siteId, subject, at, origin })
 }
 
 /** What differs from the registration as it is; what it has already is not judged again. */
@@ -143,7 +234,8 @@ function refuse(faults: readonly (Fault | undefined)[]): void {
   if (found.length > 0) throw invalidRequest(found)
 }
 
-async function hashBehindGate(gate: HashGate, clientSecret: string): Promise<string> {
+/** @throws Problem 503 when too much hashing is waiting */
+export async function hashBehindGate(gate: HashGate, clientSecret: string): Promise<string> {
   try {
     return await gate.run(() => hashClientSecret(clientSecret))
   } catch (error) {

@@ -38,7 +38,7 @@ t.test('a good token tells who sends it and which Sites they administer, in each
   for (const key of [rsa, ec, ed]) {
     t.same(
       await verify(await provider.sign(key)),
-      { subject: 'ada', sites: new Set(['acme']), keyId: key.kid },
+      { subject: 'ada', issuer: provider.issuer, sites: new Set(['acme']), keyId: key.kid },
       key.alg
     )
   }

@@ -20,7 +20,11 @@ function verify({ trusted }: DevelopmentMode, token: string, now = Date.now()): 
 t.test('it signs tokens for the Sites it is asked for, good for twelve hours', async t => {
   const development = await openDevelopmentMode(temporaryFolder(t), 'site_admin')
   const token = await development.signToken(['acme', 'globex'])
-  t.same(await verify(development, token), { subject: 'developer', sites: new Set(['acme', 'globex']) })
+  t.same(await verify(development, token), {
+    subject: 'developer',
+    issuer: 'urn:grantd:development',
+    sites: new Set(['acme', 'globex'])
+  })
   t.match(await verify(development, await development.signToken(['*'])), { sites: 'all' })
   const { iat = 0, exp } = decodeJwt(token)
   t.equal(exp, iat + 12 * 3_600)

@@ -398,7 +398,7 @@ t.test('the listed origins may call the admin API: preflight without a token, th
       for (const method of ['GET', 'POST', 'PATCH', 'DELETE']) {
         t.match(preflight.headers['access-control-allow-methods'], method)
       }
-      for (const name of ['authorization', 'content-type', 'if-match']) {
+      for (const name of ['authorization', 'content-type', 'idempotency-key', 'if-match']) {
         t.match(String(preflight.headers['access-control-allow-headers']).toLowerCase(), name)
       }
       t.equal(preflight.headers['access-control-allow-credentials'], undefined, 'cookies are never for us')

@@ -8,7 +8,7 @@ import { connect } from '../../src/database/connect.ts'
 import { migrate, pendingMigrations } from '../../src/database/migrator.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { startApp } from '../fixtures/app.ts'
-import { createDatabase, openTestDatabase, query } from '../fixtures/database.ts'
+import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/database.ts'
 import { ROOT } from '../fixtures/paths.ts'
 
 const MIGRATIONS = readdirSync(path.join(ROOT, 'migrations'))
@@ -43,13 +43,6 @@ async function schemaOf(url: string): Promise<unknown[]> {
        where grantee = 'grantd_serving' and table_schema = 'public'
      order by 1`
   )
-}
-
-/** The same database in the serving role, with no rights beyond it. */
-function asServingRole(url: string): string {
-  const serving = new URL(url)
-  serving.searchParams.set('options', '-c role=grantd_serving')
-  return serving.href
 }
 
 t.test('the migrations are numbered without a gap, so that each has one place in the order', async t => {

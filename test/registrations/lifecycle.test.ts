@@ -7,9 +7,10 @@ import {
   foldName,
   nameFault,
   normaliseName,
-  parseInstant,
+  previousSecretOf,
   REGISTRATION_STATES,
-  registrationState
+  registrationState,
+  secretUses
 } from '../../src/registrations/lifecycle.ts'
 
 const now = Date.parse('2026-11-23T09:00:00.000Z')
@@ -38,29 +39,6 @@ t.test('the range of expiries of a state holds exactly the registrations in that
       return now + left > after && now + left <= upTo
     })
     t.same(states, [registrationState(now + left, now)], `${left} ms left`)
-  }
-})
-
-t.test('an instant is RFC 3339 with an offset, and nothing else', async t => {
-  t.equal(parseInstant('2026-11-23T10:00:00+01:00'), now)
-  t.equal(parseInstant('2026-11-23t09:00:00z'), now)
-  t.equal(parseInstant('2026-11-23T09:00:00.123456789Z'), now + 123, 'digits beyond milliseconds are cut')
-  t.equal(parseInstant('2028-02-29T00:00:00Z'), Date.UTC(2028, 1, 29))
-  for (const text of [
-    '2026-11-23T09:00:00',
-    '2026-11-23',
-    '2026-11-23 09:00:00Z',
-    '2027-02-29T00:00:00Z',
-    '2026-13-01T00:00:00Z',
-    '2026-11-31T00:00:00Z',
-    '2026-11-23T25:00:00Z',
-    '2026-11-23T09:61:00Z',
-    '2026-11-23T09:00:00+25:00',
-    '1795424400',
-    'tomorrow',
-    ''
-  ]) {
-    t.ok(Number.isNaN(parseInstant(text)), text)
   }
 })
 
@@ -101,4 +79,29 @@ t.test('a name is trimmed, NFC, 1 to 100 code points, and shows all it has', asy
 t.test('names sort and are found without regard to case and accents', async t => {
   t.equal(foldName('Ébène'), foldName('EBENE'))
   t.equal(foldName('ﬁle'), 'file')
+})
+
+t.test('a use that is older than its secret is of an earlier one', async t => {
+  const day = (date: number) => new Date(Date.UTC(2026, 0, date))
+  const secrets = {
+    registered_at: day(1),
+    secret_number: 3,
+    secret_created_at: day(20),
+    previous_secret_created_at: day(10),
+    previous_secret_expires_at: day(30),
+    odd_secret_used_at: day(5),
+    even_secret_used_at: day(15)
+  }
+  t.same(secretUses(secrets), { current: null, previous: day(15) })
+  t.same(secretUses({ ...secrets, odd_secret_used_at: day(20) }), { current: day(20), previous: day(15) })
+  t.same(secretUses({ ...secrets, even_secret_used_at: day(9) }), { current: null, previous: null })
+  const first = { ...secrets, secret_number: 1, secret_created_at: null, previous_secret_created_at: null }
+  t.same(secretUses(first), { current: day(5), previous: null })
+  t.equal(previousSecretOf(secrets, day(30).getTime()), undefined)
+  t.same(previousSecretOf(secrets, day(30).getTime() - 1), {
+    createdAt: day(10),
+    expiresAt: day(30),
+    lastUsedAt: day(15)
+  })
+  t.equal(previousSecretOf(first, 0), undefined)
 })

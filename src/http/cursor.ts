@@ -1,11 +1,4 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import type { SortValue } from './repository.ts'
-
-/** The last row of a page: its sort value and its client id. */
-export interface Position {
-  value: SortValue
-  clientId: string
-}
 
 const TAG_BYTES = 16
 
@@ -14,21 +7,25 @@ const TAG_BYTES = 16
  *
  * @param key of this purpose alone, the same on every instance
  * @param listing all that must not change from page to page
+ * @param position what tells the last row of a page, as JSON
  */
-export function writeCursor(key: Buffer, listing: string, { value, clientId }: Position): string {
-  const payload = Buffer.from(JSON.stringify([value, clientId]))
+export function writeCursor(key: Buffer, listing: string, position: readonly unknown[]): string {
+  const payload = Buffer.from(JSON.stringify(position))
   return Buffer.concat([tag(key, listing, payload), payload]).toString('base64url')
 }
 
-/** @returns undefined for anything that `writeCursor` did not write for this listing */
-export function readCursor(key: Buffer, listing: string, cursor: string): Position | undefined {
+/** @returns the position; undefined for anything that `writeCursor` did not write for this listing */
+export function readCursor<Position extends readonly unknown[]>(
+  key: Buffer,
+  listing: string,
+  cursor: string
+): Position | undefined {
   const bytes = Buffer.from(cursor, 'base64url')
   // One spelling only: base64url has others that decode to the same bytes.
   if (bytes.length <= TAG_BYTES || bytes.toString('base64url') !== cursor) return undefined
   const payload = bytes.subarray(TAG_BYTES)
   if (!timingSafeEqual(bytes.subarray(0, TAG_BYTES), tag(key, listing, payload))) return undefined
-  const [value, clientId] = JSON.parse(payload.toString())
-  return { value, clientId }
+  return JSON.parse(payload.toString())
 }
 
 function tag(key: Buffer, listing: string, payload: Buffer): Buffer {

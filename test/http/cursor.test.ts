@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { readCursor, writeCursor } from '../../src/registrations/cursor.ts'
+import { readCursor, writeCursor } from '../../src/http/cursor.ts'
 
 const key = randomBytes(32)
-const position = { value: 'billing', clientId: 'k3v9x2m7q1w8z5t4r6y0' }
+const position = ['billing', 'k3v9x2m7q1w8z5t4r6y0']
 
 t.test('a cursor reads back in its own listing only', async t => {
   const cursor = writeCursor(key, 'acme', position)

@@ -1,0 +1,136 @@
+import { type Kysely, sql, type Transaction } from 'kysely'
+import type { AuditChainTable, AuditEventTable, Database } from '../database/schema.ts'
+import type { Link } from './chain.ts'
+
+export interface EventListing {
+  /** Undefined for all Sites. */
+  siteId: string | undefined
+  subject: string | undefined
+  actor: string | undefined
+  action: string | undefined
+  /** At or after, and before these instants, milliseconds since the epoch. */
+  from: number | undefined
+  to: number | undefined
+  limit: number
+  /** Continue after this event, to older ones. */
+  after: { occurredAt: string; siteId: string; sequence: number } | undefined
+}
+
+/** The newest event of a Site; other writers of its chain wait until the transaction ends. */
+export async function lockNewest(trx: Transaction<Database>, siteId: string): Promise<Link | undefined> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`audit events of ${siteId}`}, 0))`.execute(trx)
+  return trx
+    .selectFrom('audit_chains')
+    .select(['sequence', 'hash'])
+    .where('site_id', '=', siteId) // served by audit_chains_pkey
+    .executeTakeFirst()
+}
+
+/** Writes an event; a trigger moves the end of its chain. */
+export async function insertEvent(trx: Transaction<Database>, event: AuditEventTable): Promise<void> {
+  await trx.insertInto('audit_events').values(event).execute()
+}
+
+/** A page of events, the newest first. */
+export function listEvents(db: Kysely<Database>, listing: EventListing): Promise<AuditEventTable[]> {
+  const { siteId, subject, actor, action, from, to, limit, after } = listing
+  // Of one Site: served by audit_events_site_id_occurred_at, with a filter by audit_events_site_id_actor or _action.
+  // Over all: by audit_events_occurred_at, _actor, _action. A subject, anywhere: by audit_events_subject.
+  let query = db
+    .selectFrom('audit_events')
+    .select(EVENT_COLUMNS)
+    .orderBy('occurred_at', 'desc')
+    .orderBy('site_id', 'desc')
+    .orderBy('sequence', 'desc')
+    .limit(limit)
+  if (siteId !== undefined) query = query.where('site_id', '=', siteId)
+  if (subject !== undefined) query = query.where('subject', '=', subject)
+  if (actor !== undefined) query = query.where('actor', '=', actor)
+  if (action !== undefined) query = query.where('action', '=', action)
+  if (from !== undefined) query = query.where('occurred_at', '>=', new Date(from))
+  if (to !== undefined) query = query.where('occurred_at', '<', new Date(to))
+  if (after !== undefined) {
+    const { occurredAt, sequence } = after
+    query = query.where(
+      siteId === undefined
+        ? sql<boolean>`(occurred_at, site_id, sequence) < (${occurredAt}::timestamptz, ${after.siteId}, ${sequence})`
+        : sql<boolean>`(occurred_at, sequence) < (${occurredAt}::timestamptz, ${sequence})`
+    )
+  }
+  return query.execute()
+}
+
+/** Events of one Site beyond this sequence, the oldest first. */
+export function listChain(
+  db: Kysely<Database>,
+  siteId: string,
+  beyond: number,
+  limit: number
+): Promise<AuditEventTable[]> {
+  return db
+    .selectFrom('audit_events')
+    .select(EVENT_COLUMNS)
+    .where('site_id', '=', siteId) // served by audit_events_pkey
+    .where('sequence', '>', beyond)
+    .orderBy('sequence')
+    .limit(limit)
+    .execute()
+}
+
+export function findChain(db: Kysely<Database>, siteId: string): Promise<AuditChainTable | undefined> {
+  return db
+    .selectFrom('audit_chains')
+    .select(['site_id', 'sequence', 'hash', 'pruned_sequence', 'pruned_hash'])
+    .where('site_id', '=', siteId) // served by audit_chains_pkey
+    .executeTakeFirst()
+}
+
+/** The next Site in order that has events or had some; undefined after the last. */
+export async function findNextSite(db: Kysely<Database>, after: string): Promise<string | undefined> {
+  const { site_id } = await db
+    .selectFrom(
+      db
+        .selectFrom('audit_chains')
+        .select(eb => eb.fn.min('site_id').as('site_id'))
+        .where('site_id', '>', after) // served by audit_chains_pkey
+        .unionAll(
+          db
+            .selectFrom('audit_events')
+            .select(eb => eb.fn.min('site_id').as('site_id'))
+            .where('site_id', '>', after) // served by audit_events_pkey
+        )
+        .as('next')
+    )
+    .select(eb => eb.fn.min<string | null>('site_id').as('site_id'))
+    .executeTakeFirstOrThrow()
+  return site_id ?? undefined
+}
+
+/** Moves the beginning of a chain behind this event, then deletes it and what lies before it. As the owner only. */
+export async function deleteOldest(trx: Transaction<Database>, siteId: string, last: Link): Promise<void> {
+  await trx
+    .updateTable('audit_chains')
+    .set({ pruned_sequence: last.sequence, pruned_hash: last.hash })
+    .where('site_id', '=', siteId) // served by audit_chains_pkey
+    .execute()
+  await trx
+    .deleteFrom('audit_events')
+    .where('site_id', '=', siteId) // served by audit_events_pkey
+    .where('sequence', '<=', last.sequence)
+    .execute()
+}
+
+const EVENT_COLUMNS = [
+  'site_id',
+  'sequence',
+  'occurred_at',
+  'action',
+  'subject',
+  'actor',
+  'actor_issuer',
+  'request_id',
+  'source',
+  'changes',
+  'previous_hash',
+  'hash'
+] as const

@@ -1,0 +1,85 @@
+import type { FastifyInstance } from 'fastify'
+import type { Kysely } from 'kysely'
+import type { Static } from 'typebox'
+import type { AuditEventTable, Database } from '../database/schema.ts'
+import { answer, problems } from '../http/openapi.ts'
+import { SiteParams } from '../site-id.ts'
+import { readEventPage } from './listing.ts'
+import {
+  type AuditEventBody,
+  AuditEventOfSitePageSchema,
+  AuditEventOfSiteSchema,
+  AuditEventPageSchema,
+  AuditEventSchema,
+  EventOfSiteQuery,
+  EventQuery
+} from './schemas.ts'
+
+export interface AuditRoutesNeeds {
+  db: Kysely<Database>
+  /** Signs the cursors of listings; the same on every instance. */
+  cursorKey: Buffer
+}
+
+const tags = ['Audit']
+
+/** Audit events of one Site. Register it where `siteId` has been checked. */
+export async function siteAuditRoutes(app: FastifyInstance, needs: AuditRoutesNeeds): Promise<void> {
+  for (const schema of [AuditEventSchema, AuditEventPageSchema]) app.addSchema(schema)
+  app.get<{ Params: Static<typeof SiteParams>; Querystring: Static<typeof EventQuery> }>(
+    '/audit-events',
+    {
+      schema: {
+        operationId: 'listAuditEvents',
+        summary: 'List what administrators did in a Site',
+        description:
+          'Pages by cursor, the newest event first. A request that renews a registration and changes more of it is two events.',
+        tags,
+        params: SiteParams,
+        querystring: EventQuery,
+        response: { 200: answer('A page', 'AuditEventPage'), ...problems(400, 401, 403, 404, 500, 503) }
+      }
+    },
+    async ({ params: { siteId }, query }) => {
+      const { rows, nextCursor } = await readEventPage(needs, siteId, query)
+      return { items: rows.map(representEvent), nextCursor }
+    }
+  )
+}
+
+/** Audit events of all Sites. Register it where the caller is a Global Administrator. */
+export async function allAuditRoutes(app: FastifyInstance, needs: AuditRoutesNeeds): Promise<void> {
+  for (const schema of [AuditEventOfSiteSchema, AuditEventOfSitePageSchema]) app.addSchema(schema)
+  app.get<{ Querystring: Static<typeof EventOfSiteQuery> }>(
+    '/audit-events',
+    {
+      schema: {
+        operationId: 'listAuditEventsOfAllSites',
+        summary: 'List what administrators did in all Sites',
+        description: 'For Global Administrators. Pages by cursor, the newest event first.',
+        tags,
+        querystring: EventOfSiteQuery,
+        response: { 200: answer('A page', 'AuditEventOfSitePage'), ...problems(400, 401, 403, 500, 503) }
+      }
+    },
+    async ({ query }) => {
+      const { rows, nextCursor } = await readEventPage(needs, query.siteId, query)
+      return { items: rows.map(row => ({ siteId: row.site_id, ...representEvent(row) })), nextCursor }
+    }
+  )
+}
+
+function representEvent(row: AuditEventTable): AuditEventBody {
+  return {
+    sequence: row.sequence,
+    occurredAt: row.occurred_at.toISOString(),
+    action: row.action,
+    subject: row.subject,
+    actor: row.actor,
+    actorIssuer: row.actor_issuer,
+    requestId: row.request_id,
+    source: row.source,
+    changes: row.changes,
+    hash: row.hash.toString('hex')
+  }
+}

@@ -1,0 +1,50 @@
+import type { Kysely } from 'kysely'
+import type { Database } from '../database/schema.ts'
+import { type Break, findBreak, findBreakAtEnd, type Link } from './chain.ts'
+import { findChain, findNextSite, listChain } from './repository.ts'
+
+/** What verifying found of one Site. */
+export interface Verdict {
+  siteId: string
+  /** Events that were looked at. */
+  events: number
+  /** The first event with which something is wrong; undefined when all are as they were written. */
+  broken: Break | undefined
+}
+
+const PAGE_EVENTS = 1_000
+
+/** Follows the chain of every Site that has events or had some, a page at a time. Reads only. */
+export async function* verifyChains(db: Kysely<Database>): AsyncGenerator<Verdict> {
+  let siteId = await findNextSite(db, '')
+  while (siteId !== undefined) {
+    yield await verifyChain(db, siteId)
+    siteId = await findNextSite(db, siteId)
+  }
+}
+
+function verifyChain(db: Kysely<Database>, siteId: string): Promise<Verdict> {
+  // One snapshot: what is written or pruned meanwhile is neither missing nor too much.
+  const snapshot = db.transaction().setIsolationLevel('repeatable read').setAccessMode('read only')
+  return snapshot.execute(async trx => {
+    const chain = await findChain(trx, siteId)
+    if (chain === undefined) {
+      const [first] = await listChain(trx, siteId, LOWEST_SEQUENCE, 1)
+      return { siteId, events: 0, broken: { sequence: first?.sequence ?? 1, fault: 'endless' } }
+    }
+    let previous: Link = { sequence: chain.pruned_sequence, hash: chain.pruned_hash }
+    let events = 0
+    // The first page also shows what should be pruned and isn't.
+    for (let beyond = LOWEST_SEQUENCE; ; beyond = previous.sequence) {
+      const page = await listChain(trx, siteId, beyond, PAGE_EVENTS)
+      const broken = findBreak(previous, page, chain)
+      events += page.length
+      previous = page.at(-1) ?? previous
+      if (broken !== undefined) return { siteId, events, broken }
+      if (page.length < PAGE_EVENTS) return { siteId, events, broken: findBreakAtEnd(previous, chain) }
+    }
+  })
+}
+
+/** An integer of Postgres. */
+const LOWEST_SEQUENCE = -2_147_483_648

@@ -1,0 +1,78 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Static } from 'typebox'
+import { answer, problems } from '../../http/openapi.ts'
+import { etag } from '../etag.ts'
+import { representRegistration } from '../representation.ts'
+import type { RegistrationRoutesNeeds } from '../routes.ts'
+import { IfMatch, NoQuery, OVERLAP_DEFAULT_SECONDS, RegistrationParams, RotateSecretSchema } from '../schemas.ts'
+import { retirePrevious, rotate, type Target } from './service.ts'
+
+type One = { Params: Static<typeof RegistrationParams>; Headers: Static<typeof IfMatch> }
+
+const tags = ['App registrations']
+
+/** The secrets of a registration: a new one, and the end of the one before. Register it where `siteId` has been checked. */
+export async function rotationRoutes(app: FastifyInstance, needs: RegistrationRoutesNeeds): Promise<void> {
+  app.addSchema(RotateSecretSchema)
+  const targetOf = (request: FastifyRequest<One>): Target => ({
+    ...request.params,
+    ifMatch: request.headers['if-match'],
+    origin: needs.originOf(request)
+  })
+
+  app.post<One & { Body: Static<typeof RotateSecretSchema> }>(
+    '/app-registrations/:clientId/secret',
+    {
+      // Without a body all is as by default.
+      preValidation: async request => {
+        request.body ??= {}
+      },
+      schema: {
+        operationId: 'rotateClientSecret',
+        summary: 'Make a new Client secret',
+        description:
+          'The answer holds the new Client secret, this once. The one so far works on for overlapSeconds beside it. Until somebody has used the new one, another rotation takes its place; once both are in use it is refused. Nothing else of the registration changes.',
+        tags,
+        params: RegistrationParams,
+        querystring: NoQuery,
+        headers: IfMatch,
+        body: { $ref: 'RotateSecret' },
+        response: {
+          201: answer('Made', 'CreatedRegistration', {
+            ETag: { type: 'string', description: 'Version of the registration, for If-Match' }
+          }),
+          ...problems(400, 401, 403, 404, 409, 412, 413, 415, 500, 503)
+        }
+      }
+    },
+    async (request, reply) => {
+      const { overlapSeconds = OVERLAP_DEFAULT_SECONDS } = request.body
+      const { registration, clientSecret } = await rotate(needs, targetOf(request), overlapSeconds)
+      reply.code(201).header('etag', etag(registration.version))
+      return { ...representRegistration(registration, needs.now()), clientSecret }
+    }
+  )
+
+  app.delete<One>(
+    '/app-registrations/:clientId/secret/previous',
+    {
+      schema: {
+        operationId: 'retirePreviousSecret',
+        summary: 'Retire the secret before the latest rotation',
+        description: 'It is refused from the next request on. 404 when none works beside the Client secret.',
+        tags,
+        params: RegistrationParams,
+        querystring: NoQuery,
+        headers: IfMatch,
+        response: {
+          204: { description: 'Retired', type: 'null' },
+          ...problems(400, 401, 403, 404, 412, 413, 415, 500, 503)
+        }
+      }
+    },
+    async (request, reply) => {
+      await retirePrevious(needs, targetOf(request))
+      return reply.code(204).send()
+    }
+  )
+}

@@ -1,0 +1,91 @@
+import type { Origin } from '../../audit/record.ts'
+import { notFound } from '../../http/problem.ts'
+import { checksumOf, createClientSecret } from '../client-secret.ts'
+import { rotationUnderWay, staleVersion } from '../errors.ts'
+import { allowsVersion } from '../etag.ts'
+import { previousSecretOf, secretUses } from '../lifecycle.ts'
+import {
+  lockRegistration,
+  type Registration,
+  replaceSecret,
+  retirePreviousSecret,
+  rotateSecret,
+  type StoredSecret
+} from '../repository.ts'
+import { hashBehindGate, type RegistrationNeeds, record } from '../service.ts'
+
+/** Which registration is meant, in which version, and who asks. */
+export interface Target {
+  siteId: string
+  clientId: string
+  /** The `If-Match` header. */
+  ifMatch: string | undefined
+  origin: Origin
+}
+
+/**
+ * Makes a new secret; the one so far works on for `overlapSeconds`, so that no consumer is ever without one that works.
+ *
+ * While two secrets work, a new one takes the place of the newer, if nobody has used that yet: an answer that got lost
+ * costs nothing. Once both are in use there is no third.
+ *
+ * @throws Problem 404; 409 `rotation_under_way`; 412 when `ifMatch` is of another version; 503 when too much hashing waits
+ */
+export async function rotate(
+  needs: RegistrationNeeds,
+  target: Target,
+  overlapSeconds: number
+): Promise<{ registration: Registration; clientSecret: string }> {
+  const clientSecret = createClientSecret(needs.secretPrefix)
+  const hash = await hashBehindGate(needs.gate, clientSecret)
+  const registration = await change(needs, target, 'registration.secret_rotated', async (trx, before, now) => {
+    const secret: StoredSecret = { hash, checksum: checksumOf(clientSecret), createdAt: new Date(now) }
+    const previousExpiresAt = new Date(now + overlapSeconds * 1_000)
+    const isUnderWay = previousSecretOf(before, now) !== undefined
+    if (isUnderWay && secretUses(before).current !== null) throw rotationUnderWay()
+    await (isUnderWay ? replaceSecret : rotateSecret)(trx, target.clientId, secret, previousExpiresAt)
+  })
+  return { registration, clientSecret }
+}
+
+/**
+ * Refuses the secret before the latest rotation from now on.
+ *
+ * @throws Problem 404, also when there is none that works; 412 when `ifMatch` is of another version
+ */
+export async function retirePrevious(needs: RegistrationNeeds, target: Target): Promise<void> {
+  await change(needs, target, 'registration.previous_secret_retired', async (trx, before, now) => {
+    if (previousSecretOf(before, now) === undefined) throw notFound()
+    await retirePreviousSecret(trx, target.clientId, new Date(now))
+  })
+}
+
+type Trx = Parameters<typeof lockRegistration>[0]
+
+function change(
+  { db, now }: RegistrationNeeds,
+  { siteId, clientId, ifMatch, origin }: Target,
+  action: 'registration.secret_rotated' | 'registration.previous_secret_retired',
+  apply: (trx: Trx, before: Registration, now: number) => Promise<void>
+): Promise<Registration> {
+  return db.transaction().execute(async trx => {
+    const before = await lockRegistration(trx, siteId, clientId)
+    if (before === undefined) throw notFound()
+    if (!allowsVersion(ifMatch, before.version)) throw staleVersion()
+    const at = now()
+    await apply(trx, before, at)
+    const after = (await lockRegistration(trx, siteId, clientId)) ?? before
+    const changes = {
+      previousSecretExpiresAt: {
+        from: iso(before.previous_secret_expires_at),
+        to: iso(after.previous_secret_expires_at)
+      }
+    }
+    await record(trx, after, [{ action, changes }], at, origin)
+    return after
+  })
+}
+
+function iso(instant: Date | null): string | null {
+  return instant?.toISOString() ?? null
+}

@@ -1,0 +1,82 @@
+import t from 'tap'
+import { eventsBetween } from '../../src/registrations/history.ts'
+
+const registration = {
+  client_id: 'k3v9x2m7q1w8z5t4r6y0',
+  site_id: 'acme',
+  name: 'billing',
+  scopes: ['devices:read'],
+  enabled: true,
+  registered_at: new Date('2026-11-23T09:00:00.000Z'),
+  expires_at: new Date('2027-01-01T00:00:00.000Z'),
+  version: 1,
+  secret_number: 1,
+  secret_created_at: null,
+  previous_secret_created_at: null,
+  previous_secret_expires_at: null,
+  odd_secret_used_at: null,
+  even_secret_used_at: null,
+  last_used_at: null
+}
+const later = new Date('2027-06-01T00:00:00.000Z')
+const earlier = new Date('2026-12-01T00:00:00.000Z')
+const expiry = (to: Date) => ({ expiresAt: { from: '2027-01-01T00:00:00.000Z', to: to.toISOString() } })
+
+t.test('making and deleting tell every field, in or out of nothing', async t => {
+  const [created, ...more] = eventsBetween(undefined, registration)
+  t.same(more, [])
+  t.same(created, {
+    action: 'registration.created',
+    changes: {
+      name: { from: null, to: 'billing' },
+      expiresAt: { from: null, to: '2027-01-01T00:00:00.000Z' },
+      enabled: { from: null, to: true },
+      scopes: { from: null, to: ['devices:read'] }
+    }
+  })
+  const [deleted] = eventsBetween(registration, undefined)
+  t.equal(deleted?.action, 'registration.deleted')
+  t.same(deleted?.changes['name'], { from: 'billing', to: null })
+})
+
+t.test('moving the expiry forward is renewal, an event of its own; moving it back is a change', async t => {
+  for (const [change, events] of [
+    [{ expires_at: later }, [{ action: 'registration.renewed', changes: expiry(later) }]],
+    [{ expires_at: earlier }, [{ action: 'registration.changed', changes: expiry(earlier) }]],
+    [{ enabled: false }, [{ action: 'registration.changed', changes: { enabled: { from: true, to: false } } }]],
+    [
+      { expires_at: later, name: 'b', scopes: [] },
+      [
+        { action: 'registration.renewed', changes: expiry(later) },
+        {
+          action: 'registration.changed',
+          changes: { name: { from: 'billing', to: 'b' }, scopes: { from: ['devices:read'], to: [] } }
+        }
+      ]
+    ],
+    [
+      { expires_at: earlier, name: 'b' },
+      [
+        {
+          action: 'registration.changed',
+          changes: { name: { from: 'billing', to: 'b' }, ...expiry(earlier) }
+        }
+      ]
+    ]
+  ] as const) {
+    t.same(
+      eventsBetween(registration, {
+        ...registration,
+        ...change,
+        scopes: [...('scopes' in change ? change.scopes : registration.scopes)]
+      }),
+      events
+    )
+  }
+})
+
+t.test('no change, no event; whatever else a row holds is not told', async t => {
+  t.same(eventsBetween(registration, { ...registration, version: 2, last_used_at: later }), [])
+  const row = { ...registration, secret_hash: '$argon2id$canary', name_folded: 'canary' }
+  t.notMatch(JSON.stringify(eventsBetween(undefined, row)), /canary/)
+})

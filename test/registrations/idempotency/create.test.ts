@@ -1,0 +1,356 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { connect, createServer, type Socket } from 'node:net'
+import Fastify from 'fastify'
+import t, { type Test } from 'tap'
+import { recordEvent } from '../../../src/audit/record.ts'
+import { HashGate } from '../../../src/registrations/hash-gate.ts'
+import { purgeOfSealedCreates } from '../../../src/registrations/idempotency/plugin.ts'
+import { createRegistration } from '../../../src/registrations/service.ts'
+import { Clock, signAdminToken, startApp } from '../../fixtures/app.ts'
+import { eventOf, ORIGIN } from '../../fixtures/audit.ts'
+import { createDatabase, openTestDatabase, query } from '../../fixtures/database.ts'
+import type { Answer, Grantd } from '../../fixtures/grantd.ts'
+import { startTcpProxy } from '../../fixtures/tcp-proxy.ts'
+import { until } from '../../fixtures/until.ts'
+
+const COLLECTION = '/v1/sites/acme/app-registrations'
+const MINUTE_MS = 60_000
+const inDays = (days: number, now = Date.now()) => new Date(now + days * 86_400_000).toISOString()
+
+/** A create with a key of its own, to be tried any number of times. */
+function retryable(key: string = randomUUID(), body: unknown = { name: 'billing', expiresAt: inDays(100) }) {
+  return { key, body, headers: { 'idempotency-key': key } }
+}
+
+function create(
+  grantd: Grantd,
+  { body, headers }: { body: unknown; headers: Record<string, string> },
+  path = COLLECTION
+) {
+  return grantd.asAdmin('POST', path, { body, headers })
+}
+
+function told({ status, text, headers }: Answer) {
+  return { status, text, location: headers.location, etag: headers.etag, cacheControl: headers['cache-control'] }
+}
+
+async function count(databaseUrl: string): Promise<{ registrations: number; events: number }> {
+  const [row] = await query(
+    databaseUrl,
+    'select (select count(*)::int from registrations) registrations, (select count(*)::int from audit_events) events'
+  )
+  return Object(row)
+}
+
+t.test('a retry with the same key and body answers the same 201 with the same secret, on every instance', async t => {
+  const clock = new Clock()
+  const one = await startApp(t, { now: clock.now })
+  const other = await startApp(t, { databaseUrl: one.databaseUrl, now: clock.now })
+  const tried = retryable(undefined, { name: ' Cafe\u0301 ', expiresAt: inDays(30, clock.time), scopes: ['a'] })
+  const first = await create(one, tried)
+  t.equal(first.status, 201)
+  clock.advance(5 * MINUTE_MS)
+  t.same(told(await create(one, tried)), told(first))
+  t.same(told(await create(other, tried)), told(first))
+  // The same members in another order, and a default that is spelled out, are the same body.
+  const { name, expiresAt, scopes } = Object(tried.body)
+  t.same(told(await create(other, { ...tried, body: { scopes, enabled: true, expiresAt, name } })), told(first))
+  t.same(await count(one.databaseUrl), { registrations: 1, events: 1 })
+  t.equal((await other.exchange(first.json())).status, 200)
+})
+
+t.test('a retry tells what the first try made, even when it has been changed or deleted since', async t => {
+  const grantd = await startApp(t)
+  const tried = retryable()
+  const first = await create(grantd, tried)
+  const path = String(first.headers.location)
+  await grantd.exchange(first.json())
+  await grantd.asAdmin('PATCH', path, { body: { name: 'renamed', enabled: false } })
+  t.same(told(await create(grantd, tried)), told(first))
+  await grantd.asAdmin('DELETE', path)
+  t.same(told(await create(grantd, tried)), told(first))
+  t.equal((await grantd.exchange(first.json())).status, 401, 'it is deleted all the same')
+  t.equal((await count(grantd.databaseUrl)).registrations, 0)
+})
+
+t.test('a retry is not judged again: its expiry may be past by then, its Site full', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now, environment: { MAX_REGISTRATIONS_PER_SITE: '1' } })
+  const tried = retryable(undefined, { name: 'x', expiresAt: new Date(clock.time + MINUTE_MS).toISOString() })
+  const first = await create(grantd, tried)
+  clock.advance(2 * MINUTE_MS)
+  t.same(told(await create(grantd, tried)), told(first))
+})
+
+t.test('the same key with another body is refused with 422 and makes nothing', async t => {
+  const grantd = await startApp(t)
+  const tried = retryable()
+  const first = await create(grantd, tried)
+  for (const member of [{ name: 'other' }, { expiresAt: inDays(50) }, { enabled: false }, { scopes: ['a'] }]) {
+    const answer = await create(grantd, { ...tried, body: { ...Object(tried.body), ...member } })
+    t.equal(answer.status, 422)
+    t.equal(answer.json().code, 'idempotency_key_reused')
+    t.notOk(answer.text.includes(first.json().clientId))
+  }
+  t.same(await count(grantd.databaseUrl), { registrations: 1, events: 1 })
+  t.same(told(await create(grantd, tried)), told(first), 'and the first is still there to be told')
+})
+
+t.test('a malformed key is refused with 400, naming the header', async t => {
+  const grantd = await startApp(t)
+  const authorization = `Bearer ${await grantd.adminToken(['acme'])}`
+  for (const key of ['', 'x'.repeat(15), 'x'.repeat(256), `${'x'.repeat(16)} y`, `${'x'.repeat(16)}\u00e9`, '\t']) {
+    const answer = await create(grantd, retryable(key))
+    t.equal(answer.status, 400, key)
+    t.match(answer.json(), { code: 'invalid_request', errors: [{ parameter: 'idempotency-key' }] })
+  }
+  const { body, key } = retryable()
+  const twice = await grantd.send('POST', COLLECTION, {
+    headers: [
+      ...['Host', 'grantd', 'Authorization', authorization, 'Content-Type', 'application/json'],
+      ...['Content-Length', String(JSON.stringify(body).length), 'Idempotency-Key', key, 'Idempotency-Key', key]
+    ],
+    body: JSON.stringify(body)
+  })
+  t.equal(twice.status, 400, 'two of them')
+  t.equal((await count(grantd.databaseUrl)).registrations, 0)
+  for (const key of ['x'.repeat(16), 'x'.repeat(255), '"quoted-as-a-structured-field"', '!~#$%^&*()_+-=[]{}']) {
+    t.equal((await create(grantd, retryable(key))).status, 201, key)
+  }
+})
+
+t.test('a key is of one caller in one Site: the same key elsewhere makes another registration', async t => {
+  const grantd = await startApp(t)
+  const tried = retryable()
+  const first = await create(grantd, tried)
+  const elsewhere = await create(grantd, tried, '/v1/sites/umbrella/app-registrations')
+  const authorization = `Bearer ${await signAdminToken(['acme'], Date.now(), 'grace')}`
+  const other = await create(grantd, { ...tried, headers: { ...tried.headers, authorization } })
+  const another = await create(grantd, {
+    body: { ...Object(tried.body), name: 'x' },
+    headers: { ...tried.headers, authorization }
+  })
+  t.equal(another.status, 422)
+  const made = [first, elsewhere, other]
+  t.same(
+    made.map(({ status }) => status),
+    [201, 201, 201]
+  )
+  t.equal(new Set(made.map(answer => answer.json().clientId)).size, 3)
+  t.equal(new Set(made.map(answer => answer.json().clientSecret)).size, 3)
+  t.same(told(await create(grantd, tried)), told(first))
+})
+
+t.test('20 at once with one key, over two instances, make one registration and get the same 201', async t => {
+  const one = await startApp(t)
+  const other = await startApp(t, { databaseUrl: one.databaseUrl })
+  for (let round = 0; round < 3; round++) {
+    const tried = retryable()
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => create(index % 2 === 0 ? one : other, tried))
+    )
+    t.same(new Set(answers.map(answer => JSON.stringify(told(answer)))).size, 1)
+    t.equal(answers[0]?.status, 201)
+    t.same(await count(one.databaseUrl), { registrations: round + 1, events: round + 1 })
+  }
+})
+
+t.test('two at once with one key and different bodies: one is made, the other 422', async t => {
+  const grantd = await startApp(t)
+  const { key } = retryable()
+  const answers = await Promise.all(
+    ['one', 'other'].map(name => create(grantd, retryable(key, { name, expiresAt: inDays(10) })))
+  )
+  t.same(answers.map(({ status }) => status).sort(), [201, 422])
+  t.same(await count(grantd.databaseUrl), { registrations: 1, events: 1 })
+})
+
+t.test('an error is not remembered: the same key may be tried until it makes something', async t => {
+  const grantd = await startApp(t, { environment: { MAX_REGISTRATIONS_PER_SITE: '1' } })
+  const { path } = await grantd.register()
+  const { key, ...tried } = retryable()
+  t.equal((await create(grantd, tried)).status, 409)
+  t.equal((await create(grantd, { ...tried, body: { name: '', expiresAt: inDays(-1) } })).status, 400)
+  t.same(await query(grantd.databaseUrl, 'select from idempotent_creates'), [])
+  await grantd.asAdmin('DELETE', path)
+  t.equal((await create(grantd, tried)).status, 201)
+})
+
+t.test('after 10 minutes a key is as new', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  const tried = retryable(undefined, { name: 'x', expiresAt: inDays(10, clock.time) })
+  const first = await create(grantd, tried)
+  clock.advance(10 * MINUTE_MS - 1)
+  t.same(told(await create(grantd, tried)), told(first))
+  clock.advance(1)
+  const answers = await Promise.all(Array.from({ length: 5 }, () => create(grantd, tried)))
+  t.same(new Set(answers.map(({ status }) => status)), new Set([201]))
+  t.equal(new Set(answers.map(({ text }) => text)).size, 1)
+  t.not(answers[0]?.json().clientId, first.json().clientId)
+  t.equal((await create(grantd, { ...tried, body: { name: 'y', expiresAt: inDays(10, clock.time) } })).status, 422)
+  t.equal((await count(grantd.databaseUrl)).registrations, 2)
+})
+
+t.test('what has expired after 10 minutes is deleted from the table, and nothing else is', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  const db = openTestDatabase(t, grantd.databaseUrl)
+  await create(grantd, retryable(undefined, { name: 'old', expiresAt: inDays(10, clock.time) }))
+  clock.advance(MINUTE_MS)
+  await create(grantd, retryable(undefined, { name: 'young', expiresAt: inDays(10, clock.time) }))
+  clock.advance(9 * MINUTE_MS)
+  const app = Fastify()
+  await app.register(purgeOfSealedCreates, { db, now: clock.now, intervalMs: 5 })
+  await app.ready()
+  t.teardown(() => app.close())
+  const left = () => query(grantd.databaseUrl, 'select expires_at from idempotent_creates')
+  await until('the old one is gone', async () => (await left()).length === 1)
+  t.same(await left(), [{ expires_at: new Date(clock.time + MINUTE_MS) }])
+  clock.advance(MINUTE_MS)
+  await until('the young one too', async () => (await left()).length === 0)
+  t.equal((await count(grantd.databaseUrl)).registrations, 2)
+})
+
+t.test('a client that is cut off after the commit and before the answer gets the secret by trying again', async t => {
+  const grantd = await startApp(t)
+  const db = openTestDatabase(t, grantd.databaseUrl)
+  const proxy = await startTcpProxy(t, { host: '127.0.0.1', port: Number(new URL(grantd.baseUrl).port) })
+  const tried = retryable()
+  // The create waits for its place in the audit chain, as its last step.
+  const released = Promise.withResolvers<void>()
+  const locked = Promise.withResolvers<void>()
+  const holding = db.transaction().execute(async trx => {
+    await recordEvent(trx, eventOf('acme'))
+    locked.resolve()
+    await released.promise
+  })
+  await locked.promise
+  const cut = fetch(`http://127.0.0.1:${proxy.port}${COLLECTION}`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${await grantd.adminToken(['acme'])}`,
+      'content-type': 'application/json',
+      ...tried.headers
+    },
+    body: JSON.stringify(tried.body)
+  }).then(
+    response => response.status,
+    () => 'cut off'
+  )
+  await until('it waits', async () => {
+    const waiting = await query(
+      grantd.databaseUrl,
+      `select from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`
+    )
+    return waiting.length === 1
+  })
+  proxy.freeze()
+  released.resolve()
+  await holding
+  await until('it is committed', async () => (await count(grantd.databaseUrl)).registrations === 1)
+  proxy.cut()
+  t.equal(await cut, 'cut off')
+  const answer = await create(grantd, tried)
+  t.equal(answer.status, 201)
+  t.equal((await grantd.exchange(answer.json())).status, 200)
+  t.same(await count(grantd.databaseUrl), { registrations: 1, events: 2 })
+})
+
+t.test('a commit whose answer is lost is never a 201; trying again tells what it made', async t => {
+  const databaseUrl = await createDatabase(t)
+  const { url, loseCommits } = await proxyThatLosesCommits(t, databaseUrl)
+  const grantd = await startApp(t, { databaseUrl: url })
+  const tried = retryable()
+  loseCommits(true)
+  const first = await create(grantd, tried)
+  t.equal(first.status, 503)
+  t.same(await count(databaseUrl), { registrations: 1, events: 1 }, 'it was committed')
+  loseCommits(false)
+  const second = await create(grantd, tried)
+  t.equal(second.status, 201)
+  t.equal((await grantd.exchange(second.json())).status, 200)
+  t.same(await count(databaseUrl), { registrations: 1, events: 1 })
+})
+
+/** A way to this Postgres on which a connection can break between a commit and its answer. */
+async function proxyThatLosesCommits(t: Test, databaseUrl: string) {
+  const url = new URL(databaseUrl)
+  const folder = url.searchParams.get('host')
+  const target =
+    folder === null ? { host: url.hostname, port: Number(url.port || '5432') } : { path: `${folder}/.s.PGSQL.5432` }
+  let losesCommits = false
+  const sockets = new Set<Socket>()
+  const server = createServer(client => {
+    const upstream = connect(target)
+    let isLost = false
+    client.on('data', bytes => {
+      isLost ||= losesCommits && bytes.includes('commit')
+      upstream.write(bytes)
+    })
+    upstream.on('data', bytes => (isLost ? client.resetAndDestroy() : client.write(bytes)))
+    for (const socket of [client, upstream]) {
+      sockets.add(socket)
+      socket.on('error', () => {}).on('close', () => [client, upstream].map(each => each.destroy()))
+    }
+  })
+  const listening = Promise.withResolvers<void>()
+  server.listen(0, '127.0.0.1', listening.resolve)
+  await listening.promise
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const address = server.address()
+  if (typeof address !== 'object' || address === null) throw new Error('no port')
+  url.searchParams.delete('host')
+  url.host = `127.0.0.1:${address.port}`
+  return {
+    url: url.href,
+    loseCommits: (on: boolean) => {
+      losesCommits = on
+    }
+  }
+}
+
+/** Counts the hashes that it lets through. */
+class CountingGate extends HashGate {
+  hashes = 0
+
+  override run<T>(work: () => Promise<T>): Promise<T> {
+    this.hashes++
+    return super.run(work)
+  }
+}
+
+t.test('a retry costs no hash, and no column of the table has anything of what it tells', async t => {
+  const databaseUrl = await createDatabase(t)
+  const gate = new CountingGate(1, 10)
+  const needs = {
+    db: openTestDatabase(t, databaseUrl),
+    gate,
+    now: Date.now,
+    retryPepper: randomBytes(32),
+    secretPrefix: 'grantd_',
+    maxLifetimeDays: 730,
+    maxPerSite: 10
+  }
+  const key = randomUUID()
+  const input = { name: 'canary name', expiresAt: inDays(10), enabled: true, scopes: ['canary:scope'] }
+  const first = await createRegistration(needs, 'acme', input, ORIGIN, key)
+  t.same(await createRegistration(needs, 'acme', input, ORIGIN, key), first)
+  t.equal(gate.hashes, 1)
+  const rows = await query(databaseUrl, 'select * from idempotent_creates')
+  t.equal(rows.length, 1)
+  const { key_digest: digest, sealed } = Object(rows[0])
+  const dump = Buffer.concat([digest, sealed])
+  for (const text of [key, first.clientSecret, 'grantd_', 'canary', 'acme', 'ada', first.registration.client_id]) {
+    for (const spelled of [
+      text,
+      Buffer.from(text).toString('base64').slice(0, -4),
+      Buffer.from(text).toString('hex')
+    ]) {
+      t.notOk(spelled.length > 2 && dump.includes(spelled), spelled)
+    }
+  }
+})

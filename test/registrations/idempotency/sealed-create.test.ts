@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto'
+import fc from 'fast-check'
+import t from 'tap'
+import {
+  deriveRetryKey,
+  isSameInput,
+  openCreate,
+  sealCreate
+} from '../../../src/registrations/idempotency/sealed-create.ts'
+
+const pepper = randomBytes(32)
+const caller = { issuer: 'https://identity.example.com', actor: 'ada' }
+const KEY = '8e03978e-40d5-43dd-bc93-6894a57f9324'
+const made = {
+  input: { name: 'billing', expiresAt: '2027-01-01T00:00:00Z', enabled: true, scopes: ['devices:read'] },
+  clientId: 'k3v9x2m7q1w8z5t4r6y0',
+  clientSecret: 'grantd_0exampleexampleexampleexampleexampleexample0AbCdEf',
+  registeredAt: 1_795_424_400_000
+}
+
+t.test('what was sealed opens with the same key of the same caller in the same Site', async t => {
+  const sealed = sealCreate(deriveRetryKey(pepper, 'acme', caller, KEY), made)
+  t.same(openCreate(deriveRetryKey(pepper, 'acme', { ...caller }, KEY), sealed), made)
+})
+
+t.test('another key, caller, issuer, Site or pepper neither finds nor opens it', async t => {
+  const right = deriveRetryKey(pepper, 'acme', caller, KEY)
+  const sealed = sealCreate(right, made)
+  for (const [what, wrong] of [
+    ['key', deriveRetryKey(pepper, 'acme', caller, KEY.replace('8', '9'))],
+    ['caller', deriveRetryKey(pepper, 'acme', { ...caller, actor: 'grace' }, KEY)],
+    ['issuer', deriveRetryKey(pepper, 'acme', { ...caller, issuer: 'https://other.example.com' }, KEY)],
+    ['Site', deriveRetryKey(pepper, 'umbrella', caller, KEY)],
+    ['pepper', deriveRetryKey(randomBytes(32), 'acme', caller, KEY)],
+    [
+      'border of Site and issuer',
+      deriveRetryKey(pepper, 'acmeh', { ...caller, issuer: 'ttps://identity.example.com' }, KEY)
+    ]
+  ] as const) {
+    t.notSame(wrong.digest, right.digest, what)
+    t.throws(() => openCreate({ ...right, sealingKey: wrong.sealingKey }, sealed), what)
+    t.throws(() => openCreate({ ...right, digest: wrong.digest }, sealed), `digest of another ${what}`)
+  }
+})
+
+t.test('with all that is kept, and the pepper, but without the key, nothing opens it', async t => {
+  const right = deriveRetryKey(pepper, 'acme', caller, KEY)
+  const sealed = sealCreate(right, made)
+  for (const guess of [
+    right.digest,
+    pepper,
+    Buffer.alloc(32),
+    deriveRetryKey(pepper, 'acme', caller, right.digest.toString('hex')).sealingKey,
+    deriveRetryKey(pepper, 'acme', caller, right.digest.toString('latin1')).sealingKey,
+    deriveRetryKey(pepper, 'acme', caller, '').sealingKey,
+    deriveRetryKey(right.digest, 'acme', caller, '').sealingKey
+  ]) {
+    t.throws(() => openCreate({ ...right, sealingKey: guess }, sealed))
+  }
+})
+
+t.test('one create that is sealed twice is not the same bytes; any bit of it that changes is noticed', async t => {
+  const key = deriveRetryKey(pepper, 'acme', caller, KEY)
+  const sealed = sealCreate(key, made)
+  t.notSame(sealCreate(key, made), sealed)
+  fc.assert(
+    fc.property(fc.nat(sealed.length * 8 - 1), bit => {
+      const changed = Buffer.from(sealed)
+      changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+      try {
+        openCreate(key, changed)
+        return false
+      } catch {
+        return true
+      }
+    })
+  )
+  for (let length = 0; length < sealed.length; length++) {
+    t.throws(() => openCreate(key, sealed.subarray(0, length)), `cut at ${length}`)
+  }
+})
+
+t.test('a key of any length and a caller of any name are taken', async t => {
+  for (const actor of ['', 'x'.repeat(10_000), '\0\ud800']) {
+    for (const key of ['x'.repeat(16), 'x'.repeat(255)]) {
+      const { digest, sealingKey } = deriveRetryKey(pepper, 'acme', { ...caller, actor }, key)
+      t.equal(digest.length, 32)
+      t.equal(sealingKey.length, 32)
+    }
+  }
+})
+
+t.test('inputs are the same when all their members are, in whatever order', async t => {
+  const { name, expiresAt, enabled, scopes } = made.input
+  t.ok(isSameInput(made.input, { scopes: [...scopes], enabled, expiresAt, name }))
+  for (const other of [
+    { name: 'Billing' },
+    { expiresAt: '2027-01-01T00:00:00.000Z' },
+    { enabled: false },
+    { scopes: [] },
+    { scopes: ['devices:read', 'x'] }
+  ]) {
+    t.notOk(isSameInput(made.input, { ...made.input, ...other }))
+  }
+})

@@ -1,0 +1,224 @@
+import t from 'tap'
+import { Clock, startApp } from '../../fixtures/app.ts'
+import { createDatabase, query } from '../../fixtures/database.ts'
+import type { Grantd } from '../../fixtures/grantd.ts'
+import { proxyPostgres } from '../../fixtures/tcp-proxy.ts'
+import { until } from '../../fixtures/until.ts'
+
+const DAY_MS = 86_400_000
+
+interface Registered {
+  clientId: string
+  clientSecret: string
+  path: string
+}
+
+async function rotate(grantd: Grantd, { clientId, path }: Registered, overlapSeconds?: number): Promise<Registered> {
+  const answer = await grantd.asAdmin('POST', `${path}/secret`, {
+    ...(overlapSeconds !== undefined && { body: { overlapSeconds } })
+  })
+  if (answer.status !== 201) throw new Error(answer.text)
+  return { clientId, path, clientSecret: answer.json().clientSecret }
+}
+
+const read = async (grantd: Grantd, { path }: Registered) => (await grantd.asAdmin('GET', path)).json()
+
+t.test('a rotation gives a new secret while the old one works on, by default for a day, on every instance', async t => {
+  const clock = new Clock()
+  const one = await startApp(t, { now: clock.now })
+  const other = await startApp(t, { now: clock.now, databaseUrl: one.databaseUrl })
+  const old = await one.register({ scopes: ['a'] })
+  for (const grantd of [one, other]) t.equal((await grantd.exchange(old)).status, 200)
+  const before = await read(one, old)
+  t.equal(before.previousSecret, null)
+
+  clock.advance(60_000)
+  const answer = await one.asAdmin('POST', `${old.path}/secret`)
+  t.equal(answer.status, 201)
+  t.equal(answer.headers['cache-control'], 'no-store')
+  t.equal(answer.headers['etag'], '"2"')
+  const { clientSecret, ...registration } = answer.json()
+  t.match(registration, {
+    clientId: old.clientId,
+    expiresAt: before.expiresAt,
+    secretCreatedAt: new Date(clock.time).toISOString(),
+    secretLastUsedAt: null,
+    previousSecret: {
+      createdAt: before.registeredAt,
+      expiresAt: new Date(clock.time + DAY_MS).toISOString(),
+      lastUsedAt: before.lastUsedAt
+    }
+  })
+  t.same(await read(other, old), registration, 'and the secret is told this once')
+  const fresh = { ...old, clientSecret }
+  for (const grantd of [one, other]) {
+    for (const secret of [old, fresh, old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
+  }
+
+  clock.advance(DAY_MS - 1)
+  for (const grantd of [one, other]) t.equal((await grantd.exchange(old)).status, 200)
+  clock.advance(1)
+  for (const grantd of [one, other]) {
+    t.equal((await grantd.exchange(old)).status, 401)
+    t.equal((await grantd.exchange(fresh)).status, 200)
+  }
+  t.equal((await read(one, old)).previousSecret, null)
+})
+
+t.test('the registration tells when each secret was last used', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  const first = await grantd.register()
+  const use = async (registered: Registered) => {
+    clock.advance(1_000)
+    t.equal((await grantd.exchange(registered)).status, 200)
+    return new Date(clock.time).toISOString()
+  }
+  const firstAt = await use(first)
+  const second = await rotate(grantd, first, 3_600)
+  t.match(await read(grantd, first), { secretLastUsedAt: null, previousSecret: { lastUsedAt: firstAt } })
+  const secondAt = await use(second)
+  const laterAt = await use(first)
+  t.match(await read(grantd, first), {
+    lastUsedAt: laterAt,
+    secretLastUsedAt: secondAt,
+    previousSecret: { lastUsedAt: laterAt }
+  })
+  const latestAt = await use(second)
+  t.match(await read(grantd, first), {
+    lastUsedAt: latestAt,
+    secretLastUsedAt: latestAt,
+    previousSecret: { lastUsedAt: laterAt }
+  })
+  clock.advance(3_600_000)
+  const third = await rotate(grantd, first, 3_600)
+  t.match(await read(grantd, first), { secretLastUsedAt: null, previousSecret: { lastUsedAt: latestAt } })
+  const thirdAt = await use(third)
+  t.match(await read(grantd, first), { secretLastUsedAt: thirdAt, previousSecret: { lastUsedAt: latestAt } })
+})
+
+t.test(
+  'the old secret ends at once when it is retired, and its use is told from other wrong ones in the log only',
+  async t => {
+    const grantd = await startApp(t)
+    const old = await grantd.register()
+    t.equal((await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)).status, 404)
+    const fresh = await rotate(grantd, old)
+    for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
+    t.equal((await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)).status, 204)
+    const refused = await grantd.exchange(old)
+    const wrong = await grantd.exchange({ ...old, clientSecret: (await grantd.register()).clientSecret })
+    t.equal(refused.status, 401)
+    t.equal(refused.text, wrong.text)
+    t.same(Object.keys(refused.headers), Object.keys(wrong.headers))
+    t.equal((await grantd.exchange(fresh)).status, 200)
+    t.equal((await read(grantd, old)).previousSecret, null)
+    t.equal((await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)).status, 404)
+  }
+)
+
+t.test('overlapSeconds 0 refuses the old secret from the next request on', async t => {
+  const grantd = await startApp(t)
+  const old = await grantd.register()
+  t.equal((await grantd.exchange(old)).status, 200)
+  const fresh = await rotate(grantd, old, 0)
+  t.equal((await grantd.exchange(old)).status, 401)
+  t.equal((await grantd.exchange(fresh)).status, 200)
+})
+
+t.test(
+  'an answer that got lost costs nothing: a new secret that nobody used is replaced, the old one works on',
+  async t => {
+    const clock = new Clock()
+    const grantd = await startApp(t, { now: clock.now })
+    const old = await grantd.register()
+    t.equal((await grantd.exchange(old)).status, 200)
+    clock.advance(1_000)
+    const lost = await rotate(grantd, old)
+    clock.advance(1_000)
+    const fresh = await rotate(grantd, old)
+    t.equal((await grantd.exchange(lost)).status, 401)
+    for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
+    t.equal((await read(grantd, old)).previousSecret.expiresAt, new Date(clock.time + DAY_MS).toISOString())
+  }
+)
+
+t.test('with both secrets in use there is no third, until one is retired', async t => {
+  const grantd = await startApp(t)
+  const old = await grantd.register()
+  t.equal((await grantd.exchange(old)).status, 200)
+  const fresh = await rotate(grantd, old)
+  t.equal((await grantd.exchange(fresh)).status, 200)
+  await until('the use is written', async () => (await read(grantd, old)).secretLastUsedAt !== null)
+  const refused = await grantd.asAdmin('POST', `${old.path}/secret`)
+  t.equal(refused.status, 409)
+  t.equal(refused.json().code, 'rotation_under_way')
+  for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
+  await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)
+  t.equal((await grantd.asAdmin('POST', `${old.path}/secret`)).status, 201)
+})
+
+t.test('renewing changes no secret; a rotation changes nothing else', async t => {
+  const grantd = await startApp(t)
+  const old = await grantd.register({ name: 'kept', scopes: ['a', 'b'] })
+  const before = await read(grantd, old)
+  const fresh = await rotate(grantd, old)
+  const after = await read(grantd, old)
+  for (const member of ['clientId', 'name', 'expiresAt', 'enabled', 'scopes', 'registeredAt']) {
+    t.same(after[member], before[member], member)
+  }
+  const renewed = await grantd.asAdmin('PATCH', old.path, {
+    body: { expiresAt: new Date(Date.now() + 500 * DAY_MS).toISOString() }
+  })
+  t.equal(renewed.status, 200)
+  t.equal(renewed.json().secretCreatedAt, after.secretCreatedAt)
+  for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
+})
+
+t.test('what is asked for wrongly changes nothing', async t => {
+  const grantd = await startApp(t)
+  const old = await grantd.register()
+  const post = (body: unknown, headers = {}) => grantd.asAdmin('POST', `${old.path}/secret`, { body, headers })
+  for (const overlapSeconds of [-1, 2_592_001, 1.5, '60', null]) {
+    const answer = await post({ overlapSeconds })
+    t.equal(answer.status, 400, String(overlapSeconds))
+    t.match(answer.json().errors, [{ pointer: '/overlapSeconds' }])
+  }
+  t.equal((await post({ clientSecret: 'mine' })).status, 400)
+  t.equal((await post({}, { 'if-match': '"7"' })).status, 412)
+  const other = await grantd.asAdmin('POST', `${old.path.replace('acme', 'zoo')}/secret`)
+  const absent = await grantd.asAdmin('POST', `/v1/sites/zoo/app-registrations/${'0'.repeat(20)}/secret`)
+  t.equal(other.status, 404)
+  t.equal(other.text, absent.text)
+  t.equal((await read(grantd, old)).previousSecret, null)
+  t.equal((await grantd.exchange(old)).status, 200)
+})
+
+t.test('each rotation and retirement leaves an audit event, without a secret', async t => {
+  const grantd = await startApp(t)
+  const old = await grantd.register()
+  const { clientSecret } = await rotate(grantd, old)
+  await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)
+  const { items } = (await grantd.asAdmin('GET', '/v1/sites/acme/audit-events')).json()
+  t.same(
+    items.map(({ action }: { action: string }) => action),
+    ['registration.previous_secret_retired', 'registration.secret_rotated', 'registration.created']
+  )
+  t.notOk(JSON.stringify(items).includes(clientSecret))
+  const rows = JSON.stringify(await query(grantd.databaseUrl, 'select * from registrations'))
+  t.notOk(rows.includes(clientSecret))
+})
+
+t.test('while the database is away both secrets serve, the old one to its end and no further', async t => {
+  const clock = new Clock()
+  const { proxy, url } = await proxyPostgres(t, await createDatabase(t))
+  const grantd = await startApp(t, { databaseUrl: url, now: clock.now })
+  const old = await grantd.register()
+  const fresh = await rotate(grantd, old, 30)
+  for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
+  await proxy.refuse()
+  for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
+  clock.advance(30_000)
+  t.equal((await grantd.exchange(old)).status, 401)
+  t.equal((await grantd.exchange(fresh)).status, 200)
+})
