@@ -14,7 +14,7 @@ const represented = {
   action: Type.String({
     pattern: ACTION_PATTERN,
     description:
-      'What was done: registration.created, registration.changed, registration.renewed (expiresAt moved forward), registration.rotated, registration.deleted. There may be more.',
+      'What was done: registration.created, registration.changed, registration.renewed (expiresAt moved forward), registration.rotated (a new secret), secret.retired (the one before the latest rotation), registration.deleted. There may be more.',
     examples: ['registration.renewed']
   }),
   subject: Type.String({

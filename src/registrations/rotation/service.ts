@@ -38,7 +38,7 @@ export async function rotate(
 ): Promise<{ registration: Registration; clientSecret: string }> {
   const clientSecret = createClientSecret(needs.secretPrefix)
   const hash = await hashBehindGate(needs.gate, clientSecret)
-  const registration = await change(needs, target, 'registration.secret_rotated', async (trx, before, now) => {
+  const registration = await change(needs, target, 'registration.rotated', async (trx, before, now) => {
     const secret: StoredSecret = { hash, checksum: checksumOf(clientSecret), createdAt: new Date(now) }
     const previousExpiresAt = new Date(now + overlapSeconds * 1_000)
     const isUnderWay = previousSecretOf(before, now) !== undefined
@@ -54,7 +54,7 @@ export async function rotate(
  * @throws Problem 404, also when there is none that works; 412 when `ifMatch` is of another version
  */
 export async function retirePrevious(needs: RegistrationNeeds, target: Target): Promise<void> {
-  await change(needs, target, 'registration.previous_secret_retired', async (trx, before, now) => {
+  await change(needs, target, 'secret.retired', async (trx, before, now) => {
     if (previousSecretOf(before, now) === undefined) throw notFound()
     await retirePreviousSecret(trx, target.clientId, new Date(now))
   })
@@ -65,7 +65,7 @@ type Trx = Parameters<typeof lockRegistration>[0]
 function change(
   { db, now }: RegistrationNeeds,
   { siteId, clientId, ifMatch, origin }: Target,
-  action: 'registration.secret_rotated' | 'registration.previous_secret_retired',
+  action: 'registration.rotated' | 'secret.retired',
   apply: (trx: Trx, before: Registration, now: number) => Promise<void>
 ): Promise<Registration> {
   return db.transaction().execute(async trx => {

@@ -202,7 +202,7 @@ t.test('each rotation and retirement leaves an audit event, without a secret', a
   const { items } = (await grantd.asAdmin('GET', '/v1/sites/acme/audit-events')).json()
   t.same(
     items.map(({ action }: { action: string }) => action),
-    ['registration.previous_secret_retired', 'registration.secret_rotated', 'registration.created']
+    ['secret.retired', 'registration.rotated', 'registration.created']
   )
   t.notOk(JSON.stringify(items).includes(clientSecret))
   const rows = JSON.stringify(await query(grantd.databaseUrl, 'select * from registrations'))
