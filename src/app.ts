@@ -19,8 +19,9 @@ import { AJV_OPTIONS } from './http/validation.ts'
 import { lastUsed } from './last-used/plugin.ts'
 import { HashGate } from './registrations/hash-gate.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
-import { deriveKey } from './signing-keys/derive-key.ts'
-import type { KeySet } from './signing-keys/key-set.ts'
+import type { Sealing } from './sealing.ts'
+import type { RotatingKeySet } from './signing-keys/key-set.ts'
+import { signingKeyRotation } from './signing-keys/plugin.ts'
 import { jwksRoutes } from './signing-keys/routes.ts'
 import { SecretVerifier } from './tokens/client-authentication.ts'
 import { Credentials } from './tokens/credentials.ts'
@@ -36,9 +37,8 @@ export interface AppNeeds {
   lookups: Kysely<Database>
   /** For writing Last used alone. */
   lastUses: Kysely<Database>
-  /** 32 bytes, the same for every instance. */
-  keyEncryptionKey: Buffer
-  keySet: KeySet
+  sealing: Sealing
+  keySet: Pick<RotatingKeySet, keyof RotatingKeySet>
   /** Whose tokens administrators bring. */
   trusted: TrustedIssuer
   log: FastifyBaseLogger
@@ -63,14 +63,14 @@ export async function buildApp(
   needs: AppNeeds,
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
-  const { config, db, lookups, lastUses, keyEncryptionKey, keySet, trusted, drain, now } = needs
+  const { config, db, lookups, lastUses, sealing, keySet, trusted, drain, now } = needs
   const app = createServer(needs)
   const registrations = {
     ...config.registrations,
     db,
     now,
     gate: new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING),
-    cursorKey: deriveKey(keyEncryptionKey, 'listing cursors')
+    cursorKeys: sealing.keys('listing cursors')
   }
   const tokenGate = new HashGate(TOKEN_HASHES_AT_ONCE, TOKEN_HASHES_WAITING)
 
@@ -96,6 +96,7 @@ export async function buildApp(
   })
   await app.register(discoveryRoutes, { issuer: config.issuer })
   await app.register(jwksRoutes, { keySet })
+  await app.register(signingKeyRotation, { keySet })
   await app.register(administration, {
     prefix: '/v1',
     trusted,

@@ -3,12 +3,12 @@ import path from 'node:path'
 import swagger from '@fastify/swagger'
 import type { FastifyInstance } from 'fastify'
 import { stringify } from 'yaml'
-import { buildApp } from './app.ts'
+import { type AppNeeds, buildApp } from './app.ts'
 import { loadConfig } from './config.ts'
 import { openDatabase } from './database/client.ts'
 import { Drain } from './http/drain.ts'
 import { createLog } from './http/log.ts'
-import type { KeySet } from './signing-keys/key-set.ts'
+import { Sealing } from './sealing.ts'
 
 /** Door: writes openapi.yaml from the routes. */
 
@@ -66,11 +66,14 @@ async function describeRoutes(app: FastifyInstance): Promise<void> {
 
 /** What building the routes needs; nothing of it is ever asked. */
 function unconnected() {
-  const keySet: KeySet = {
+  const keySet: AppNeeds['keySet'] = {
     get active(): never {
       throw new Error('there is no key here')
     },
-    published: async () => []
+    activeKid: undefined,
+    published: async () => [],
+    cacheSeconds: () => 0,
+    tend: async () => {}
   }
   const keys = async (): Promise<never> => {
     throw new Error('there is no issuer here')
@@ -86,7 +89,7 @@ function unconnected() {
     db,
     lookups: db,
     lastUses: db,
-    keyEncryptionKey: Buffer.alloc(32),
+    sealing: new Sealing(Buffer.alloc(32)),
     keySet,
     trusted: { issuer: '', audience: '', keys },
     log: createLog('silent'),

@@ -7,26 +7,29 @@ export interface Position {
   clientId: string
 }
 
+/** Of this purpose alone, the same on every instance. The first writes; cursors of the others are still read. */
+export type CursorKeys = readonly [Buffer, ...Buffer[]]
+
 const TAG_BYTES = 16
 
 /**
  * Writes the position after which a page continues, signed for one listing: its Site, order and filters.
  *
- * @param key of this purpose alone, the same on every instance
  * @param listing all that must not change from page to page
  */
-export function writeCursor(key: Buffer, listing: string, { value, clientId }: Position): string {
+export function writeCursor([key]: CursorKeys, listing: string, { value, clientId }: Position): string {
   const payload = Buffer.from(JSON.stringify([value, clientId]))
   return Buffer.concat([tag(key, listing, payload), payload]).toString('base64url')
 }
 
 /** @returns undefined for anything that `writeCursor` did not write for this listing */
-export function readCursor(key: Buffer, listing: string, cursor: string): Position | undefined {
+export function readCursor(keys: CursorKeys, listing: string, cursor: string): Position | undefined {
   const bytes = Buffer.from(cursor, 'base64url')
   // One spelling only: base64url has others that decode to the same bytes.
   if (bytes.length <= TAG_BYTES || bytes.toString('base64url') !== cursor) return undefined
   const payload = bytes.subarray(TAG_BYTES)
-  if (!timingSafeEqual(bytes.subarray(0, TAG_BYTES), tag(key, listing, payload))) return undefined
+  const given = bytes.subarray(0, TAG_BYTES)
+  if (!keys.some(key => timingSafeEqual(given, tag(key, listing, payload)))) return undefined
   const [value, clientId] = JSON.parse(payload.toString())
   return { value, clientId }
 }

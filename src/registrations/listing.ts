@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { Database } from '../database/schema.ts'
 import { invalidRequest } from '../http/validation.ts'
-import { type Position, readCursor, writeCursor } from './cursor.ts'
+import { type CursorKeys, type Position, readCursor, writeCursor } from './cursor.ts'
 import { expiryRange, foldName, parseInstant } from './lifecycle.ts'
 import { listRegistrations, type Registration, type SortKey, type SortValue } from './repository.ts'
 import { DEFAULT_LIMIT, DEFAULT_SORT, type GridColumn, type ListInput } from './schemas.ts'
@@ -25,7 +25,7 @@ const SORT_KEYS: Record<GridColumn, SortKey> = {
  * @throws Problem 400 for a cursor of another listing, or one that nobody made
  */
 export async function readPage(
-  { db, cursorKey }: { db: Kysely<Database>; cursorKey: Buffer },
+  { db, cursorKeys }: { db: Kysely<Database>; cursorKeys: CursorKeys },
   siteId: string | undefined,
   query: ListInput,
   now: number
@@ -39,7 +39,7 @@ export async function readPage(
     descending,
     // One more than asked for: whether it exists says whether there is a next page.
     limit: limit + 1,
-    after: query.cursor === undefined ? undefined : positionOf(cursorKey, listing, query.cursor),
+    after: query.cursor === undefined ? undefined : positionOf(cursorKeys, listing, query.cursor),
     search: query.search === undefined ? undefined : foldName(query.search),
     enabled: query.enabled,
     expiry: query.state === undefined ? {} : expiryRange(query.state, now),
@@ -49,11 +49,11 @@ export async function readPage(
   const last = page.at(-1)
   if (last === undefined || rows.length <= limit) return { rows: page, nextCursor: null }
   const position = { value: sortValue(last, sort), clientId: last.client_id }
-  return { rows: page, nextCursor: writeCursor(cursorKey, listing, position) }
+  return { rows: page, nextCursor: writeCursor(cursorKeys, listing, position) }
 }
 
-function positionOf(cursorKey: Buffer, listing: string, cursor: string): Position {
-  const position = readCursor(cursorKey, listing, cursor)
+function positionOf(cursorKeys: CursorKeys, listing: string, cursor: string): Position {
+  const position = readCursor(cursorKeys, listing, cursor)
   if (position !== undefined) return position
   throw invalidRequest([{ parameter: 'cursor', code: 'invalid_cursor', detail: 'is not a cursor of this listing' }])
 }

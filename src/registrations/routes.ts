@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Static } from 'typebox'
 import { answer, problems } from '../http/openapi.ts'
 import { notFound } from '../http/problem.ts'
+import type { CursorKeys } from './cursor.ts'
 import { etag } from './etag.ts'
 import { readPage } from './listing.ts'
 import { findRegistration, type Registration } from './repository.ts'
@@ -25,8 +26,8 @@ import { changeRegistration, createRegistration, type RegistrationNeeds, removeR
 
 /** What the routes need beside what the service needs. */
 export interface RegistrationRoutesNeeds extends RegistrationNeeds {
-  /** Signs the cursors of listings; the same on every instance. */
-  cursorKey: Buffer
+  /** Sign the cursors of listings; the same on every instance. */
+  cursorKeys: CursorKeys
 }
 
 type Site = { Params: Static<typeof SiteParams> }

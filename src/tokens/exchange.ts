@@ -1,5 +1,6 @@
 import { DatabaseUnavailable } from '../database/errors.ts'
 import type { KeySet } from '../signing-keys/key-set.ts'
+import type { SigningKey } from '../signing-keys/signing-key.ts'
 import { issueAccessToken } from './access-token.ts'
 import { authenticateClient, type SecretVerifier } from './client-authentication.ts'
 import type { Credentials, Found } from './credentials.ts'
@@ -45,7 +46,7 @@ export async function exchange(needs: ExchangeNeeds, request: TokenRequest, sour
   const scope = grantScope(request.scope, credential.scopes)
   const clientId = credential.client_id
   const siteId = credential.site_id
-  const issued = issueAccessToken(needs.keySet.active, {
+  const issued = issueAccessToken(signingKeyOrShed(needs.keySet), {
     issuer: needs.issuer,
     audience: needs.audience,
     clientId,
@@ -57,6 +58,14 @@ export async function exchange(needs: ExchangeNeeds, request: TokenRequest, sour
   })
   if (found.isFresh) needs.credentials.remember(credential, at)
   return { clientId, siteId, scope, at, ...issued }
+}
+
+function signingKeyOrShed(keySet: KeySet): SigningKey {
+  try {
+    return keySet.active
+  } catch (error) {
+    throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('signing_key_unavailable') : error
+  }
 }
 
 async function findOrShed(credentials: Credentials, clientId: string): Promise<Found> {

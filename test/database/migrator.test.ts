@@ -8,7 +8,7 @@ import { connect } from '../../src/database/connect.ts'
 import { migrate, pendingMigrations } from '../../src/database/migrator.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { startApp } from '../fixtures/app.ts'
-import { createDatabase, openTestDatabase, query } from '../fixtures/database.ts'
+import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/database.ts'
 import { ROOT } from '../fixtures/paths.ts'
 
 const MIGRATIONS = readdirSync(path.join(ROOT, 'migrations'))
@@ -43,13 +43,6 @@ async function schemaOf(url: string): Promise<unknown[]> {
        where grantee = 'grantd_serving' and table_schema = 'public'
      order by 1`
   )
-}
-
-/** The same database in the serving role, with no rights beyond it. */
-function asServingRole(url: string): string {
-  const serving = new URL(url)
-  serving.searchParams.set('options', '-c role=grantd_serving')
-  return serving.href
 }
 
 t.test('the migrations are numbered without a gap, so that each has one place in the order', async t => {
@@ -182,10 +175,13 @@ t.test('the serving role can change neither the schema nor a signing key', async
     'create index extra on registrations (name)',
     'create schema extra',
     'create role extra superuser',
-    `update signing_keys set private_jwe = 'mine'`,
+    `update signing_keys set kid = 'mine'`,
+    `update signing_keys set signs_from = now(), private_jwe = 'mine'`,
+    `update signing_keys set signs_until = now()`,
+    `update signing_keys set generation = 9`,
     `update signing_keys set public_jwk = '{"kty":"EC"}'`,
     'delete from signing_keys',
-    `insert into signing_keys values ('k', 'ES256', '{}', 'mine', now()) on conflict (kid) do update set private_jwe = 'mine'`,
+    `insert into signing_keys values ('k', 'ES256', '{}', 'mine', now()) on conflict (kid) do update set public_jwk = '{}'`,
     'delete from registration_last_used',
     `insert into kysely_migration values ('0000_mine', '2026-01-01T00:00:00.000Z')`,
     'delete from kysely_migration',
