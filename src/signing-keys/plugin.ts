@@ -7,7 +7,7 @@ const INTERVAL_MS = 15_000
 /** Tends the signing keys while the app listens. Trouble is logged once, and never ends anything. */
 export async function signingKeyRotation(
   app: FastifyInstance,
-  { keySet }: { keySet: Pick<RotatingKeySet, 'tend' | 'activeKid'> }
+  { keySet, intervalMs = INTERVAL_MS }: { keySet: Pick<RotatingKeySet, 'tend' | 'activeKid'>; intervalMs?: number }
 ): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   let tending = Promise.resolve()
@@ -30,7 +30,7 @@ export async function signingKeyRotation(
   }
   const schedule = (): void => {
     // Not all instances at once.
-    const delay = INTERVAL_MS * (0.8 + 0.4 * Math.random())
+    const delay = intervalMs * (0.8 + 0.4 * Math.random())
     if (!isClosed) timer = setTimeout(() => (tending = tend()), delay).unref()
   }
 
