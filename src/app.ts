@@ -20,7 +20,7 @@ import { lastUsed } from './last-used/plugin.ts'
 import { HashGate } from './registrations/hash-gate.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
 import type { Sealing } from './sealing.ts'
-import type { RotatingKeySet } from './signing-keys/key-set.ts'
+import type { TendedKeySet } from './signing-keys/key-set.ts'
 import { signingKeyRotation } from './signing-keys/plugin.ts'
 import { jwksRoutes } from './signing-keys/routes.ts'
 import { SecretVerifier } from './tokens/client-authentication.ts'
@@ -38,7 +38,7 @@ export interface AppNeeds {
   /** For writing Last used alone. */
   lastUses: Kysely<Database>
   sealing: Sealing
-  keySet: Pick<RotatingKeySet, keyof RotatingKeySet>
+  keySet: TendedKeySet
   /** Whose tokens administrators bring. */
   trusted: TrustedIssuer
   log: FastifyBaseLogger

@@ -3,12 +3,13 @@ import path from 'node:path'
 import swagger from '@fastify/swagger'
 import type { FastifyInstance } from 'fastify'
 import { stringify } from 'yaml'
-import { type AppNeeds, buildApp } from './app.ts'
+import { buildApp } from './app.ts'
 import { loadConfig } from './config.ts'
 import { openDatabase } from './database/client.ts'
 import { Drain } from './http/drain.ts'
 import { createLog } from './http/log.ts'
 import { Sealing } from './sealing.ts'
+import type { TendedKeySet } from './signing-keys/key-set.ts'
 
 /** Door: writes openapi.yaml from the routes. */
 
@@ -66,7 +67,7 @@ async function describeRoutes(app: FastifyInstance): Promise<void> {
 
 /** What building the routes needs; nothing of it is ever asked. */
 function unconnected() {
-  const keySet: AppNeeds['keySet'] = {
+  const keySet: TendedKeySet = {
     get active(): never {
       throw new Error('there is no key here')
     },

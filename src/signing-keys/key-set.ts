@@ -33,6 +33,19 @@ export interface KeySet {
   readonly cacheSeconds: () => number
 }
 
+/** A key set that somebody tends. */
+export interface TendedKeySet extends KeySet {
+  /** `kid` of the key that signs, if any. */
+  readonly activeKid: string | undefined
+  /**
+   * Reads the keys, makes the next one when it is due, destroys what is retired, seals anew, and turns to the key that
+   * signs now. Call it every few seconds. Whatever fails, the key that signs is one that may.
+   *
+   * @throws DatabaseUnavailable; Error that names KEY_ENCRYPTION_KEY when it doesn't open a key
+   */
+  tend(): Promise<void>
+}
+
 export interface KeyStore {
   db: Kysely<Database>
   sealing: Sealing
@@ -58,7 +71,7 @@ const DESTROYED_AFTER_MS = 3_600_000
  * The signing keys of this instance. What it knows is what it last read; what that means is decided in rotation.ts.
  * Each change to the table is one statement, so that an instance may end at any step.
  */
-export class RotatingKeySet implements KeySet {
+export class RotatingKeySet implements TendedKeySet {
   readonly #store: KeyStore
   #known: Known<KnownKey> = { keys: [], readAt: Number.NEGATIVE_INFINITY }
   #active: SigningKey | undefined
@@ -73,7 +86,6 @@ export class RotatingKeySet implements KeySet {
     return this.#active
   }
 
-  /** `kid` of the key that signs, if any. */
   get activeKid(): string | undefined {
     return this.#active?.kid
   }
@@ -83,12 +95,6 @@ export class RotatingKeySet implements KeySet {
 
   readonly cacheSeconds = (): number => Math.floor(cacheMs(this.#known, this.#store.now()) / 1_000)
 
-  /**
-   * Reads the keys, makes the next one when it is due, destroys what is retired, seals anew, and turns to the key that
-   * signs now. Call it every few seconds. Whatever fails, the key that signs is one that may.
-   *
-   * @throws DatabaseUnavailable; Error that names KEY_ENCRYPTION_KEY when it doesn't open a key
-   */
   async tend(): Promise<void> {
     const { db, now } = this.#store
     try {
@@ -168,7 +174,7 @@ const TRIES = 20
  *
  * @throws Error when a key can't be opened; DatabaseUnavailable
  */
-export async function loadKeySet(store: KeyStore): Promise<RotatingKeySet> {
+export async function loadKeySet(store: KeyStore): Promise<TendedKeySet> {
   const keySet = new RotatingKeySet(store)
   for (let tries = 0; tries < TRIES && keySet.activeKid === undefined; tries++) await tendIfPossible(keySet)
   if (keySet.activeKid === undefined) throw new Error(`no signing key for ${store.algorithm}`)
@@ -176,7 +182,7 @@ export async function loadKeySet(store: KeyStore): Promise<RotatingKeySet> {
 }
 
 /** A database that only reads is good enough to start on, where it has a key. */
-async function tendIfPossible(keySet: RotatingKeySet): Promise<void> {
+async function tendIfPossible(keySet: TendedKeySet): Promise<void> {
   try {
     await keySet.tend()
   } catch (error) {

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { RotatingKeySet } from './key-set.ts'
+import type { TendedKeySet } from './key-set.ts'
 
 /** Every instance that reaches the database knows of a new key within this, and a bit. */
 const INTERVAL_MS = 15_000
@@ -7,7 +7,7 @@ const INTERVAL_MS = 15_000
 /** Tends the signing keys while the app listens. Trouble is logged once, and never ends anything. */
 export async function signingKeyRotation(
   app: FastifyInstance,
-  { keySet, intervalMs = INTERVAL_MS }: { keySet: Pick<RotatingKeySet, 'tend' | 'activeKid'>; intervalMs?: number }
+  { keySet, intervalMs = INTERVAL_MS }: { keySet: Pick<TendedKeySet, 'tend' | 'activeKid'>; intervalMs?: number }
 ): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   let tending = Promise.resolve()

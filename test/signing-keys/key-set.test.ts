@@ -1,4 +1,6 @@
 import { createPublicKey, randomBytes, sign, verify } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
@@ -10,8 +12,17 @@ import { replaceCompromised, rotateNow } from '../../src/signing-keys/rotation-b
 import { generateSigningKey } from '../../src/signing-keys/signing-key.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
 import { caught } from '../fixtures/caught.ts'
-import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/database.ts'
+import {
+  asServingRole,
+  createDatabase,
+  createEmptyDatabase,
+  openTestDatabase,
+  query,
+  withClient
+} from '../fixtures/database.ts'
+import { ROOT } from '../fixtures/paths.ts'
 import { proxyPostgres } from '../fixtures/tcp-proxy.ts'
+import { until } from '../fixtures/until.ts'
 
 const sealing = new Sealing(randomBytes(32))
 const DAY = 86_400_000
@@ -77,6 +88,35 @@ t.test('6 instances at once make one next key, and each publishes it before any 
   t.equal(actives.size, 1)
   t.notOk(actives.has(first.kid))
 })
+
+t.test(
+  'an instance that is lost while it makes the next key leaves all of it or nothing, and another goes on',
+  async t => {
+    const url = await createDatabase(t)
+    const clock = pastClock()
+    const { proxy, url: proxied } = await proxyPostgres(t, asServingRole(url))
+    const lost = await loadKeySet(store(t, url, { now: clock.now, db: openTestDatabase(t, proxied) }))
+    const other = await loadKeySet(store(t, url, { now: clock.now }))
+    clock.advance(90 * DAY - TIMING.leadMs)
+    await withClient(url, async client => {
+      await client.query('begin')
+      await client.query('lock table signing_keys in share mode')
+      const tending = lost.tend()
+      await until('its insert waits', async () => {
+        const waiting = `select from pg_stat_activity where wait_event_type = 'Lock' and query like 'insert into%'`
+        return (await query(url, waiting)).length === 1
+      })
+      proxy.cut()
+      await t.rejects(tending, DatabaseUnavailable)
+      await client.query('commit')
+    })
+    await Promise.all([other.tend(), other.tend()])
+    t.same(await query(url, 'select generation from signing_keys order by 1'), [{ generation: 1 }, { generation: 2 }])
+    clock.advance(TIMING.leadMs)
+    await Promise.all([lost.tend(), other.tend()])
+    t.equal(lost.active.kid, other.active.kid)
+  }
+)
 
 t.test('the private part of a retired key is gone from the table, and that of a living one never is', async t => {
   const url = await createDatabase(t)
@@ -330,6 +370,32 @@ t.test('the JWKS has public members only, and may be cached', async t => {
   const answer = await grantd.send('GET', '/.well-known/jwks.json')
   t.equal(answer.headers['cache-control'], 'public, max-age=300')
   for (const key of answer.json().keys) t.same(Object.keys(key).sort(), ['alg', 'e', 'kid', 'kty', 'n', 'use'])
+})
+
+t.test('keys of the release before go on: their time begins with the migration', async t => {
+  const url = await createEmptyDatabase(t)
+  const apply = async (name: string) => query(url, readFileSync(path.join(ROOT, 'migrations', name), 'utf8'))
+  await apply('0003_signing_keys.sql')
+  const row = await generateSigningKey(sealing, 'ES256', { generation: 1, signsFrom: 0, signsUntil: 1 }, 0)
+  const insert = (kid: string, algorithm: string, at: Date) =>
+    query(url, 'insert into signing_keys values ($1, $2, $3, $4, $5)', [
+      kid,
+      algorithm,
+      row.public_jwk,
+      row.private_jwe,
+      at
+    ])
+  await insert('another', 'RS256', new Date(1))
+  await insert(row.kid, 'ES256', new Date(0))
+  await apply('0008_signing_key_rotation.sql')
+  t.same(await query(url, 'select kid, generation from signing_keys order by generation'), [
+    { kid: row.kid, generation: 1 },
+    { kid: 'another', generation: 2 }
+  ])
+  await query(url, "delete from signing_keys where kid = 'another'")
+  const keySet = await loadKeySet({ ...store(t, url), db: openTestDatabase(t, url) })
+  t.equal(keySet.active.kid, row.kid)
+  t.equal((await keySet.published()).length, 1, 'and no next one is due')
 })
 
 t.test('with nothing read there is no key to sign with', async t => {

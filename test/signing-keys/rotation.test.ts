@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
+import { loadConfig } from '../../src/config.ts'
 import {
   cacheMs,
   isNextKeyDue,
@@ -26,6 +27,10 @@ const signer = (keys: KeyTimes[], algorithm: string, now: number, readAt = now) 
 
 t.test('the times: 17 minutes ahead, 2 hours and 2 minutes after, 77 minutes without the database', async t => {
   t.match(TIMING, { leadMs: 17 * 60_000, handoverMs: 122 * 60_000, trustMs: 77 * 60_000, cacheMs: 300_000 })
+  for (const name of ['STALE_CREDENTIALS_SECONDS', 'ACCESS_TOKEN_TTL_SECONDS']) {
+    t.ok(loadConfig({ [name]: '3600' }))
+    t.throws(() => loadConfig({ [name]: '3601' }), new RegExp(name), 'more than these times allow for')
+  }
 })
 
 t.test('the newest key of the algorithm signs, from its time on', async t => {
