@@ -104,7 +104,7 @@ export class RotatingKeySet implements TendedKeySet {
       if (keys.some(key => isRetired(key, keys, now() - DESTROYED_AFTER_MS))) await destroyRetiredKeys(db, now())
       if (now() >= this.#sealedAt + SEAL_INTERVAL_MS) await this.#sealAnew()
     } finally {
-      this.#active = signingKey(this.#known, this.#store.algorithm, now())?.opened?.signingKey
+      this.#settle()
     }
     this.#tellUnopened()
   }
@@ -113,6 +113,13 @@ export class RotatingKeySet implements TendedKeySet {
     const readAt = this.#store.now()
     const rows = await listSigningKeys(this.#store.db)
     this.#known = { keys: await Promise.all(rows.map(row => this.#know(row))), readAt }
+    // At once: what else there is to tend may take its time.
+    this.#settle()
+  }
+
+  #settle(): void {
+    const { algorithm, now } = this.#store
+    this.#active = signingKey(this.#known, algorithm, now())?.opened?.signingKey
   }
 
   async #know(row: SigningKeyRow): Promise<KnownKey> {

@@ -366,12 +366,12 @@ for (const [name, rules] of Object.entries({
   })
 }
 
-t.test("no token is alive whose key a verifier can't have, in the nearest 100,000 worlds: two algorithms", async t => {
+t.test("no token is alive whose key a verifier can't have, in the nearest 50,000 worlds: two algorithms", async t => {
   // 362,292 are all, and as good; they take half a minute.
   const rules = rulesOf({ ...LEAST, slackMs: 1 }, 3, { instances: [ES256, RS256], mayCrash: false })
-  const { counterexample, worlds, mostKeys } = explore(rules, 100_000)
+  const { counterexample, worlds, mostKeys } = explore(rules, 50_000)
   t.equal(counterexample, undefined)
-  t.ok(worlds > 100_000)
+  t.ok(worlds > 50_000)
   t.ok(mostKeys >= 4, 'also such with a key that ends and one that signs of each')
 })
 
