@@ -20,7 +20,10 @@ begin
   grant usage on schema public to grantd_serving;
   grant select, insert, update, delete on registrations to grantd_serving;
   grant select, insert, update on registration_last_used to grantd_serving;
-  grant select, insert on signing_keys to grantd_serving;
+  -- Makes keys, seals them anew when KEY_ENCRYPTION_KEY changes, and destroys those whose time is over. It can't put
+  -- another key in the place of one that exists; one that it adds counts only if KEY_ENCRYPTION_KEY has sealed it.
+  grant select, insert, update (private_jwe) on signing_keys to grantd_serving;
+  grant execute on function destroy_retired_signing_keys(timestamptz) to grantd_serving;
   grant select, insert on audit_events to grantd_serving;
   grant select on audit_chains to grantd_serving;
   grant select, insert, update, delete on idempotent_creates to grantd_serving;

@@ -22,8 +22,9 @@ import { HashGate } from './registrations/hash-gate.ts'
 import { purgeOfSealedCreates } from './registrations/idempotency/plugin.ts'
 import { rotationRoutes } from './registrations/rotation/routes.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
-import { deriveKey } from './signing-keys/derive-key.ts'
-import type { KeySet } from './signing-keys/key-set.ts'
+import type { Sealing } from './sealing.ts'
+import type { TendedKeySet } from './signing-keys/key-set.ts'
+import { signingKeyRotation } from './signing-keys/plugin.ts'
 import { jwksRoutes } from './signing-keys/routes.ts'
 import { SecretVerifier } from './tokens/client-authentication.ts'
 import { Confirmations, confirmUnchanged } from './tokens/confirmations.ts'
@@ -40,9 +41,8 @@ export interface AppNeeds {
   lookups: Kysely<Database>
   /** For writing Last used alone. */
   lastUses: Kysely<Database>
-  /** 32 bytes, the same for every instance. */
-  keyEncryptionKey: Buffer
-  keySet: KeySet
+  sealing: Sealing
+  keySet: TendedKeySet
   /** Whose tokens administrators bring. */
   trusted: TrustedIssuer
   log: FastifyBaseLogger
@@ -67,18 +67,18 @@ export async function buildApp(
   needs: AppNeeds,
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
-  const { config, db, lookups, lastUses, keyEncryptionKey, keySet, trusted, drain, now } = needs
+  const { config, db, lookups, lastUses, sealing, keySet, trusted, drain, now } = needs
   const app = createServer(needs)
   const registrations = {
     ...config.registrations,
     db,
     now,
     gate: new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING),
-    cursorKey: deriveKey(keyEncryptionKey, 'listing cursors'),
-    retryPepper: deriveKey(keyEncryptionKey, 'idempotent creates'),
+    cursorKeys: sealing.keys('listing cursors'),
+    retryPepper: sealing.keys('idempotent creates')[0],
     originOf
   }
-  const audit = { db, cursorKey: deriveKey(keyEncryptionKey, 'audit cursors') }
+  const audit = { db, cursorKeys: sealing.keys('audit cursors') }
   const tokenGate = new HashGate(TOKEN_HASHES_AT_ONCE, TOKEN_HASHES_WAITING)
   const known = new KnownClients()
   const confirmations = new Confirmations(asked => confirmUnchanged(lookups, asked))
@@ -107,6 +107,7 @@ export async function buildApp(
   })
   await app.register(discoveryRoutes, { issuer: config.issuer })
   await app.register(jwksRoutes, { keySet })
+  await app.register(signingKeyRotation, { keySet })
   await app.register(administration, {
     prefix: '/v1',
     trusted,

@@ -114,6 +114,16 @@ function variables(read: Read) {
       'seals the signing keys in the database: 32 random bytes in base64url, base64 or hex, the same for every instance',
       secret(keyBytes, 'made in DATA_DIR, in development mode only')
     ),
+    previousKeyEncryptionKey: read(
+      'KEY_ENCRYPTION_KEY_PREVIOUS',
+      'another KEY_ENCRYPTION_KEY that opens what it has sealed, while that one is being changed',
+      secret(keyBytes, 'none')
+    ),
+    keyRotationDays: read(
+      'KEY_ROTATION_DAYS',
+      'days that a signing key signs before the next takes over; `0` for no end',
+      wholeNumber(90, 0, 3_650)
+    ),
     signingAlgorithm: read('SIGNING_ALGORITHM', '`alg` of access tokens', oneOf(SIGNING_ALGORITHMS, 'ES256')),
     accessTokenAudience: read('ACCESS_TOKEN_AUDIENCE', '`aud` of access tokens', optional(anyText, 'ISSUER')),
     accessTokenTtlSeconds: read(
@@ -203,6 +213,8 @@ function arrange(values: Values) {
     },
     /** 32 bytes; may be missing in development mode. */
     keyEncryptionKey: values.keyEncryptionKey,
+    previousKeyEncryptionKey: values.previousKeyEncryptionKey,
+    keyRotationDays: values.keyRotationDays,
     tokens: {
       signingAlgorithm: values.signingAlgorithm,
       audience: values.accessTokenAudience ?? issuer,

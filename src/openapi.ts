@@ -8,7 +8,8 @@ import { loadConfig } from './config.ts'
 import { openDatabase } from './database/client.ts'
 import { Drain } from './http/drain.ts'
 import { createLog } from './http/log.ts'
-import type { KeySet } from './signing-keys/key-set.ts'
+import { Sealing } from './sealing.ts'
+import type { TendedKeySet } from './signing-keys/key-set.ts'
 
 /** Door: writes openapi.yaml from the routes. */
 
@@ -67,11 +68,14 @@ async function describeRoutes(app: FastifyInstance): Promise<void> {
 
 /** What building the routes needs; nothing of it is ever asked. */
 function unconnected() {
-  const keySet: KeySet = {
+  const keySet: TendedKeySet = {
     get active(): never {
       throw new Error('there is no key here')
     },
-    published: async () => []
+    activeKid: undefined,
+    published: async () => [],
+    cacheSeconds: () => 0,
+    tend: async () => {}
   }
   const keys = async (): Promise<never> => {
     throw new Error('there is no issuer here')
@@ -87,7 +91,7 @@ function unconnected() {
     db,
     lookups: db,
     lastUses: db,
-    keyEncryptionKey: Buffer.alloc(32),
+    sealing: new Sealing(Buffer.alloc(32)),
     keySet,
     trusted: { issuer: '', audience: '', keys },
     log: createLog('silent'),

@@ -1,8 +1,5 @@
-import { randomBytes } from 'node:crypto'
-import path from 'node:path'
 import { openDevelopmentMode } from './admin/development.ts'
 import { trustIdentityProvider } from './admin/identity-provider.ts'
-import { keepSecretFile } from './admin/secret-file.ts'
 import { buildApp } from './app.ts'
 import { type Config, processConfig } from './config.ts'
 import { connect } from './database/connect.ts'
@@ -11,7 +8,7 @@ import { greeting } from './greeting.ts'
 import { Drain } from './http/drain.ts'
 import { bufferedOutput, createLog } from './http/log.ts'
 import { isLoopback } from './http/loopback.ts'
-import { deriveKey } from './signing-keys/derive-key.ts'
+import { openKeyStore } from './key-store.ts'
 import { loadKeySet } from './signing-keys/key-set.ts'
 
 /** In-flight requests and buffered writes have this long; then the process ends all the same. */
@@ -59,13 +56,8 @@ async function start(config: Config): Promise<void> {
     identityProvider === undefined
       ? await openDevelopmentMode(config.dataFolder, sitesClaim)
       : { trusted: trustIdentityProvider(identityProvider) }
-  const keyEncryptionKey = config.keyEncryptionKey ?? (await developmentKey(config.dataFolder))
-  const keySet = await loadKeySet({
-    db,
-    sealingKey: deriveKey(keyEncryptionKey, 'signing keys'),
-    algorithm: config.tokens.signingAlgorithm,
-    now: Date.now
-  })
+  const keyStore = await openKeyStore(config, db)
+  const keySet = await loadKeySet(keyStore)
 
   const drain = new Drain()
   const app = await buildApp({
@@ -73,7 +65,7 @@ async function start(config: Config): Promise<void> {
     db,
     lookups,
     lastUses,
-    keyEncryptionKey,
+    sealing: keyStore.sealing,
     keySet,
     trusted,
     log,
@@ -93,11 +85,6 @@ async function start(config: Config): Promise<void> {
   if (signToken === undefined) return
   const baseUrl = isLoopback(config.issuer) ? config.issuer : `http://127.0.0.1:${config.port}`
   process.stdout.write(greeting(baseUrl, await signToken(['*'])))
-}
-
-async function developmentKey(dataFolder: string): Promise<Buffer> {
-  const file = path.join(dataFolder, 'key-encryption-key')
-  return Buffer.from(await keepSecretFile(file, async () => randomBytes(32).toString('base64url')), 'base64url')
 }
 
 /**

@@ -88,6 +88,43 @@ const anyText = (read: Variable['read'], fallback: unknown): Variable => ({
   bad: []
 })
 
+const keyBytes = (read: Variable['read']): Variable => ({
+  read,
+  fallback: undefined,
+  good: [
+    [KEY.toString('base64url'), KEY],
+    [KEY.toString('base64'), KEY],
+    [KEY.toString('hex'), KEY],
+    [KEY.toString('hex').toUpperCase(), KEY],
+    [`${KEY.toString('base64')}\n`, KEY]
+  ],
+  bad: [
+    'changeme',
+    'secret',
+    'CHANGE_ME_CHANGE_ME_CHANGE_ME_CHANGE_ME_AAA',
+    'a'.repeat(32),
+    'a'.repeat(43),
+    'ab'.repeat(32),
+    'A'.repeat(44),
+    '0'.repeat(64),
+    'f'.repeat(64),
+    '0123456789abcdef'.repeat(4),
+    Buffer.alloc(32).toString('base64'),
+    Buffer.alloc(32, 1).toString('base64url'),
+    Buffer.from('0123456701234567').toString('base64').repeat(2).slice(0, 43),
+    randomBytes(16).toString('hex'),
+    randomBytes(31).toString('hex'),
+    randomBytes(33).toString('hex'),
+    randomBytes(16).toString('base64'),
+    randomBytes(31).toString('base64'),
+    randomBytes(33).toString('base64'),
+    `${KEY.toString('base64url')}!`,
+    `"${KEY.toString('base64url')}"`,
+    `0x${KEY.toString('hex')}`,
+    KEY.toString('hex').replace(/^./, 'g')
+  ]
+})
+
 const VARIABLES: Record<string, Variable> = {
   HOST: {
     read: config => config.host,
@@ -131,42 +168,9 @@ const VARIABLES: Record<string, Variable> = {
     good: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map(level => [level, level] as const),
     bad: ['INFO', 'verbose', '30', 'none']
   },
-  KEY_ENCRYPTION_KEY: {
-    read: config => config.keyEncryptionKey,
-    fallback: undefined,
-    good: [
-      [KEY.toString('base64url'), KEY],
-      [KEY.toString('base64'), KEY],
-      [KEY.toString('hex'), KEY],
-      [KEY.toString('hex').toUpperCase(), KEY],
-      [`${KEY.toString('base64')}\n`, KEY]
-    ],
-    bad: [
-      'changeme',
-      'secret',
-      'CHANGE_ME_CHANGE_ME_CHANGE_ME_CHANGE_ME_AAA',
-      'a'.repeat(32),
-      'a'.repeat(43),
-      'ab'.repeat(32),
-      'A'.repeat(44),
-      '0'.repeat(64),
-      'f'.repeat(64),
-      '0123456789abcdef'.repeat(4),
-      Buffer.alloc(32).toString('base64'),
-      Buffer.alloc(32, 1).toString('base64url'),
-      Buffer.from('0123456701234567').toString('base64').repeat(2).slice(0, 43),
-      randomBytes(16).toString('hex'),
-      randomBytes(31).toString('hex'),
-      randomBytes(33).toString('hex'),
-      randomBytes(16).toString('base64'),
-      randomBytes(31).toString('base64'),
-      randomBytes(33).toString('base64'),
-      `${KEY.toString('base64url')}!`,
-      `"${KEY.toString('base64url')}"`,
-      `0x${KEY.toString('hex')}`,
-      KEY.toString('hex').replace(/^./, 'g')
-    ]
-  },
+  KEY_ENCRYPTION_KEY: keyBytes(config => config.keyEncryptionKey),
+  KEY_ENCRYPTION_KEY_PREVIOUS: keyBytes(config => config.previousKeyEncryptionKey),
+  KEY_ROTATION_DAYS: whole(config => config.keyRotationDays, 90, 0, 3_650),
   SIGNING_ALGORITHM: {
     read: config => config.tokens.signingAlgorithm,
     fallback: 'ES256',
@@ -318,7 +322,12 @@ t.test('every fault is told at once, each with its variable', async t => {
 t.test('no message repeats a value of a secret', async t => {
   const canary = 'CANARY-5f1d7c'
   const secrets = describeConfig().filter(({ isSecret }) => isSecret)
-  t.same(secrets.map(({ name }) => name).sort(), ['DATABASE_URL', 'KEY_ENCRYPTION_KEY', 'MIGRATION_DATABASE_URL'])
+  t.same(secrets.map(({ name }) => name).sort(), [
+    'DATABASE_URL',
+    'KEY_ENCRYPTION_KEY',
+    'KEY_ENCRYPTION_KEY_PREVIOUS',
+    'MIGRATION_DATABASE_URL'
+  ])
   const file = path.join(temporaryFolder(t), 'secret')
   const values = [canary, `postgresql://grantd:${canary}@[db/grantd`, `mysql://grantd:${canary}@db`]
   for (const { name } of secrets) {

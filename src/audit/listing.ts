@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { AuditEventTable, Database } from '../database/schema.ts'
-import { readCursor, writeCursor } from '../http/cursor.ts'
+import { type CursorKeys, readCursor, writeCursor } from '../http/cursor.ts'
 import { parseInstant } from '../http/instant.ts'
 import type { Fault } from '../http/problem.ts'
 import { invalidRequest } from '../http/validation.ts'
@@ -14,7 +14,7 @@ import { DEFAULT_LIMIT, type EventInput } from './schemas.ts'
  * @throws Problem 400 for a cursor of another listing, or one that nobody made; for what is no instant
  */
 export async function readEventPage(
-  { db, cursorKey }: { db: Kysely<Database>; cursorKey: Buffer },
+  { db, cursorKeys }: { db: Kysely<Database>; cursorKeys: CursorKeys },
   siteId: string | undefined,
   query: EventInput
 ): Promise<{ rows: AuditEventTable[]; nextCursor: string | null }> {
@@ -30,17 +30,17 @@ export async function readEventPage(
     to: instantOf('to', to),
     // One more than asked for: whether it exists says whether there is a next page.
     limit: limit + 1,
-    after: query.cursor === undefined ? undefined : positionOf(cursorKey, listing, query.cursor)
+    after: query.cursor === undefined ? undefined : positionOf(cursorKeys, listing, query.cursor)
   })
   const page = rows.slice(0, limit)
   const last = page.at(-1)
   if (last === undefined || rows.length <= limit) return { rows: page, nextCursor: null }
   const position = [last.occurred_at.toISOString(), last.site_id, last.sequence]
-  return { rows: page, nextCursor: writeCursor(cursorKey, listing, position) }
+  return { rows: page, nextCursor: writeCursor(cursorKeys, listing, position) }
 }
 
-function positionOf(cursorKey: Buffer, listing: string, cursor: string): EventListing['after'] {
-  const position = readCursor<[string, string, number]>(cursorKey, listing, cursor)
+function positionOf(cursorKeys: CursorKeys, listing: string, cursor: string): EventListing['after'] {
+  const position = readCursor<[string, string, number]>(cursorKeys, listing, cursor)
   if (position === undefined)
     throw wrong({ code: 'invalid_cursor', detail: 'is not a cursor of this listing' }, 'cursor')
   const [occurredAt, siteId, sequence] = position

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Kysely } from 'kysely'
 import type { Static } from 'typebox'
 import type { AuditEventTable, Database } from '../database/schema.ts'
+import type { CursorKeys } from '../http/cursor.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { SiteParams } from '../site-id.ts'
 import { readEventPage } from './listing.ts'
@@ -17,8 +18,8 @@ import {
 
 export interface AuditRoutesNeeds {
   db: Kysely<Database>
-  /** Signs the cursors of listings; the same on every instance. */
-  cursorKey: Buffer
+  /** Sign the cursors of listings; the same on every instance. */
+  cursorKeys: CursorKeys
 }
 
 const tags = ['Audit']

@@ -16,6 +16,8 @@ export interface DatabaseOptions {
   /** Called with errors of connections that nobody was using. */
   onIdleError: (error: Error) => void
   onLaneChange: LaneOptions['onLaneChange']
+  /** Serve as the owner of the schema: for a door that does more than serving may. */
+  asOwner?: boolean
 }
 
 export interface Connection {
@@ -53,8 +55,9 @@ const OWNER_CONNECTIONS = 2
 export async function connect(options: DatabaseOptions): Promise<Connection> {
   const { url, migrationUrl, poolSize, folder, onIdleError } = options
   const embedded = url === undefined ? await startEmbeddedPostgres(folder) : undefined
-  const servingUrl = url ?? embedded?.servingUrl ?? ''
-  const ownerUrl = migrationUrl ?? embedded?.ownerUrl ?? servingUrl
+  const leastUrl = url ?? embedded?.servingUrl ?? ''
+  const ownerUrl = migrationUrl ?? embedded?.ownerUrl ?? leastUrl
+  const servingUrl = options.asOwner === true ? ownerUrl : leastUrl
   const db = openDatabase({
     connectionString: servingUrl,
     maxConnections: poolSize,

@@ -1,3 +1,5 @@
+import type { Generated } from 'kysely'
+
 /** The tables as Kysely sees them; `migrations/` is where they are made. Instants have millisecond precision. */
 export interface Database {
   registrations: RegistrationTable
@@ -47,6 +49,10 @@ export interface SigningKeyTable {
   /** The private JWK as a compact JWE. */
   private_jwe: string
   created_at: Date
+  /** Counts keys of all algorithms; null for one that an instance of the release before has made. */
+  generation: Generated<number | null>
+  signs_from: Generated<Date>
+  signs_until: Generated<Date>
 }
 
 export interface AuditEventTable {

@@ -1,22 +1,24 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
+/** Of this purpose alone, the same on every instance. The first writes; cursors of the others are still read. */
+export type CursorKeys = readonly [Buffer, ...Buffer[]]
+
 const TAG_BYTES = 16
 
 /**
  * Writes the position after which a page continues, signed for one listing: its Site, order and filters.
  *
- * @param key of this purpose alone, the same on every instance
  * @param listing all that must not change from page to page
  * @param position what tells the last row of a page, as JSON
  */
-export function writeCursor(key: Buffer, listing: string, position: readonly unknown[]): string {
+export function writeCursor([key]: CursorKeys, listing: string, position: readonly unknown[]): string {
   const payload = Buffer.from(JSON.stringify(position))
   return Buffer.concat([tag(key, listing, payload), payload]).toString('base64url')
 }
 
 /** @returns the position; undefined for anything that `writeCursor` did not write for this listing */
 export function readCursor<Position extends readonly unknown[]>(
-  key: Buffer,
+  keys: CursorKeys,
   listing: string,
   cursor: string
 ): Position | undefined {
@@ -24,7 +26,8 @@ export function readCursor<Position extends readonly unknown[]>(
   // One spelling only: base64url has others that decode to the same bytes.
   if (bytes.length <= TAG_BYTES || bytes.toString('base64url') !== cursor) return undefined
   const payload = bytes.subarray(TAG_BYTES)
-  if (!timingSafeEqual(bytes.subarray(0, TAG_BYTES), tag(key, listing, payload))) return undefined
+  const given = bytes.subarray(0, TAG_BYTES)
+  if (!keys.some(key => timingSafeEqual(given, tag(key, listing, payload)))) return undefined
   return JSON.parse(payload.toString())
 }
 

@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { Database } from '../database/schema.ts'
-import { readCursor, writeCursor } from '../http/cursor.ts'
+import { type CursorKeys, readCursor, writeCursor } from '../http/cursor.ts'
 import { parseInstant } from '../http/instant.ts'
 import { invalidRequest } from '../http/validation.ts'
 import { expiryRange, foldName } from './lifecycle.ts'
@@ -26,7 +26,7 @@ const SORT_KEYS: Record<GridColumn, SortKey> = {
  * @throws Problem 400 for a cursor of another listing, or one that nobody made
  */
 export async function readPage(
-  { db, cursorKey }: { db: Kysely<Database>; cursorKey: Buffer },
+  { db, cursorKeys }: { db: Kysely<Database>; cursorKeys: CursorKeys },
   siteId: string | undefined,
   query: ListInput,
   now: number
@@ -40,7 +40,7 @@ export async function readPage(
     descending,
     // One more than asked for: whether it exists says whether there is a next page.
     limit: limit + 1,
-    after: query.cursor === undefined ? undefined : positionOf(cursorKey, listing, query.cursor),
+    after: query.cursor === undefined ? undefined : positionOf(cursorKeys, listing, query.cursor),
     search: query.search === undefined ? undefined : foldName(query.search),
     enabled: query.enabled,
     expiry: query.state === undefined ? {} : expiryRange(query.state, now),
@@ -49,11 +49,11 @@ export async function readPage(
   const page = rows.slice(0, limit)
   const last = page.at(-1)
   if (last === undefined || rows.length <= limit) return { rows: page, nextCursor: null }
-  return { rows: page, nextCursor: writeCursor(cursorKey, listing, [sortValue(last, sort), last.client_id]) }
+  return { rows: page, nextCursor: writeCursor(cursorKeys, listing, [sortValue(last, sort), last.client_id]) }
 }
 
-function positionOf(cursorKey: Buffer, listing: string, cursor: string): Listing['after'] {
-  const position = readCursor<[SortValue, string]>(cursorKey, listing, cursor)
+function positionOf(cursorKeys: CursorKeys, listing: string, cursor: string): Listing['after'] {
+  const position = readCursor<[SortValue, string]>(cursorKeys, listing, cursor)
   if (position !== undefined) return { value: position[0], clientId: position[1] }
   throw invalidRequest([{ parameter: 'cursor', code: 'invalid_cursor', detail: 'is not a cursor of this listing' }])
 }

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
 import type { Origin } from '../audit/record.ts'
+import type { CursorKeys } from '../http/cursor.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { notFound } from '../http/problem.ts'
 import { SiteParams } from '../site-id.ts'
@@ -28,8 +29,8 @@ import { changeRegistration, createRegistration, type RegistrationNeeds, removeR
 
 /** What the routes need beside what the service needs. */
 export interface RegistrationRoutesNeeds extends RegistrationNeeds {
-  /** Signs the cursors of listings; the same on every instance. */
-  cursorKey: Buffer
+  /** Sign the cursors of listings; the same on every instance. */
+  cursorKeys: CursorKeys
   /** Who sent this request, for the audit. */
   originOf: (request: FastifyRequest) => Origin
 }

@@ -1,105 +1,203 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose'
+import type { JWK } from 'jose'
 import type { Kysely } from 'kysely'
 import type { SigningAlgorithm } from '../config.ts'
 import { DatabaseUnavailable } from '../database/errors.ts'
-import type { Database, SigningKeyTable } from '../database/schema.ts'
-import { insertFirstKey, listSigningKeys } from './repository.ts'
-import { openKey, sealKey } from './sealed-key.ts'
-
-export interface SigningKey {
-  kid: string
-  algorithm: SigningAlgorithm
-  privateKey: KeyObject
-  /** The JOSE header of every access token it signs, encoded (RFC 9068 §2.1). */
-  header: string
-}
+import type { Database } from '../database/schema.ts'
+import type { Sealing } from '../sealing.ts'
+import {
+  databaseTime,
+  destroyRetiredKeys,
+  insertSigningKey,
+  listSigningKeys,
+  replaceSeal,
+  type SigningKeyRow
+} from './repository.ts'
+import {
+  cacheMs,
+  isNextKeyDue,
+  isRetired,
+  type KeyTimes,
+  type Known,
+  nextKeyTimes,
+  publishedKeys,
+  signingKey
+} from './rotation.ts'
+import { generateSigningKey, type OpenedKey, openSigningKey, type SigningKey, sealAnew } from './signing-key.ts'
 
 export interface KeySet {
-  /** Signs here. */
+  /** Signs here. @throws DatabaseUnavailable when the database has been away for so long that others may have retired it */
   readonly active: SigningKey
-  /** The public halves of all keys, also of those that other instances have made since. */
+  /** The public halves of all keys that a verifier may need. */
   readonly published: () => Promise<readonly JWK[]>
+  /** How long they may be kept, seconds. */
+  readonly cacheSeconds: () => number
+}
+
+/** A key set that somebody tends. */
+export interface TendedKeySet extends KeySet {
+  /** `kid` of the key that signs, if any. */
+  readonly activeKid: string | undefined
+  /**
+   * Reads the keys, makes the next one when it is due, destroys what is retired, seals anew, and turns to the key that
+   * signs now. Call it every few seconds. Whatever fails, the key that signs is one that may.
+   *
+   * @throws DatabaseUnavailable; Error that names KEY_ENCRYPTION_KEY when it doesn't open a key
+   */
+  tend(): Promise<void>
 }
 
 export interface KeyStore {
   db: Kysely<Database>
-  /** 32 bytes, from KEY_ENCRYPTION_KEY. */
-  sealingKey: Buffer
+  sealing: Sealing
   algorithm: SigningAlgorithm
+  /** Days that a key signs; 0 for no end. */
+  rotationDays: number
   /** Milliseconds since the epoch. */
   now: () => number
 }
 
+interface KnownKey extends KeyTimes {
+  generation: number
+  opened: OpenedKey | undefined
+}
+
+export const DAY_MS = 86_400_000
+/** Instances with another KEY_ENCRYPTION_KEY may seal it their way again: no race of seals. */
+const SEAL_INTERVAL_MS = 3_600_000
+/** The database's own rule is slower by that. */
+const DESTROYED_AFTER_MS = 3_600_000
+
 /**
- * Loads the keys, and makes the first one of the algorithm where there is none: once, over any number of instances.
- *
- * @throws Error when the key can't be opened with this sealing key; DatabaseUnavailable
+ * The signing keys of this instance. What it knows is what it last read; what that means is decided in rotation.ts.
+ * Each change to the table is one statement, so that an instance may end at any step.
  */
-export async function loadKeySet(store: KeyStore): Promise<KeySet> {
-  const rows = await listSigningKeys(store.db)
-  if (rows.some(row => row.algorithm === store.algorithm)) return openKeySet(store, rows)
-  const first = await generateRow(store)
-  await store.db.transaction().execute(trx => insertFirstKey(trx, first))
-  return openKeySet(store, await listSigningKeys(store.db))
-}
+export class RotatingKeySet implements TendedKeySet {
+  readonly #store: KeyStore
+  #known: Known<KnownKey> = { keys: [], readAt: Number.NEGATIVE_INFINITY }
+  #active: SigningKey | undefined
+  #sealedAt = Number.NEGATIVE_INFINITY
 
-async function openKeySet({ db, sealingKey, algorithm }: KeyStore, rows: readonly SigningKeyTable[]): Promise<KeySet> {
-  const row = rows.find(candidate => candidate.algorithm === algorithm)
-  if (row === undefined) throw new Error(`no signing key for ${algorithm}`)
-  const privateJwk = await openKey(sealingKey, row.kid, row.private_jwe)
-  return {
-    active: {
-      kid: row.kid,
-      algorithm,
-      privateKey: createPrivateKey({ key: { ...privateJwk }, format: 'jwk' }),
-      header: Buffer.from(JSON.stringify({ typ: 'at+jwt', alg: algorithm, kid: row.kid })).toString('base64url')
-    },
-    published: publisher(db, rows)
+  constructor(store: KeyStore) {
+    this.#store = store
   }
-}
 
-/** How long an instance may not know of a key that another has made, milliseconds. */
-const REFRESH_INTERVAL_MS = 5_000
-/** How long an answer waits for the database, milliseconds. */
-const REFRESH_WAIT_MS = 500
+  get active(): SigningKey {
+    if (this.#active === undefined) throw new DatabaseUnavailable(new Error('no signing key can be relied on'))
+    return this.#active
+  }
 
-/** Reads the keys anew now and then; while the database is away, tells what it has. */
-function publisher(db: Kysely<Database>, rows: readonly SigningKeyTable[]): KeySet['published'] {
-  let published = rows.map(publish)
-  let refreshAt = performance.now() + REFRESH_INTERVAL_MS
-  const refresh = async (): Promise<void> => {
+  get activeKid(): string | undefined {
+    return this.#active?.kid
+  }
+
+  readonly published = async (): Promise<readonly JWK[]> =>
+    publishedKeys(this.#known, this.#store.now()).flatMap(({ opened }) => opened?.publicJwk ?? [])
+
+  readonly cacheSeconds = (): number => Math.floor(cacheMs(this.#known, this.#store.now()) / 1_000)
+
+  async tend(): Promise<void> {
+    const { db, now } = this.#store
     try {
-      published = (await listSigningKeys(db)).map(publish)
-    } catch (error) {
-      if (!(error instanceof DatabaseUnavailable)) throw error
+      await this.#read()
+      if (this.#isNextDue()) await this.#makeNext()
+      const { keys } = this.#known
+      if (keys.some(key => isRetired(key, keys, now() - DESTROYED_AFTER_MS))) await destroyRetiredKeys(db, now())
+      if (now() >= this.#sealedAt + SEAL_INTERVAL_MS) await this.#sealAnew()
+    } finally {
+      this.#settle()
+    }
+    this.#tellUnopened()
+  }
+
+  async #read(): Promise<void> {
+    const readAt = this.#store.now()
+    const rows = await listSigningKeys(this.#store.db)
+    this.#known = { keys: await Promise.all(rows.map(row => this.#know(row))), readAt }
+    // At once: what else there is to tend may take its time.
+    this.#settle()
+  }
+
+  #settle(): void {
+    const { algorithm, now } = this.#store
+    this.#active = signingKey(this.#known, algorithm, now())?.opened?.signingKey
+  }
+
+  async #know(row: SigningKeyRow): Promise<KnownKey> {
+    const before = this.#known.keys.find(({ kid }) => kid === row.kid)?.opened
+    const isSame = before?.sealed === row.private_jwe
+    // One that was opened once stays so when others seal it with a KEY_ENCRYPTION_KEY that is unknown here.
+    const opened = isSame ? before : ((await openSigningKey(this.#store.sealing, row)) ?? before)
+    return {
+      kid: row.kid,
+      algorithm: row.algorithm,
+      signsFrom: row.signs_from.getTime(),
+      signsUntil: row.signs_until.getTime(),
+      isUsable: opened !== undefined,
+      generation: row.generation ?? 0,
+      opened
     }
   }
-  return async () => {
-    if (performance.now() >= refreshAt) {
-      refreshAt = performance.now() + REFRESH_INTERVAL_MS
-      await Promise.race([refresh(), sleep(REFRESH_WAIT_MS, undefined, { ref: false })])
+
+  #isNextDue(): boolean {
+    const { algorithm, rotationDays, now } = this.#store
+    return isNextKeyDue(this.#known.keys, algorithm, rotationDays * DAY_MS, now())
+  }
+
+  async #makeNext(): Promise<void> {
+    const { db, sealing, algorithm, rotationDays, now } = this.#store
+    const decidedAt = await databaseTime(db)
+    await this.#read()
+    if (!this.#isNextDue()) return
+    const times = nextKeyTimes(this.#known.keys, rotationDays * DAY_MS, now())
+    const place = { generation: nextGeneration(this.#known.keys), ...times }
+    await insertSigningKey(db, await generateSigningKey(sealing, algorithm, place, now()), decidedAt)
+    await this.#read()
+  }
+
+  async #sealAnew(): Promise<void> {
+    const { db, sealing, now } = this.#store
+    for (const { kid, opened } of this.#known.keys) {
+      if (opened === undefined || opened.isCurrent) continue
+      await replaceSeal(db, kid, opened.sealed, await sealAnew(sealing, opened.signingKey))
     }
-    return published
+    this.#sealedAt = now()
+  }
+
+  #tellUnopened(): void {
+    const kids = this.#known.keys.filter(key => !key.isUsable).map(({ kid }) => kid)
+    if (kids.length === 0) return
+    throw new Error(
+      `KEY_ENCRYPTION_KEY does not open the signing key ${kids.join(', ')} in the database: it was sealed with another. ` +
+        'While that one is being changed, every instance needs both, the other one as KEY_ENCRYPTION_KEY_PREVIOUS'
+    )
   }
 }
 
-/** Named members only: whatever else a row may come to hold stays here. */
-function publish({ kid, algorithm, public_jwk: jwk }: SigningKeyTable): JWK {
-  const members = { RS256: ['kty', 'n', 'e'], ES256: ['kty', 'crv', 'x', 'y'], EdDSA: ['kty', 'crv', 'x'] }[algorithm]
-  return { ...Object.fromEntries(members.map(member => [member, jwk[member]])), kid, alg: algorithm, use: 'sig' }
+/** Of instances that make keys at once one is first at each try; so many may be before this one. */
+const TRIES = 20
+
+/**
+ * Loads the keys, and makes the first one where there is none: once, over any number of instances.
+ *
+ * @throws Error when a key can't be opened; DatabaseUnavailable
+ */
+export async function loadKeySet(store: KeyStore): Promise<TendedKeySet> {
+  const keySet = new RotatingKeySet(store)
+  for (let tries = 0; tries < TRIES && keySet.activeKid === undefined; tries++) await tendIfPossible(keySet)
+  if (keySet.activeKid === undefined) throw new Error(`no signing key for ${store.algorithm}`)
+  return keySet
 }
 
-async function generateRow({ sealingKey, algorithm, now }: KeyStore): Promise<SigningKeyTable> {
-  const { publicKey, privateKey } = await generateKeyPair(algorithm, { extractable: true })
-  const publicJwk = await exportJWK(publicKey)
-  const kid = await calculateJwkThumbprint(publicJwk)
-  return {
-    kid,
-    algorithm,
-    public_jwk: { ...publicJwk },
-    private_jwe: await sealKey(sealingKey, kid, await exportJWK(privateKey)),
-    created_at: new Date(now())
+/** A database that only reads is good enough to start on, where it has a key. */
+async function tendIfPossible(keySet: TendedKeySet): Promise<void> {
+  try {
+    await keySet.tend()
+  } catch (error) {
+    if (!(error instanceof DatabaseUnavailable) || keySet.activeKid === undefined) throw error
   }
+}
+
+/** The place of a key that follows these. */
+export function nextGeneration(keys: readonly { generation: number | null }[]): number {
+  return Math.max(0, ...keys.map(({ generation }) => generation ?? 0)) + 1
 }

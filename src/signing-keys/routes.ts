@@ -3,9 +3,6 @@ import { Type } from 'typebox'
 import { answer } from '../http/openapi.ts'
 import type { KeySet } from './key-set.ts'
 
-/** Resource servers may keep the keys this long. */
-const MAX_AGE_SECONDS = 300
-
 const JwksSchema = Type.Object(
   {
     keys: Type.Array(
@@ -26,7 +23,12 @@ const JwksSchema = Type.Object(
       { description: 'Public keys' }
     )
   },
-  { $id: 'Jwks', additionalProperties: false, description: 'The public keys of access tokens (RFC 7517)' }
+  {
+    $id: 'Jwks',
+    additionalProperties: false,
+    description:
+      'The public keys of access tokens (RFC 7517): of those that sign, of the next, and of the last while its tokens live'
+  }
 )
 
 /** The JWK Set: public members only. */
@@ -41,12 +43,17 @@ export async function jwksRoutes(app: FastifyInstance, { keySet }: { keySet: Key
         tags: ['Discovery'],
         security: [],
         response: {
-          200: answer('The keys', 'Jwks', { 'Cache-Control': { type: 'string', description: 'How long to keep them' } })
+          200: answer('The keys', 'Jwks', {
+            'Cache-Control': {
+              type: 'string',
+              description: 'How long to keep them: no key signs that is not in an answer kept so long'
+            }
+          })
         }
       }
     },
     async (_request, reply) => {
-      reply.header('cache-control', `public, max-age=${MAX_AGE_SECONDS}`)
+      reply.header('cache-control', `public, max-age=${keySet.cacheSeconds()}`)
       return { keys: await keySet.published() }
     }
   )

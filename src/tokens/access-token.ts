@@ -1,5 +1,5 @@
 import { randomUUID, sign } from 'node:crypto'
-import type { SigningKey } from '../signing-keys/key-set.ts'
+import type { SigningKey } from '../signing-keys/signing-key.ts'
 
 /** What an access token says. Instants are milliseconds since the epoch. */
 export interface Grant {

@@ -1,5 +1,6 @@
 import { DatabaseUnavailable } from '../database/errors.ts'
 import type { KeySet } from '../signing-keys/key-set.ts'
+import type { SigningKey } from '../signing-keys/signing-key.ts'
 import { issueAccessToken } from './access-token.ts'
 import { authenticateClient, isRetired, refuseMalformedSecret, type SecretVerifier } from './client-authentication.ts'
 import type { Confirmations } from './confirmations.ts'
@@ -89,6 +90,14 @@ async function exchangeAsRead(
   return exchange
 }
 
+function signingKeyOrShed(keySet: KeySet): SigningKey {
+  try {
+    return keySet.active
+  } catch (error) {
+    throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('signing_key_unavailable') : error
+  }
+}
+
 async function findOrShed(credentials: Credentials, clientId: string): Promise<Found> {
   try {
     return await credentials.find(clientId)
@@ -116,7 +125,7 @@ function issue(
     expiresAt,
     secretNumber: secretNumberOf(proven),
     lastUsed,
-    ...issueAccessToken(keySet.active, grant)
+    ...issueAccessToken(signingKeyOrShed(keySet), grant)
   }
 }
 

@@ -1,29 +1,35 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { readCursor, writeCursor } from '../../src/http/cursor.ts'
+import { type CursorKeys, readCursor, writeCursor } from '../../src/http/cursor.ts'
 
-const key = randomBytes(32)
+const keys: CursorKeys = [randomBytes(32)]
 const position = ['billing', 'k3v9x2m7q1w8z5t4r6y0']
 
 t.test('a cursor reads back in its own listing only', async t => {
-  const cursor = writeCursor(key, 'acme', position)
-  t.same(readCursor(key, 'acme', cursor), position)
-  t.equal(readCursor(key, 'other', cursor), undefined)
-  t.equal(readCursor(randomBytes(32), 'acme', cursor), undefined)
+  const cursor = writeCursor(keys, 'acme', position)
+  t.same(readCursor(keys, 'acme', cursor), position)
+  t.equal(readCursor(keys, 'other', cursor), undefined)
+  t.equal(readCursor([randomBytes(32)], 'acme', cursor), undefined)
+})
+
+t.test('a cursor that an earlier key has written is still read, and none is written with it', async t => {
+  const both: CursorKeys = [randomBytes(32), keys[0]]
+  t.same(readCursor(both, 'acme', writeCursor(keys, 'acme', position)), position)
+  t.equal(readCursor(keys, 'acme', writeCursor(both, 'acme', position)), undefined)
 })
 
 t.test('a cursor with any character changed, added or taken is none', async t => {
-  const cursor = writeCursor(key, 'acme', position)
+  const cursor = writeCursor(keys, 'acme', position)
   for (let index = 0; index <= cursor.length; index++) {
     for (const character of ['A', 'B', '_', '-', '=', ' ', '']) {
       const edit = cursor.slice(0, index) + character + cursor.slice(index + 1)
-      if (edit !== cursor) t.equal(readCursor(key, 'acme', edit), undefined, `${index} ${character}`)
+      if (edit !== cursor) t.equal(readCursor(keys, 'acme', edit), undefined, `${index} ${character}`)
     }
   }
 })
 
 t.test('no text makes reading a cursor throw', async () => {
-  fc.assert(fc.property(fc.string({ unit: 'binary' }), text => readCursor(key, 'acme', text) === undefined))
-  fc.assert(fc.property(fc.base64String(), text => readCursor(key, 'acme', text) === undefined))
+  fc.assert(fc.property(fc.string({ unit: 'binary' }), text => readCursor(keys, 'acme', text) === undefined))
+  fc.assert(fc.property(fc.base64String(), text => readCursor(keys, 'acme', text) === undefined))
 })
