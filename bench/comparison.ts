@@ -1,0 +1,92 @@
+import { type Contestant, startCeiling, startGrantd } from './contestants.ts'
+import { type Latencies, measureLatencies, measureRound, type Round, warmUp } from './measure.ts'
+import { measureNpmStart } from './npm-start.ts'
+import { installPeers, startPeers } from './peers.ts'
+import { startPostgres } from './postgres.ts'
+import { coldStart } from './processes.ts'
+import { spread } from './statistics.ts'
+
+export interface ComparisonOptions {
+  rounds: number
+  /** Of each kind of load, per contestant and round. */
+  seconds: number
+  clients: number
+  connections: number
+  /** More of it for grantd. */
+  environment: Record<string, string>
+  /** Says what is going on. */
+  say: (line: string) => unknown
+}
+
+/** What one contestant came to. */
+export interface Standing {
+  name: string
+  kind: 'static' | 'ceiling' | 'grantd' | 'peer'
+  rounds: Round[]
+  /** At half of grantd's full load, whatever its own is; of the ceiling, one a round. */
+  atGrantdsHalf: Latencies[]
+  /** Spawn to first token, milliseconds. */
+  coldStartMs: number
+}
+
+export interface Comparison {
+  standings: Standing[]
+  /** The second `npm start` in a folder, to the first token, milliseconds. */
+  npmStartMs: number
+  postgresVersion: string
+}
+
+const WARM_UP_SECONDS = 6
+
+/** grantd, its peers and the ceilings of its stack, in interleaved rounds. */
+export async function compare(options: ComparisonOptions): Promise<Comparison> {
+  const { rounds, seconds, clients, connections, environment, say } = options
+  say('installing the peers')
+  installPeers()
+  const npmStartMs = await measureNpmStart()
+  const postgres = await startPostgres()
+  const entered: { contestant: Contestant; standing: Standing }[] = []
+  try {
+    const enter = async (kind: Standing['kind'], contestant: Contestant): Promise<void> => {
+      const standing = { name: contestant.name, kind, rounds: [], atGrantdsHalf: [], coldStartMs: 0 }
+      entered.push({ contestant, standing })
+    }
+    await enter('static', await startCeiling('Fastify, fixed answer', 'static', clients))
+    await enter('ceiling', await startCeiling('Fastify + form + one ES256 signature', 'sign', clients))
+    await enter('grantd', await startGrantd('grantd', postgres, { clients, environment }))
+    for (const peer of await startPeers(postgres, clients)) await enter('peer', peer)
+    for (const { contestant, standing } of entered) {
+      say(`warming up ${contestant.name}`)
+      const starts: number[] = []
+      for (let start = 0; start < rounds; start++) {
+        starts.push(await coldStart(contestant.command, contestant.requests[0] ?? Buffer.alloc(0)))
+      }
+      standing.coldStartMs = spread(starts).median
+      await warmUp(contestant, connections, Math.min(WARM_UP_SECONDS, seconds * 2))
+    }
+    for (let round = 0; round < rounds; round++) {
+      say(`round ${round + 1} of ${rounds}`)
+      // Each begins a round in its turn: what one leaves behind isn't always met by the same other.
+      for (const { contestant, standing } of [...entered.slice(round), ...entered.slice(0, round)]) {
+        standing.rounds.push(await measureRound(contestant, postgres, { connections, seconds }))
+      }
+      await measureCeilingAtGrantdsHalf(entered, round, seconds)
+    }
+  } finally {
+    for (const { contestant } of entered) await contestant.server.stop()
+    await postgres.stop()
+  }
+  return { standings: entered.map(({ standing }) => standing), npmStartMs, postgresVersion: postgres.version }
+}
+
+async function measureCeilingAtGrantdsHalf(
+  entered: readonly { contestant: Contestant; standing: Standing }[],
+  round: number,
+  seconds: number
+): Promise<void> {
+  const grantd = entered.find(({ standing }) => standing.kind === 'grantd')
+  const ceiling = entered.find(({ standing }) => standing.kind === 'ceiling')
+  const { tokensPerSecond = 0 } = grantd?.standing.rounds[round] ?? {}
+  if (ceiling === undefined) return
+  ceiling.standing.atGrantdsHalf.push(await measureLatencies(ceiling.contestant, tokensPerSecond / 2, seconds))
+}

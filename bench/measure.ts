@@ -1,0 +1,75 @@
+import type { Contestant } from './contestants.ts'
+import { closedLoop, type Load, openLoop } from './load.ts'
+import { type BenchPostgres, countRows } from './postgres.ts'
+import { percentile } from './statistics.ts'
+
+/** What one contestant did in one round. CPU in microseconds per token, latencies in milliseconds. */
+export interface Round {
+  tokensPerSecond: number
+  serverUs: number
+  postgresUs: number
+  generatorUs: number
+  /** Of one core. */
+  generatorShare: number
+  rowsPerToken: number
+  residentMiB: number
+  failures: number
+  half: Latencies
+}
+
+export interface Latencies {
+  p50: number
+  p99: number
+  p999: number
+  failures: number
+}
+
+export interface Effort {
+  connections: number
+  /** Of each kind of load. */
+  seconds: number
+}
+
+/** Every client once, and then for so long that the code is compiled. */
+export async function warmUp({ server, requests }: Contestant, connections: number, seconds: number): Promise<void> {
+  await closedLoop(server.port, requests, { connections, seconds })
+}
+
+/** Full load in a closed loop, then half of that in an open one. */
+export async function measureRound(contestant: Contestant, postgres: BenchPostgres, effort: Effort): Promise<Round> {
+  const { server, requests, databaseUrl } = contestant
+  const rows = async (): Promise<number> => (databaseUrl === undefined ? 0 : countRows(databaseUrl))
+  const before = { server: server.cpu(), postgres: postgres.cpu(), rows: await rows() }
+  const full = await closedLoop(server.port, requests, effort)
+  const after = { server: server.cpu(), postgres: postgres.cpu(), rows: await rows() }
+  const tokensPerSecond = full.answers / full.seconds
+  return {
+    tokensPerSecond,
+    serverUs: (after.server - before.server) / full.answers,
+    postgresUs: databaseUrl === undefined ? 0 : (after.postgres - before.postgres) / full.answers,
+    generatorUs: full.generatorCpu / full.answers,
+    generatorShare: full.generatorCpu / 1e6 / full.seconds,
+    rowsPerToken: (after.rows - before.rows) / full.answers,
+    residentMiB: server.residentMiB(),
+    failures: full.failures,
+    half: await measureLatencies(contestant, tokensPerSecond / 2, effort.seconds)
+  }
+}
+
+/** Latencies at this rate, in an open loop. */
+export async function measureLatencies(
+  { server, requests }: Contestant,
+  perSecond: number,
+  seconds: number
+): Promise<Latencies> {
+  return latenciesOf(await openLoop(server.port, requests, { perSecond, seconds }))
+}
+
+export function latenciesOf({ latencies, failures }: Load): Latencies {
+  return {
+    p50: percentile(latencies, 0.5),
+    p99: percentile(latencies, 0.99),
+    p999: percentile(latencies, 0.999),
+    failures
+  }
+}

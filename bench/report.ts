@@ -1,0 +1,68 @@
+import { writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { drawChart } from './chart.ts'
+import type { Comparison, Standing } from './comparison.ts'
+import type { Machine } from './machine.ts'
+import type { Round } from './measure.ts'
+import { spread } from './statistics.ts'
+import { machineLine, ratiosTable, standingsTable, targetsTable } from './table.ts'
+import { targetsOf } from './targets.ts'
+
+const NOTES = `¹ At half of its own full load, in an open loop; counted from the instant at which a request was due. The fixed answer's
+half is more than a generator beside it on few cores keeps up with.
+² From spawn to the first token, of a second process beside the first on the same database.
+³ What the load generator took per token in the closed loop, and of one core; not in the other columns.
+
+The machine is noisy: ratios are medians of the rounds' own ratios, with the least and the greatest.`
+
+/** What a comparison came to, as Markdown. */
+export function reportOf(comparison: Comparison, machine: Machine, load: string): string {
+  return [
+    '# Benchmark',
+    `${machineLine(machine, comparison.postgresVersion)}. ${load}`,
+    standingsTable(comparison),
+    NOTES,
+    '## Ratios',
+    ratiosTable(comparison),
+    '## Targets',
+    targetsTable(targetsOf(comparison)),
+    'What each of them does for a token, and what is not comparable: [README.md](README.md).\n'
+  ].join('\n\n')
+}
+
+/** The same as a picture. */
+export function pictureOf({ standings, postgresVersion }: Comparison, machine: Machine): string {
+  const shown = standings.filter(({ kind }) => kind !== 'static')
+  const bars = (...reads: ((round: Round) => number)[]) =>
+    shown.map(standing => ({
+      label: labelOf(standing),
+      isOurs: standing.kind === 'grantd',
+      parts: reads.map(read => spread(standing.rounds.map(read)).median)
+    }))
+  const { cpu, cores, node } = machine
+  return drawChart(
+    'grantd beside its peers',
+    [
+      { title: 'Tokens per second, one process', bars: bars(round => round.tokensPerSecond) },
+      {
+        title: 'CPU per token, microseconds',
+        legend: ['server', 'Postgres'],
+        bars: bars(
+          round => round.serverUs,
+          round => round.postgresUs
+        )
+      }
+    ],
+    `${cpu}, ${cores} cores, Node ${node}, PostgreSQL ${postgresVersion}; the same Postgres for all, medians of ${shown[0]?.rounds.length} rounds`
+  )
+}
+
+function labelOf({ name, kind }: Standing): string {
+  return kind === 'ceiling' ? `${name}, no database` : name
+}
+
+/** Beside this file, where the README finds them. */
+export function keepReport(markdown: string, picture: string): void {
+  writeFileSync(path.join(import.meta.dirname, 'results.md'), markdown)
+  writeFileSync(path.join(import.meta.dirname, 'results.svg'), picture)
+}
