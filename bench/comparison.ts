@@ -1,3 +1,4 @@
+import { admit } from './admission.ts'
 import { type Contestant, startCeiling, startGrantd } from './contestants.ts'
 import { type Latencies, measureLatencies, measureRound, type Round, warmUp } from './measure.ts'
 import { measureNpmStart } from './npm-start.ts'
@@ -7,6 +8,8 @@ import { coldStart } from './processes.ts'
 import { spread } from './statistics.ts'
 
 export interface ComparisonOptions {
+  /** Otherwise beside the ceilings only. */
+  withPeers: boolean
   rounds: number
   /** Of each kind of load, per contestant and round. */
   seconds: number
@@ -40,23 +43,26 @@ const WARM_UP_SECONDS = 6
 
 /** grantd, its peers and the ceilings of its stack, in interleaved rounds. */
 export async function compare(options: ComparisonOptions): Promise<Comparison> {
-  const { rounds, seconds, clients, connections, environment, say } = options
-  say('installing the peers')
-  installPeers()
+  const { withPeers, rounds, seconds, clients, connections, environment, say } = options
+  if (withPeers) {
+    say('installing the peers')
+    installPeers()
+  }
   const npmStartMs = await measureNpmStart()
   const postgres = await startPostgres()
   const entered: { contestant: Contestant; standing: Standing }[] = []
   try {
-    const enter = async (kind: Standing['kind'], contestant: Contestant): Promise<void> => {
+    const enter = (kind: Standing['kind'], contestant: Contestant): void => {
       const standing = { name: contestant.name, kind, rounds: [], atGrantdsHalf: [], coldStartMs: 0 }
       entered.push({ contestant, standing })
     }
-    await enter('static', await startCeiling('Fastify, fixed answer', 'static', clients))
-    await enter('ceiling', await startCeiling('Fastify + form + one ES256 signature', 'sign', clients))
-    await enter('grantd', await startGrantd('grantd', postgres, { clients, environment }))
-    for (const peer of await startPeers(postgres, clients)) await enter('peer', peer)
+    enter('static', await startCeiling('Fastify, fixed answer', 'static', clients))
+    enter('ceiling', await startCeiling('Fastify + form + one ES256 signature', 'sign', clients))
+    enter('grantd', await startGrantd('grantd', postgres, { clients, environment }))
+    for (const peer of withPeers ? await startPeers(postgres, clients) : []) enter('peer', peer)
     for (const { contestant, standing } of entered) {
       say(`warming up ${contestant.name}`)
+      if (contestant.databaseUrl !== undefined) await admit(contestant)
       const starts: number[] = []
       for (let start = 0; start < rounds; start++) {
         starts.push(await coldStart(contestant.command, contestant.requests[0] ?? Buffer.alloc(0)))

@@ -73,8 +73,7 @@ async function fill({ databaseUrl, clientSecret }: Grantd, size: number): Promis
   await query(databaseUrl, 'vacuum analyze')
   const ids = await query<{ id: string }>(
     databaseUrl,
-    `select left(md5(i::text), 20) as id from generate_series(1, $1, $1 / $2) as i order by random()`,
-    [size, WARM_CLIENTS]
+    `select left(md5(i::text), 20) as id from generate_series(1, ${size}, ${Math.floor(size / WARM_CLIENTS)}) as i order by random()`
   )
   return ids.map(({ id }) => tokenRequest('/oauth/token', id, clientSecret))
 }

@@ -5,6 +5,8 @@ export interface Load {
   /** Answers with status 200. */
   answers: number
   failures: number
+  /** How many of each status; 0 where there was no answer. */
+  statuses: ReadonlyMap<number, number>
   seconds: number
   /** Milliseconds, sorted. */
   latencies: Float64Array
@@ -115,22 +117,23 @@ interface Tally {
 
 function tally(): Tally {
   const latencies: number[] = []
-  let failures = 0
+  const statuses = new Map<number, number>()
   const started = performance.now()
   const cpu = process.cpuUsage()
   const finish = (): Load => {
     const { user, system } = process.cpuUsage(cpu)
     return {
       answers: latencies.length,
-      failures,
+      failures: [...statuses].reduce((sum, [status, count]) => sum + (status === 200 ? 0 : count), 0),
+      statuses,
       seconds: (performance.now() - started) / 1_000,
       latencies: Float64Array.from(latencies).sort(),
       generatorCpu: user + system
     }
   }
   const count = (status: number, since: number): void => {
+    statuses.set(status, (statuses.get(status) ?? 0) + 1)
     if (status === 200) latencies.push(performance.now() - since)
-    else failures++
   }
   return Object.assign(finish, { count })
 }

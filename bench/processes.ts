@@ -25,6 +25,12 @@ export interface ServerProcess {
   stop: () => Promise<void>
 }
 
+/** None outlives the bench, however that ends. */
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGTERM')
+})
+
 /** @param output file descriptor for what it prints */
 export async function startServer(
   { args, environment }: Command,
@@ -42,6 +48,7 @@ export async function startServer(
     },
     stdio: ['ignore', output, 'inherit']
   })
+  running.add(child)
   const { pid = 0 } = child
   return {
     port,
@@ -77,6 +84,7 @@ export async function coldStart(command: Command, request: Buffer): Promise<numb
 }
 
 async function stop(child: ChildProcess): Promise<void> {
+  running.delete(child)
   if (child.exitCode !== null || child.signalCode !== null) return
   const exited = once(child, 'exit')
   child.kill('SIGTERM')

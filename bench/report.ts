@@ -8,8 +8,7 @@ import { spread } from './statistics.ts'
 import { machineLine, ratiosTable, standingsTable, targetsTable } from './table.ts'
 import { targetsOf } from './targets.ts'
 
-const NOTES = `¹ At half of its own full load, in an open loop; counted from the instant at which a request was due. The fixed answer's
-half is more than a generator beside it on few cores keeps up with.
+const NOTES = `¹ At half of its own full load, in an open loop; counted from the instant at which a request was due.
 ² From spawn to the first token, of a second process beside the first on the same database.
 ³ What the load generator took per token in the closed loop, and of one core; not in the other columns.
 

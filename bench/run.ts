@@ -12,8 +12,10 @@ import { measureSoak } from './soak.ts'
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
+  allowNegative: true,
   options: {
     quick: { type: 'boolean', default: false },
+    peers: { type: 'boolean', default: true },
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     clients: { type: 'string', default: '200' },
@@ -23,7 +25,7 @@ const { values, positionals } = parseArgs({
   }
 })
 
-const { quick, workers } = values
+const { quick, workers, peers: withPeers } = values
 const rounds = Number(values.rounds ?? (quick ? 2 : 5))
 const seconds = Number(values.seconds ?? (quick ? 1.5 : 4))
 const clients = Number(values.clients)
@@ -35,12 +37,12 @@ const print = (text: string): boolean => process.stdout.write(`${text}\n`)
 
 const benches: Record<string, () => Promise<void>> = {
   async comparison() {
-    const comparison = await compare({ rounds, seconds, clients, connections, environment, say })
+    const comparison = await compare({ withPeers, rounds, seconds, clients, connections, environment, say })
     const load = `${connections} connections, ${clients} clients, ${rounds} rounds of ${seconds} s for each kind of load.`
     const report = reportOf(comparison, machine, load)
     print(report)
-    // A quick look is not for keeping.
-    if (!quick) keepReport(report, pictureOf(comparison, machine))
+    // A quick look, or half of it, is not for keeping.
+    if (!quick && withPeers) keepReport(report, pictureOf(comparison, machine))
   },
   async growth() {
     print(await measureGrowth({ rounds, seconds, connections, isQuick: quick, environment, machine, say }))
