@@ -1,4 +1,4 @@
-import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fdatasyncSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { spread } from './statistics.ts'
@@ -26,6 +26,19 @@ export function describeMachine(): Machine {
     loadAverage: os.loadavg()[0] ?? 0,
     syncMs: measureSync()
   }
+}
+
+/** Of Linux's clock ticks, a hundred make a second. */
+export const TICK_US = 10_000
+
+/** CPU that all programs of the machine have spent so far, and what its host took from it, microseconds. */
+export function cpuOfMachine(): number {
+  const [first = ''] = readFileSync('/proc/stat', 'utf8').split('\n')
+  const [user = 0, nice = 0, system = 0, , , interrupts = 0, softInterrupts = 0, stolen = 0] = first
+    .split(/\s+/)
+    .slice(1)
+    .map(Number)
+  return (user + nice + system + interrupts + softInterrupts + stolen) * TICK_US
 }
 
 const PAGE = Buffer.alloc(8_192, 1)

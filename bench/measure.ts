@@ -1,5 +1,7 @@
+import { availableParallelism } from 'node:os'
 import type { Contestant } from './contestants.ts'
 import { closedLoop, type Load, openLoop } from './load.ts'
+import { cpuOfMachine } from './machine.ts'
 import { type BenchPostgres, countRows } from './postgres.ts'
 import { percentile } from './statistics.ts'
 
@@ -11,6 +13,8 @@ export interface Round {
   generatorUs: number
   /** Of one core. */
   generatorShare: number
+  /** What all other programs took, of the whole machine. */
+  foreignShare: number
   rowsPerToken: number
   residentMiB: number
   failures: number
@@ -39,16 +43,19 @@ export async function warmUp({ server, requests }: Contestant, connections: numb
 export async function measureRound(contestant: Contestant, postgres: BenchPostgres, effort: Effort): Promise<Round> {
   const { server, requests, databaseUrl } = contestant
   const rows = async (): Promise<number> => (databaseUrl === undefined ? 0 : countRows(databaseUrl))
-  const before = { server: server.cpu(), postgres: postgres.cpu(), rows: await rows() }
+  const before = { rows: await rows(), machine: cpuOfMachine(), server: server.cpu(), postgres: postgres.cpu() }
   const full = await closedLoop(server.port, requests, effort)
-  const after = { server: server.cpu(), postgres: postgres.cpu(), rows: await rows() }
+  const after = { machine: cpuOfMachine(), server: server.cpu(), postgres: postgres.cpu(), rows: await rows() }
   const tokensPerSecond = full.answers / full.seconds
+  const spent = { server: after.server - before.server, postgres: after.postgres - before.postgres }
+  const foreign = after.machine - before.machine - spent.server - spent.postgres - full.generatorCpu
   return {
     tokensPerSecond,
-    serverUs: (after.server - before.server) / full.answers,
-    postgresUs: databaseUrl === undefined ? 0 : (after.postgres - before.postgres) / full.answers,
+    serverUs: spent.server / full.answers,
+    postgresUs: databaseUrl === undefined ? 0 : spent.postgres / full.answers,
     generatorUs: full.generatorCpu / full.answers,
     generatorShare: full.generatorCpu / 1e6 / full.seconds,
+    foreignShare: Math.max(0, foreign) / 1e6 / full.seconds / availableParallelism(),
     rowsPerToken: (after.rows - before.rows) / full.answers,
     residentMiB: server.residentMiB(),
     failures: full.failures,

@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sendOnce } from './connection.ts'
+import { TICK_US } from './machine.ts'
 
 export const ROOT = path.join(import.meta.dirname, '..')
 
@@ -92,9 +93,6 @@ async function stop(child: ChildProcess): Promise<void> {
   await exited
   clearTimeout(timer)
 }
-
-/** Of Linux's clock ticks, a hundred make a second. */
-const TICK_US = 10_000
 
 /** CPU that a process and its children that have ended have spent, microseconds. */
 function cpuOf(pid: number): number {

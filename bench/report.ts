@@ -1,11 +1,12 @@
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { drawChart } from './chart.ts'
 import type { Comparison, Standing } from './comparison.ts'
 import type { Machine } from './machine.ts'
 import type { Round } from './measure.ts'
+import { ROOT } from './processes.ts'
 import { spread } from './statistics.ts'
-import { machineLine, ratiosTable, standingsTable, targetsTable } from './table.ts'
+import { foreignLine, machineLine, ratiosTable, standingsTable, targetsTable } from './table.ts'
 import { targetsOf } from './targets.ts'
 
 const NOTES = `¹ At half of its own full load, in an open loop; counted from the instant at which a request was due.
@@ -19,6 +20,7 @@ export function reportOf(comparison: Comparison, machine: Machine, load: string)
   return [
     '# Benchmark',
     `${machineLine(machine, comparison.postgresVersion)}. ${load}`,
+    foreignLine(comparison),
     standingsTable(comparison),
     NOTES,
     '## Ratios',
@@ -60,8 +62,24 @@ function labelOf({ name, kind }: Standing): string {
   return kind === 'ceiling' ? `${name}, no database` : name
 }
 
-/** Beside this file, where the README finds them. */
-export function keepReport(markdown: string, picture: string): void {
-  writeFileSync(path.join(import.meta.dirname, 'results.md'), markdown)
-  writeFileSync(path.join(import.meta.dirname, 'results.svg'), picture)
+const SPEED = /(<!-- speed: npm run bench -->\n)[\s\S]*?(<!-- end -->)/
+
+/** @returns this README with what the last run came to */
+export function withSpeed(readme: string, comparison: Comparison, machine: Machine): string {
+  const section = [
+    '![Tokens per second and CPU per token of grantd, its ceiling and its peers](bench/results.svg)',
+    targetsTable(targetsOf(comparison)),
+    `Ratios of one run, medians of its rounds (least–greatest). ${machineLine(machine, comparison.postgresVersion)}.`,
+    foreignLine(comparison)
+  ].join('\n\n')
+  return readme.replace(SPEED, (_, start: string, end: string) => `${start}\n${section}\n\n${end}`)
+}
+
+const README_FILE = path.join(ROOT, 'README.md')
+
+/** Here, and in the project's README. */
+export function keepReport(report: string, comparison: Comparison, machine: Machine): void {
+  writeFileSync(path.join(import.meta.dirname, 'results.md'), report)
+  writeFileSync(path.join(import.meta.dirname, 'results.svg'), pictureOf(comparison, machine))
+  writeFileSync(README_FILE, withSpeed(readFileSync(README_FILE, 'utf8'), comparison, machine))
 }

@@ -3,7 +3,7 @@ import { compare } from './comparison.ts'
 import { measureFlood } from './flood.ts'
 import { measureGrowth } from './growth.ts'
 import { describeMachine } from './machine.ts'
-import { keepReport, pictureOf, reportOf } from './report.ts'
+import { keepReport, reportOf } from './report.ts'
 import { measureSoak } from './soak.ts'
 
 /**
@@ -42,7 +42,7 @@ const benches: Record<string, () => Promise<void>> = {
     const report = reportOf(comparison, machine, load)
     print(report)
     // A quick look, or half of it, is not for keeping.
-    if (!quick && withPeers) keepReport(report, pictureOf(comparison, machine))
+    if (!quick && withPeers) keepReport(report, comparison, machine)
   },
   async growth() {
     print(await measureGrowth({ rounds, seconds, connections, isQuick: quick, environment, machine, say }))

@@ -82,6 +82,18 @@ export function targetsTable(targets: readonly Target[]): string {
   )
 }
 
+/** A machine that does other things takes turns from whoever waits for several processes, and from nobody evenly. */
+const BUSY_SHARE = 0.05
+
+/** How much else the machine did meanwhile, and what follows for a reader. */
+export function foreignLine({ standings }: Comparison): string {
+  const { median, min, max } = spread(standings.flatMap(({ rounds }) => rounds.map(round => round.foreignShare)))
+  const [typical, least, greatest] = [median, min, max].map(share => Math.round(share * 100))
+  const told = `Other programs took ${typical} % of the machine under full load (${least}–${greatest} %).`
+  if (median < BUSY_SHARE) return told
+  return `${told} **It was too busy: believe CPU per token and rows; tokens a second and latencies tell little.**`
+}
+
 /** `1.23 (1.1–1.4)`, or the value alone where there is but one. */
 export function formatSpread({ median, min, max }: Spread): string {
   return min === max ? tidy(median) : `${tidy(median)} (${tidy(min)}–${tidy(max)})`

@@ -1,8 +1,8 @@
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { tokenRequest } from '../../bench/connection.ts'
 import { closedLoop, openLoop } from '../../bench/load.ts'
+import { freePort } from '../../bench/processes.ts'
 import { percentile } from '../../bench/statistics.ts'
 
 const requests = ['a', 'b', 'c'].map(id => tokenRequest('/', id, 'secret'))
@@ -15,9 +15,9 @@ async function listen(t: Test, status: number, delayMs = 0): Promise<{ port: num
     request.resume()
     setTimeout(() => response.writeHead(status, { 'content-length': 2 }).end('{}'), delayMs)
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const port = await freePort()
+  await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
   t.teardown(() => server.close())
-  const { port } = server.address() as AddressInfo
   return { port, seen: () => seen }
 }
 

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { Comparison, Standing } from '../../bench/comparison.ts'
 import type { Machine } from '../../bench/machine.ts'
 import type { Round } from '../../bench/measure.ts'
-import { pictureOf, reportOf } from '../../bench/report.ts'
+import { pictureOf, reportOf, withSpeed } from '../../bench/report.ts'
 import { formatSpread, markdownTable } from '../../bench/table.ts'
 import { fastestPeer, isReached, targetsOf } from '../../bench/targets.ts'
 
@@ -23,6 +23,7 @@ function round(change: Partial<Round> = {}): Round {
     postgresUs: 20,
     generatorUs: 10,
     generatorShare: 0.1,
+    foreignShare: 0,
     rowsPerToken: 0,
     residentMiB: 100,
     failures: 0,
@@ -75,6 +76,13 @@ t.test('a report has a row for each contestant, and says where it was taken', as
   t.notMatch(report, /NaN|undefined|Infinity/)
 })
 
+t.test('a machine that was busy with something else is told', async t => {
+  t.match(reportOf(comparison, machine, ''), 'Other programs took 0 %')
+  t.notMatch(reportOf(comparison, machine, ''), 'too busy')
+  const busy = { ...comparison, standings: [standing('grantd', 'grantd', { foreignShare: 0.4 })] }
+  t.match(reportOf(busy, machine, ''), /Other programs took 40 % .*too busy/)
+})
+
 t.test('every row of a table has as many cells as its head', async t => {
   const lines = markdownTable(['a', 'b'], [['1', '2']]).split('\n')
   t.same(lines, ['| a | b |', '|---|---|', '| 1 | 2 |'])
@@ -99,4 +107,16 @@ t.test('the chart is well-formed XML, with a bar for each contestant, in light a
   for (const { name } of comparison.standings) t.match(chart, `>${name.replace('&', '&amp;')}`)
   t.match(chart, 'prefers-color-scheme: dark')
   t.notMatch(chart, /NaN|undefined|Infinity/)
+})
+
+t.test('only the section of the README that says so is written anew', async t => {
+  const [before, after] = ['# grantd\n\n<!-- speed: npm run bench -->\n', '<!-- end -->\n\n## More\n']
+  const written = withSpeed(`${before}\nold $& figures\n\n${after}`, comparison, machine)
+  t.ok(written.startsWith(before))
+  t.ok(written.endsWith(after))
+  t.match(written, 'bench/results.svg')
+  t.match(written, '| rows per token | 0 rows | ≤ 0 rows | reached |')
+  t.notMatch(written, 'old')
+  t.equal(withSpeed(written, comparison, machine), written)
+  t.equal(withSpeed('no such section', comparison, machine), 'no such section')
 })
