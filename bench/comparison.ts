@@ -3,7 +3,7 @@ import { type Contestant, startCeiling, startGrantd } from './contestants.ts'
 import { type Latencies, measureLatencies, measureRound, type Round, warmUp } from './measure.ts'
 import { measureNpmStart } from './npm-start.ts'
 import { installPeers, startPeers } from './peers.ts'
-import { startPostgres } from './postgres.ts'
+import { type BenchPostgres, startPostgres } from './postgres.ts'
 import { coldStart } from './processes.ts'
 import { spread } from './statistics.ts'
 
@@ -39,59 +39,71 @@ export interface Comparison {
   postgresVersion: string
 }
 
-const WARM_UP_SECONDS = 6
+interface Entry {
+  contestant: Contestant
+  standing: Standing
+}
 
 /** grantd, its peers and the ceilings of its stack, in interleaved rounds. */
 export async function compare(options: ComparisonOptions): Promise<Comparison> {
-  const { withPeers, rounds, seconds, clients, connections, environment, say } = options
+  const { withPeers, rounds, seconds, connections, say } = options
   if (withPeers) {
     say('installing the peers')
     installPeers()
   }
   const npmStartMs = await measureNpmStart()
   const postgres = await startPostgres()
-  const entered: { contestant: Contestant; standing: Standing }[] = []
+  const entries: Entry[] = []
   try {
-    const enter = (kind: Standing['kind'], contestant: Contestant): void => {
-      const standing = { name: contestant.name, kind, rounds: [], atGrantdsHalf: [], coldStartMs: 0 }
-      entered.push({ contestant, standing })
-    }
-    enter('static', await startCeiling('Fastify, fixed answer', 'static', clients))
-    enter('ceiling', await startCeiling('Fastify + form + one ES256 signature', 'sign', clients))
-    enter('grantd', await startGrantd('grantd', postgres, { clients, environment }))
-    for (const peer of withPeers ? await startPeers(postgres, clients) : []) enter('peer', peer)
-    for (const { contestant, standing } of entered) {
-      say(`warming up ${contestant.name}`)
-      if (contestant.databaseUrl !== undefined) await admit(contestant)
-      const starts: number[] = []
-      for (let start = 0; start < rounds; start++) {
-        starts.push(await coldStart(contestant.command, contestant.requests[0] ?? Buffer.alloc(0)))
-      }
-      standing.coldStartMs = spread(starts).median
-      await warmUp(contestant, connections, Math.min(WARM_UP_SECONDS, seconds * 2))
-    }
+    for await (const entry of enterAll(options, postgres)) entries.push(entry)
+    for (const entry of entries) await prepare(entry, options)
     for (let round = 0; round < rounds; round++) {
       say(`round ${round + 1} of ${rounds}`)
       // Each begins a round in its turn: what one leaves behind isn't always met by the same other.
-      for (const { contestant, standing } of [...entered.slice(round), ...entered.slice(0, round)]) {
+      for (const { contestant, standing } of [...entries.slice(round), ...entries.slice(0, round)]) {
         standing.rounds.push(await measureRound(contestant, postgres, { connections, seconds }))
       }
-      await measureCeilingAtGrantdsHalf(entered, round, seconds)
+      await measureCeilingAtGrantdsHalf(entries, round, seconds)
     }
   } finally {
-    for (const { contestant } of entered) await contestant.server.stop()
+    for (const { contestant } of entries) await contestant.server.stop()
     await postgres.stop()
   }
-  return { standings: entered.map(({ standing }) => standing), npmStartMs, postgresVersion: postgres.version }
+  return { standings: entries.map(({ standing }) => standing), npmStartMs, postgresVersion: postgres.version }
 }
 
-async function measureCeilingAtGrantdsHalf(
-  entered: readonly { contestant: Contestant; standing: Standing }[],
-  round: number,
-  seconds: number
-): Promise<void> {
-  const grantd = entered.find(({ standing }) => standing.kind === 'grantd')
-  const ceiling = entered.find(({ standing }) => standing.kind === 'ceiling')
+async function* enterAll(
+  { withPeers, clients, environment }: ComparisonOptions,
+  postgres: BenchPostgres
+): AsyncGenerator<Entry> {
+  yield enter('static', await startCeiling('Fastify, fixed answer', 'static', clients))
+  yield enter('ceiling', await startCeiling('Fastify + form + one ES256 signature', 'sign', clients))
+  yield enter('grantd', await startGrantd('grantd', postgres, { clients, environment }))
+  if (!withPeers) return
+  for await (const peer of startPeers(postgres, clients)) yield enter('peer', peer)
+}
+
+function enter(kind: Standing['kind'], contestant: Contestant): Entry {
+  return { contestant, standing: { name: contestant.name, kind, rounds: [], atGrantdsHalf: [], coldStartMs: 0 } }
+}
+
+const WARM_UP_SECONDS = 6
+
+async function prepare({ contestant, standing }: Entry, options: ComparisonOptions): Promise<void> {
+  const { rounds, seconds, connections, say } = options
+  say(`warming up ${contestant.name}`)
+  if (contestant.databaseUrl !== undefined) await admit(contestant)
+  const starts: number[] = []
+  for (let start = 0; start < rounds; start++) {
+    starts.push(await coldStart(contestant.command, contestant.requests[0] ?? Buffer.alloc(0)))
+  }
+  standing.coldStartMs = spread(starts).median
+  await warmUp(contestant, connections, Math.min(WARM_UP_SECONDS, seconds * 2))
+}
+
+async function measureCeilingAtGrantdsHalf(entries: readonly Entry[], round: number, seconds: number): Promise<void> {
+  const grantd = entries.find(({ standing }) => standing.kind === 'grantd')
+  const ceiling = entries.find(({ standing }) => standing.kind === 'ceiling')
   const { tokensPerSecond = 0 } = grantd?.standing.rounds[round] ?? {}
   if (ceiling === undefined) return
   ceiling.standing.atGrantdsHalf.push(await measureLatencies(ceiling.contestant, tokensPerSecond / 2, seconds))

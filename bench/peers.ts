@@ -85,10 +85,8 @@ export function installPeers(): void {
 }
 
 /** Each with a database of its own on this server. */
-export async function startPeers(postgres: BenchPostgres, clients: number): Promise<Contestant[]> {
-  const started: Contestant[] = []
-  for (const peer of PEERS) started.push(await startPeer(peer, postgres, clients))
-  return started
+export async function* startPeers(postgres: BenchPostgres, clients: number): AsyncGenerator<Contestant> {
+  for (const peer of PEERS) yield await startPeer(peer, postgres, clients)
 }
 
 async function startPeer(peer: Peer, postgres: BenchPostgres, clients: number): Promise<Contestant> {
