@@ -84,7 +84,7 @@ function report(
       )
     )
   )
-  const counts = [...refusals].map(([status, count]) => `${status} ${count} times`)
+  const counts = [...refusals].map(([status, count]) => `${status || 'not at all'} ${count} times`)
   return [
     machine,
     '',
