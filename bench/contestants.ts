@@ -1,145 +1,109 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
-import os from 'node:os'
+import { openSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
-import { startEmbeddedPostgres } from '../src/database/embedded.ts'
+import { tokenRequest } from './connection.ts'
+import { type BenchPostgres, query } from './postgres.ts'
+import { type Command, type ServerProcess, startServer, untilAnswered } from './processes.ts'
 
 /** A server under load. */
 export interface Contestant {
   name: string
-  port: number
+  /** Starts another one beside it, on the same database. */
+  command: Command
+  server: ServerProcess
   /** Whole HTTP token requests, one per client. */
   requests: Buffer[]
-  /** CPU spent so far, in microseconds. */
-  serverCpu: () => number
-  postgresCpu: () => number
-  residentMiB: () => number
-  stop: () => Promise<void>
+  /** Connection string of its database's owner; undefined without one. */
+  databaseUrl: string | undefined
 }
-
-const ROOT = path.join(import.meta.dirname, '..')
 
 /** Fastify, a form, and at most one signature: see ceiling.ts. */
 export async function startCeiling(name: string, kind: 'sign' | 'static', clients: number): Promise<Contestant> {
-  const port = await freePort()
-  const child = start('bench/ceiling.ts', { PORT: String(port), KIND: kind })
-  await once(child.stdout ?? child, 'data')
-  const requests = Array.from({ length: clients }, () => tokenRequest(randomId(), `grantd_${'x'.repeat(49)}`))
-  return { name, port, requests, ...gauges(child), postgresCpu: () => 0, stop: () => stop(child) }
+  const command = { args: ['bench/ceiling.ts'], environment: { KIND: kind, NODE_ENV: 'production' } }
+  const requests = randomIds(clients).map(id => tokenRequest('/oauth/token', id, `grantd_${'x'.repeat(49)}`))
+  return { name, command, server: await startAnswering(command, requests), requests, databaseUrl: undefined }
 }
 
-/** grantd as `npm start` runs it, on an embedded Postgres of its own that keeps what it commits. */
-export async function startGrantd(name: string, clients: number): Promise<Contestant> {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'grantd-bench-'))
-  const port = await freePort()
-  const log = path.join(folder, 'log')
-  const child = start('src/server.ts', { PORT: String(port), DATA_DIR: folder }, openSync(log, 'w'))
-  const lines = await curlLines(log)
-  const [, token = ''] = /Authorization: (Bearer [^']+)'/.exec(lines) ?? []
-  const requests = await registerClients(port, token, folder, clients)
-  const postmaster = Number.parseInt(readFileSync(path.join(folder, 'postgres/cluster/postmaster.pid'), 'utf8'), 10)
-  return {
-    name,
-    port,
-    requests,
-    ...gauges(child),
-    postgresCpu: () => cpuOfTree(postmaster),
-    stop: async () => {
-      await stop(child)
-      await sleep(500)
-      rmSync(folder, { recursive: true, force: true })
-    }
-  }
+export interface GrantdOptions {
+  clients: number
+  /** A database of its own, made now; otherwise the one that its embedded Postgres has for it. */
+  database?: string
+  environment?: Record<string, string>
+  /** Options of Node. */
+  nodeOptions?: readonly string[]
 }
 
-/** One by the API; the others are copies of its row, so that making them does not take a hash each. */
-async function registerClients(port: number, token: string, folder: string, clients: number): Promise<Buffer[]> {
+export interface Grantd extends Contestant {
+  databaseUrl: string
+  /** Of all its clients: they share one hash. */
+  clientSecret: string
+}
+
+/** grantd as `npm start` runs it, at the embedded Postgres that is there. */
+export async function startGrantd(name: string, postgres: BenchPostgres, options: GrantdOptions): Promise<Grantd> {
+  const { clients, database = 'grantd', environment = {}, nodeOptions = [] } = options
+  const databaseUrl = postgres.urlOf(database)
+  const isOwn = database !== 'grantd'
+  if (isOwn) await query(postgres.urlOf('postgres'), `create database ${database}`)
+  const args = [...nodeOptions, 'src/server.ts']
+  const ofFolder = { DATA_DIR: postgres.folder, ...environment }
+  const external = { args, environment: { ...ofFolder, DATABASE_URL: databaseUrl } }
+  const log = path.join(postgres.folder, `${database}.log`)
+  const server = await startServer(isOwn ? external : { args, environment: ofFolder }, openSync(log, 'w'))
+  const first = await register(server.port, await adminTokenIn(log))
+  const ids = randomIds(clients)
+  await copyRegistration(databaseUrl, first.clientId, ids)
+  const requests = ids.map(id => tokenRequest('/oauth/token', id, first.clientSecret))
+  return { name, command: external, server, requests, databaseUrl, clientSecret: first.clientSecret }
+}
+
+/** Makes a registration of a year. */
+export async function register(port: number, adminToken: string): Promise<{ clientId: string; clientSecret: string }> {
   const answer = await fetch(`http://127.0.0.1:${port}/v1/sites/bench/app-registrations`, {
     method: 'POST',
-    headers: { authorization: token, 'content-type': 'application/json' },
-    body: JSON.stringify({ name: 'bench', expiresAt: new Date(Date.now() + 86_400_000 * 365).toISOString() })
+    headers: { authorization: adminToken, 'content-type': 'application/json' },
+    body: JSON.stringify({ name: 'bench', expiresAt: new Date(Date.now() + 365 * 86_400_000).toISOString() })
   })
-  const { clientId, clientSecret }: { clientId: string; clientSecret: string } = JSON.parse(await answer.text())
-  const ids = Array.from({ length: clients }, randomId)
-  const embedded = await startEmbeddedPostgres(path.join(folder, 'postgres'))
-  const client = new pg.Client({ connectionString: embedded.ownerUrl })
-  await client.connect()
-  await client.query(
-    `insert into registrations select id, site_id, name, name_folded, secret_hash, scopes, enabled, registered_at, expires_at
-     from registrations, unnest($2::text[]) as id where client_id = $1`,
+  if (answer.status !== 201) throw new Error(`no registration: ${answer.status} ${await answer.text()}`)
+  return JSON.parse(await answer.text())
+}
+
+/** The other registrations are copies of one, so that making them does not take a hash each. */
+async function copyRegistration(databaseUrl: string, clientId: string, ids: readonly string[]): Promise<void> {
+  const columns = await query<{ name: string }>(
+    databaseUrl,
+    `select column_name as name from information_schema.columns
+     where table_schema = 'public' and table_name = 'registrations' and column_name <> 'client_id' and is_generated = 'NEVER'`
+  )
+  const others = columns.map(({ name }) => name).join(', ')
+  await query(
+    databaseUrl,
+    `insert into registrations (client_id, ${others})
+     select id, ${others} from registrations, unnest($2::text[]) as id where client_id = $1`,
     [clientId, ids]
   )
-  await client.end()
-  embedded.release()
-  return ids.map(id => tokenRequest(id, clientSecret))
 }
 
-function tokenRequest(clientId: string, clientSecret: string): Buffer {
-  const body = `grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}`
-  return Buffer.from(
-    `POST /oauth/token HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n` +
-      `Content-Length: ${body.length}\r\n\r\n${body}`
-  )
+/** Starts a server whose clients are there already. @returns once it answers */
+export async function startAnswering(command: Command, requests: readonly Buffer[]): Promise<ServerProcess> {
+  const server = await startServer(command)
+  await untilAnswered(server.port, requests[0] ?? Buffer.alloc(0))
+  return server
 }
 
-function randomId(): string {
-  return randomBytes(10).toString('hex')
+export function randomIds(count: number): string[] {
+  return Array.from({ length: count }, () => randomBytes(10).toString('hex'))
 }
 
-function start(file: string, environment: Record<string, string>, output: number | 'pipe' = 'pipe'): ChildProcess {
-  const { PATH = '' } = process.env
-  return spawn(process.execPath, [file], {
-    cwd: ROOT,
-    env: { PATH, NODE_COMPILE_CACHE: path.join(ROOT, 'node_modules/.cache/compile'), ...environment },
-    stdio: ['ignore', output, 'inherit']
-  })
-}
+const START_TIMEOUT_MS = 60_000
 
-async function curlLines(log: string): Promise<string> {
-  for (;;) {
+/** @returns Authorization header of the administrator whose token a starting grantd prints to this file */
+export async function adminTokenIn(log: string): Promise<string> {
+  for (const deadline = Date.now() + START_TIMEOUT_MS; Date.now() < deadline; await sleep(20)) {
     const output = readFileSync(log, 'utf8')
-    if (output.includes('API reference')) return output
-    await sleep(20)
+    const [, adminToken] = /Authorization: (Bearer [^']+)'/.exec(output) ?? []
+    if (adminToken !== undefined && output.includes('API reference')) return adminToken
   }
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  const exited = once(child, 'exit')
-  child.kill('SIGTERM')
-  await exited
-}
-
-function gauges({ pid = 0 }: ChildProcess): Pick<Contestant, 'serverCpu' | 'residentMiB'> {
-  return {
-    serverCpu: () => cpuOf(pid),
-    residentMiB: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1_024
-  }
-}
-
-/** Of Linux's clock ticks, a hundred make a second. */
-const TICK_US = 10_000
-
-function cpuOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-  return (Number(fields[11]) + Number(fields[12])) * TICK_US
-}
-
-function cpuOfTree(pid: number): number {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean)
-  return cpuOf(pid) + children.reduce((sum, child) => sum + cpuOf(Number(child)), 0)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  if (typeof address !== 'object' || address === null) throw new Error('no port')
-  return address.port
+  throw new Error(`grantd does not start:\n${readFileSync(log, 'utf8')}`)
 }

@@ -1,120 +1,149 @@
-import { connect } from 'node:net'
+import { type Connection, openConnection } from './connection.ts'
 
-/** What a run of load came to. Latencies in milliseconds, sorted. */
+/** What a run of load came to. */
 export interface Load {
+  /** Answers with status 200. */
   answers: number
   failures: number
+  /** How many of each status; 0 where there was no answer. */
+  statuses: ReadonlyMap<number, number>
   seconds: number
+  /** Milliseconds, sorted. */
   latencies: Float64Array
+  /** CPU of the generator, microseconds. */
+  generatorCpu: number
 }
 
 /**
- * Closed loop: so many connections, each with one request under way, for so long.
+ * Closed loop: so many connections, each with one request under way.
  *
- * Speaks HTTP by hand on sockets: it shares the machine with what it measures.
- *
- * @param requests whole HTTP requests, sent in turn
+ * @param requests whole HTTP requests, sent in turn; each at least once, however long that takes
  */
 export async function closedLoop(
   port: number,
   requests: readonly Buffer[],
   { connections, seconds }: { connections: number; seconds: number }
 ): Promise<Load> {
-  const latencies: number[] = []
-  let failures = 0
-  let next = 0
-  const started = performance.now()
-  const deadline = started + seconds * 1_000
+  const opened = await Promise.all(Array.from({ length: connections }, () => openConnection(port)))
+  const finish = tally()
+  const deadline = performance.now() + seconds * 1_000
+  let sent = 0
   await Promise.all(
-    Array.from({ length: connections }, async () => {
-      const connection = await open(port)
-      while (performance.now() < deadline) {
+    opened.map(connection => {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const next = (): void => {
         const sentAt = performance.now()
-        const status = await connection.send(requests[next++ % requests.length] ?? Buffer.alloc(0))
-        if (status === 200) latencies.push(performance.now() - sentAt)
-        else failures++
+        if (sentAt >= deadline && sent >= requests.length) {
+          resolve()
+          return
+        }
+        connection.send(requestAt(requests, sent++), status => {
+          finish.count(status, sentAt)
+          // A broken connection has nothing to wait for.
+          if (status === 0) resolve()
+          else next()
+        })
       }
-      connection.close()
+      next()
+      return promise
     })
   )
-  const elapsed = (performance.now() - started) / 1_000
-  return { answers: latencies.length, failures, seconds: elapsed, latencies: Float64Array.from(latencies).sort() }
+  closeAll(opened)
+  return finish()
 }
 
+/** How often the open loop looks what is due, milliseconds: a share of a core well under a tenth. */
+const LOOK_INTERVAL_MS = 0.1
+const OPEN_CONNECTIONS = 64
+const SLEEPER = new Int32Array(new SharedArrayBuffer(4))
+
 /**
- * Open loop: requests come at their own pace, whether or not earlier ones are answered, so that waiting shows.
+ * Open loop: requests come at their own pace, whether or not earlier ones are answered. Latency counts from the
+ * instant at which a request was due, so that waiting for its turn shows (no coordinated omission).
  *
- * @param perSecond requests a second
+ * @param localAddresses where they come from, in turn
  */
 export async function openLoop(
   port: number,
   requests: readonly Buffer[],
-  { perSecond, seconds }: { perSecond: number; seconds: number }
+  options: { perSecond: number; seconds: number; localAddresses?: readonly string[] }
 ): Promise<Load> {
-  const idle: Connection[] = await Promise.all(Array.from({ length: 64 }, () => open(port)))
-  const latencies: number[] = []
-  const running: Promise<void>[] = []
-  let failures = 0
-  const started = performance.now()
-  const exchange = async (index: number): Promise<void> => {
-    const dueAt = started + (index * 1_000) / perSecond
-    const connection = idle.pop() ?? (await open(port))
-    const status = await connection.send(requests[index % requests.length] ?? Buffer.alloc(0))
-    idle.push(connection)
-    if (status === 200) latencies.push(performance.now() - dueAt)
-    else failures++
-  }
-  const total = Math.round(perSecond * seconds)
-  for (let sent = 0; sent < total; ) {
-    const due = Math.min(total, ((performance.now() - started) * perSecond) / 1_000)
-    for (; sent < due; sent++) running.push(exchange(sent))
-    await new Promise(setImmediate)
-  }
-  await Promise.all(running)
-  for (const connection of idle) connection.close()
-  const elapsed = (performance.now() - started) / 1_000
-  return { answers: latencies.length, failures, seconds: elapsed, latencies: Float64Array.from(latencies).sort() }
-}
-
-export function percentile({ latencies }: Load, share: number): number {
-  return latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? Number.NaN
-}
-
-interface Connection {
-  /** @returns the status */
-  send: (request: Buffer) => Promise<number>
-  close: () => void
-}
-
-function open(port: number): Promise<Connection> {
-  const opened = Promise.withResolvers<Connection>()
-  const socket = connect(port, '127.0.0.1')
-  socket.setNoDelay(true)
-  let answered: (status: number) => void = () => {}
-  let received = ''
-  socket.on('data', chunk => {
-    received += chunk.toString('latin1')
-    const head = received.indexOf('\r\n\r\n')
-    if (head < 0) return
-    const [, length = '0'] = /content-length: (\d+)/i.exec(received) ?? []
-    if (received.length < head + 4 + Number(length)) return
-    const status = Number(received.slice(9, 12))
-    received = ''
-    answered(status)
-  })
-  socket.on('error', () => answered(0))
-  socket.on('close', () => answered(0))
-  socket.on('connect', () =>
-    opened.resolve({
-      send: request => {
-        const { promise, resolve } = Promise.withResolvers<number>()
-        answered = resolve
-        socket.write(request)
-        return promise
-      },
-      close: () => socket.destroy()
-    })
+  const { perSecond, seconds, localAddresses = ['127.0.0.1'] } = options
+  const connections = Math.max(OPEN_CONNECTIONS, localAddresses.length)
+  const opened = await Promise.all(
+    Array.from({ length: connections }, (_, index) =>
+      openConnection(port, localAddresses[index % localAddresses.length])
+    )
   )
-  socket.on('error', opened.reject)
-  return opened.promise
+  const idle = [...opened]
+  const due: number[] = []
+  const finish = tally()
+  const total = Math.round(perSecond * seconds)
+  const started = performance.now()
+  let answered = 0
+  const sendDue = (): void => {
+    while (due.length > 0) {
+      const connection = idle.shift()
+      if (connection === undefined) return
+      const index = due.shift() ?? 0
+      connection.send(requestAt(requests, index), status => {
+        finish.count(status, started + (index * 1_000) / perSecond)
+        answered++
+        if (status !== 0) idle.push(connection)
+        sendDue()
+      })
+    }
+  }
+  for (let sent = 0; answered < total; ) {
+    const elapsed = performance.now() - started
+    for (; sent < total && (sent * 1_000) / perSecond <= elapsed; sent++) due.push(sent)
+    sendDue()
+    await new Promise(setImmediate)
+    Atomics.wait(SLEEPER, 0, 0, LOOK_INTERVAL_MS)
+    if (elapsed > seconds * 1_000 + DRAIN_TIMEOUT_MS) break
+  }
+  for (; answered < total; answered++) finish.count(0, 0)
+  closeAll(opened)
+  return finish()
+}
+
+/** What is not answered so long after the last was due counts as failed. */
+const DRAIN_TIMEOUT_MS = 5_000
+
+interface Tally {
+  (): Load
+  count: (status: number, since: number) => void
+}
+
+function tally(): Tally {
+  const latencies: number[] = []
+  const statuses = new Map<number, number>()
+  const started = performance.now()
+  const cpu = process.cpuUsage()
+  const finish = (): Load => {
+    const { user, system } = process.cpuUsage(cpu)
+    return {
+      answers: latencies.length,
+      failures: [...statuses].reduce((sum, [status, count]) => sum + (status === 200 ? 0 : count), 0),
+      statuses,
+      seconds: (performance.now() - started) / 1_000,
+      latencies: Float64Array.from(latencies).sort(),
+      generatorCpu: user + system
+    }
+  }
+  const count = (status: number, since: number): void => {
+    statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    if (status === 200) latencies.push(performance.now() - since)
+  }
+  return Object.assign(finish, { count })
+}
+
+function requestAt(requests: readonly Buffer[], index: number): Buffer {
+  const request = requests[index % requests.length]
+  if (request === undefined) throw new Error('no requests to send')
+  return request
+}
+
+function closeAll(connections: readonly Connection[]): void {
+  for (const connection of connections) connection.close()
 }
