@@ -2,6 +2,7 @@ import { decodeJwt } from 'jose'
 import t, { type Test } from 'tap'
 import { createClientSecret } from '../../src/registrations/client-secret.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
+import { dumpTables } from '../fixtures/database.ts'
 import { type Answer, basic, type Grantd } from '../fixtures/grantd.ts'
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
@@ -331,13 +332,5 @@ t.test('no database row per token', async t => {
 })
 
 async function countRows({ databaseUrl }: Grantd): Promise<number> {
-  const { withClient } = await import('../fixtures/database.ts')
-  return withClient(databaseUrl, async client => {
-    const tables = await client.query("select tablename from pg_tables where schemaname = 'public'")
-    let count = 0
-    for (const { tablename } of tables.rows) {
-      count += Number((await client.query(`select count(*) from "${tablename}"`)).rows[0].count)
-    }
-    return count
-  })
+  return Object.values(await dumpTables(databaseUrl)).flat().length
 }
