@@ -42,11 +42,28 @@ export class SecretVerifier {
 }
 
 /**
+ * Refuses a text that can't be a secret before anything is looked up or hashed: that a row is there or not takes
+ * 20 µs to read, which nothing else in such an answer's time would hide.
+ *
+ * @throws OAuthError `invalid_client`, 401; 429 after too many failures
+ */
+export function refuseMalformedSecret(
+  { brake, now }: { brake: FailureBrake; now: () => number },
+  { clientId, clientSecret, usesHeader }: TokenRequest,
+  source: string
+): void {
+  if (isWellFormedSecret(clientSecret)) return
+  brake.check(source, clientId, now())
+  brake.count(source, clientId, now())
+  throw invalidClient('malformed_secret', usesHeader)
+}
+
+/**
  * Authenticates the client of a token request with its secret.
  *
  * To whoever doesn't hold the secret, unknown, disabled and expired clients and a wrong secret look the same and
- * cost the same: one Argon2 verification, or none for a text that can't be a secret. Only to the holder does the
- * answer say that the registration is disabled or has expired.
+ * cost the same: one Argon2 verification. Only to the holder does the answer say that the registration is disabled
+ * or has expired.
  *
  * @param credential of the request's client id, undefined when there is none
  * @param now clock, milliseconds since the epoch
@@ -64,7 +81,7 @@ export async function authenticateClient(
   const storedHash = credential?.secret_hash ?? DECOY_HASH
   if (!verifier.isKnown(request, storedHash)) {
     brake.check(source, clientId, now())
-    const matches = isWellFormedSecret(request.clientSecret) && (await verifyOrShed(verifier, request, storedHash))
+    const matches = await verifyOrShed(verifier, request, storedHash)
     if (!matches || credential === undefined) {
       brake.count(source, clientId, now())
       throw invalidClient(credential === undefined ? 'unknown_client' : 'wrong_secret', usesHeader)

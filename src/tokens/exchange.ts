@@ -1,7 +1,7 @@
 import { DatabaseUnavailable } from '../database/errors.ts'
 import type { KeySet } from '../signing-keys/key-set.ts'
 import { issueAccessToken } from './access-token.ts'
-import { authenticateClient, type SecretVerifier } from './client-authentication.ts'
+import { authenticateClient, refuseMalformedSecret, type SecretVerifier } from './client-authentication.ts'
 import type { Credentials, Found } from './credentials.ts'
 import type { FailureBrake } from './failure-brake.ts'
 import { temporarilyUnavailable } from './oauth-error.ts'
@@ -40,6 +40,7 @@ export interface Exchange {
  * @throws OAuthError
  */
 export async function exchange(needs: ExchangeNeeds, request: TokenRequest, source: string): Promise<Exchange> {
+  refuseMalformedSecret(needs, request, source)
   const found = await findOrShed(needs.credentials, request.clientId)
   const { credential, at } = await authenticateClient(needs, request, found.credential, source)
   const scope = grantScope(request.scope, credential.scopes)
