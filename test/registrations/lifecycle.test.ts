@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import t from 'tap'
 import {
   DAY_MS,
@@ -101,4 +102,55 @@ t.test('a name is trimmed, NFC, 1 to 100 code points, and shows all it has', asy
 t.test('names sort and are found without regard to case and accents', async t => {
   t.equal(foldName('Ébène'), foldName('EBENE'))
   t.equal(foldName('ﬁle'), 'file')
+})
+
+t.test('an instant is read one way, whatever offset it is written with', async () => {
+  const instant = fc
+    .date({ min: new Date(0), max: new Date('2200-01-01'), noInvalidDate: true })
+    .map(date => date.getTime())
+  const offsetMinutes = fc.integer({ min: -14 * 60, max: 14 * 60 })
+  fc.assert(
+    fc.property(instant, offsetMinutes, (time, minutes) => {
+      const two = (number: number) => String(Math.floor(Math.abs(number))).padStart(2, '0')
+      const local = new Date(time + minutes * 60_000).toISOString().slice(0, -1)
+      const offset = `${minutes < 0 ? '-' : '+'}${two(minutes / 60)}:${two(minutes % 60)}`
+      return parseInstant(local + offset) === time && parseInstant(new Date(time).toISOString()) === time
+    })
+  )
+})
+
+t.test(
+  'no text makes reading an instant or a name throw, and a name that was read once reads the same again',
+  async () => {
+    const text = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.string({ unit: 'grapheme' }),
+      fc.stringMatching(/^[0-9]{1,5}-[0-9]{1,2}-[0-9]{1,2}[Tt ][0-9:.]{1,12}([Zz]|[+-][0-9:]{1,5})$/)
+    )
+    fc.assert(
+      fc.property(text, input => {
+        const time = parseInstant(input)
+        const name = normaliseName(input)
+        const isStable = normaliseName(name) === name && foldName(foldName(name)) === foldName(name)
+        return (
+          isStable &&
+          nameFault(name)?.pointer !== '' &&
+          (Number.isNaN(time) || time === Date.parse(input.toUpperCase()))
+        )
+      }),
+      { numRuns: 2_000 }
+    )
+  }
+)
+
+t.test('a registration is in exactly one state at any time, and its range says which', async () => {
+  fc.assert(
+    fc.property(fc.integer({ min: -40 * DAY_MS, max: 40 * DAY_MS }), left => {
+      const states = REGISTRATION_STATES.filter(state => {
+        const { after = Number.NEGATIVE_INFINITY, upTo = Number.POSITIVE_INFINITY } = expiryRange(state, now)
+        return now + left > after && now + left <= upTo
+      })
+      return states.length === 1 && states[0] === registrationState(now + left, now)
+    })
+  )
 })

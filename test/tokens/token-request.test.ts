@@ -62,3 +62,39 @@ t.test('no Authorization header and no body is read in two ways, or throws anyth
     { numRuns: 2_000 }
   )
 })
+
+t.test('a form that is taken is what every reader of forms would read (WHATWG URL)', async () => {
+  const piece = fc.stringMatching(/^([a-c]|=|&|\+|%[0-9a-fA-F]{2}|%|é| ){0,30}$/)
+  fc.assert(
+    fc.property(piece, body => {
+      const form = parseForm(body)
+      if ('fault' in form) return true
+      const others = [...new URLSearchParams(body)]
+      return (
+        new Set(others.map(([name]) => name)).size === others.length &&
+        others.every(([name, value]) => (form.get(name) ?? '') === value) &&
+        [...form].every(([name, value]) => value !== '' && others.some(([other]) => other === name))
+      )
+    }),
+    { numRuns: 5_000 }
+  )
+})
+
+t.test('Basic credentials that are taken read the same when they are written anew', async () => {
+  const form = parseForm('grant_type=client_credentials')
+  const part = fc.stringMatching(/^([a-c]|:|\+|%[0-9a-fA-F]{2}|é| ){0,12}$/)
+  fc.assert(
+    fc.property(part, part, (id, secret) => {
+      let read: { clientId: string; clientSecret: string }
+      try {
+        read = readTokenRequest(basic(id, secret), form, false)
+      } catch (error) {
+        return error instanceof OAuthError && error.status === 401
+      }
+      const again = basic(encodeURIComponent(read.clientId), encodeURIComponent(read.clientSecret))
+      const { clientId, clientSecret } = readTokenRequest(again, form, false)
+      return clientId === read.clientId && clientSecret === read.clientSecret
+    }),
+    { numRuns: 3_000 }
+  )
+})
