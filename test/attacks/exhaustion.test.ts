@@ -137,7 +137,8 @@ t.test('200 wrong secrets a second: a warm client is refused nothing, and waits 
   t.ok([...statuses].every(status => status === 401 || status === 503))
   t.same(served, new Set([200]))
   t.comment(`p99 ${quiet.toFixed(1)} ms alone, ${attacked.toFixed(1)} ms under attack (${wrong.length} wrong secrets)`)
-  t.ok(attacked < 2 * quiet + 40, `p99 ${quiet} ms alone, ${attacked} ms under attack`)
+  // The second part is for a busy machine; without a gate before Argon2 it is many times that.
+  t.ok(attacked < 2 * quiet + 100, `p99 ${quiet} ms alone, ${attacked} ms under attack`)
 })
 
 t.test('JSON 10,000 deep and bodies that declare 10 GiB are refused at once, by every operation', async t => {
@@ -173,7 +174,7 @@ async function statusOfHead(
   const socket = connect(Number(port), hostname)
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.write(`${method} ${path} HTTP/1.1\r\nHost: grantd\r\n${lines.join('')}\r\n`)
-  const [head] = await once(socket, 'data', { signal: AbortSignal.timeout(2_000) })
+  const [head] = await once(socket, 'data', { signal: AbortSignal.timeout(10_000) })
   socket.destroy()
   return Number(String(head).slice(9, 12))
 }

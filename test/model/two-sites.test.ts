@@ -100,7 +100,7 @@ t.test(
       { numRuns: 40, interruptAfterTimeLimit: 40_000 }
     )
     t.comment(`${runs} runs, ${used} registrations that got a token`)
-    t.ok(runs >= 5, `${runs} runs`)
+    t.ok(runs >= 2, `${runs} runs`)
     t.ok(used > runs / 2, `${used} registrations that got a token`)
   }
 )
