@@ -83,7 +83,7 @@ function configuration(file: string, command: string, report: string): Record<st
     plugins: [],
     // There is none of this name: Stryker would read ours by an interface that TypeScript 7 no longer has.
     tsconfigFile: 'none.json',
-    ignorePatterns: ['.git', '.tap/grantd', '.tap/processinfo', '.tap/mutation', '.ci', 'data'],
+    ignorePatterns: ['.git', '.tap/grantd', '.tap/processinfo', '.tap/coverage', '.tap/mutation', '.ci', 'data'],
     // Not below node_modules, where Node strips no types.
     tempDirName: '.tap/mutation',
     reporters: ['clear-text', 'json'],
