@@ -10,12 +10,14 @@ import { isReachable } from './database/client.ts'
 import type { Database } from './database/schema.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
 import { answerClientError } from './http/client-error.ts'
+import { limitConnections } from './http/connection-limit.ts'
 import type { Drain } from './http/drain.ts'
 import { applyToAll } from './http/general.ts'
 import { health } from './http/health.ts'
 import { answerUnrouted } from './http/not-found.ts'
 import { ProblemSchema, problemErrorHandler } from './http/problem.ts'
 import { logRequests, requestId } from './http/request-log.ts'
+import { limitUnreadBodies } from './http/unread-body.ts'
 import { AJV_OPTIONS } from './http/validation.ts'
 import { lastUsed } from './last-used/plugin.ts'
 import { HashGate } from './registrations/hash-gate.ts'
@@ -85,6 +87,8 @@ export async function buildApp(
 
   await beforeRoutes(app)
   drain.watch(app)
+  limitConnections(app, config.maxConnections, needs.log)
+  limitUnreadBodies(app)
   applyToAll(app)
   logRequests(app)
   const answer = answerUnrouted(app, answerMethodNotAllowed)

@@ -90,6 +90,11 @@ function variables(read: Read) {
   return {
     host: read('HOST', 'address to listen on', parsed(host, '127.0.0.1')),
     port: read('PORT', 'port to listen on', wholeNumber(3000, 1, 65_535)),
+    maxConnections: read(
+      'MAX_CONNECTIONS',
+      'connections open at once; one more is closed unanswered',
+      wholeNumber(10_000, 1, 1_000_000)
+    ),
     issuer: read(
       'ISSUER',
       '`iss` of access tokens and base of the published URLs',
@@ -200,6 +205,7 @@ function arrange(values: Values) {
     isProduction,
     host: values.host,
     port: values.port,
+    maxConnections: values.maxConnections,
     issuer,
     logLevel: values.logLevel,
     dataFolder: path.resolve(values.dataFolder),

@@ -133,6 +133,7 @@ const VARIABLES: Record<string, Variable> = {
     bad: ['a b', 'a/b', 'http://localhost', 'localhost:3000', 'a@b', 'a?b', 'a#b', '[::1]', '-a', ':::', '<a>']
   },
   PORT: whole(config => config.port, 3_000, 1, 65_535),
+  MAX_CONNECTIONS: whole(config => config.maxConnections, 10_000, 1, 1_000_000),
   ISSUER: {
     read: config => config.issuer,
     fallback: 'http://127.0.0.1:3000',

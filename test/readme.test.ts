@@ -29,3 +29,13 @@ t.test('every file that a document names is there', async t => {
     }
   }
 })
+
+t.test('every test that docs/trust.md names is there', async t => {
+  const rows = readFileSync(path.join(ROOT, 'docs/trust.md'), 'utf8').matchAll(/\| `(test\/[^`]+)`: ([^|]+) \|/g)
+  const named = [...rows].map(([, file = '', name = '']) => ({ file, name }))
+  t.ok(named.length > 50)
+  for (const { file, name } of named) {
+    const text = readFileSync(path.join(ROOT, file), 'utf8').replaceAll("\\'", "'")
+    t.ok(text.includes(name), `${file}: ${name}`)
+  }
+})

@@ -9,8 +9,8 @@ export type AdministeredSites = 'all' | ReadonlySet<string>
  */
 export function readAdministeredSites(claim: unknown): AdministeredSites {
   const items: unknown[] = Array.isArray(claim) ? claim : [claim]
-  const sites = items.filter(item => typeof item === 'string' && item !== '')
-  return sites.includes('*') ? 'all' : new Set(sites.filter(site => typeof site === 'string'))
+  const sites = items.filter(item => typeof item === 'string').filter(site => site !== '')
+  return sites.includes('*') ? 'all' : new Set(sites)
 }
 
 export function administersAnything(sites: AdministeredSites): boolean {

@@ -20,6 +20,9 @@ const RETRY_MS = 1_000
 /** What a key set says of a token; any other error is about the provider. */
 const ABOUT_THE_TOKEN = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 
+/** A discovery document or key set is a few kilobytes; a provider that has gone wrong may send without end. */
+const MAX_DOCUMENT_BYTES = 1_048_576
+
 type Fetch = (url: string, init: RequestInit) => Promise<Response>
 
 class FailedJustNow extends Error {}
@@ -30,7 +33,7 @@ export function trustIdentityProvider(provider: IdentityProvider): TrustedIssuer
   let retryAt = 0
   const restingFetch: Fetch = async (url, init) => {
     if (performance.now() < retryAt) throw new FailedJustNow('it could not be reached a moment ago')
-    return fetch(url, init)
+    return limited(await fetch(url, init))
   }
   const open = async (): Promise<JWTVerifyGetKey> => {
     remote ??= openJwks(provider, restingFetch)
@@ -52,6 +55,18 @@ export function trustIdentityProvider(provider: IdentityProvider): TrustedIssuer
     }
   }
   return { issuer: provider.issuer, audience: provider.audience, keys }
+}
+
+/** @throws Error when there is more of it than any such document has */
+async function limited(response: Response): Promise<Response> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of response.body ?? []) {
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes > MAX_DOCUMENT_BYTES) throw new Error(`${response.url} sends more than a document`)
+  }
+  return new Response(Buffer.concat(chunks), { status: response.status })
 }
 
 async function openJwks(provider: IdentityProvider, fetch: Fetch): Promise<JWTVerifyGetKey> {

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import t from 'tap'
 import { administersAnything, mayAdminister, readAdministeredSites } from '../../src/admin/access.ts'
 
@@ -52,3 +53,19 @@ t.test('a list with some wrong items gives the rights of the others', async t =>
   t.notOk(mayAdminister(sites, 'globex'))
   t.notOk(mayAdminister(sites, '1'))
 })
+
+t.test(
+  'whatever the claim is, it is read without an error, and gives rights on no Site that it does not name',
+  async () => {
+    const named = fc.constantFrom<unknown>('acme', 'globex', '*', '', 'ACME', 7, null)
+    const claim = fc.oneof(fc.jsonValue(), named, fc.array(fc.oneof(named, fc.jsonValue())))
+    fc.assert(
+      fc.property(claim, fc.constantFrom('acme', 'globex', '', '*'), (value, siteId) => {
+        const items: unknown[] = Array.isArray(value) ? value : [value]
+        const isNamed = siteId !== '' && items.includes(siteId)
+        return mayAdminister(readAdministeredSites(value), siteId) === (isNamed || items.includes('*'))
+      }),
+      { numRuns: 2_000 }
+    )
+  }
+)

@@ -33,3 +33,24 @@ t.test('no text makes reading a cursor throw', async () => {
   fc.assert(fc.property(fc.string({ unit: 'binary' }), text => readCursor(keys, 'acme', text) === undefined))
   fc.assert(fc.property(fc.base64String(), text => readCursor(keys, 'acme', text) === undefined))
 })
+
+t.test('every position reads back as it was written, and under no other key or listing', async () => {
+  const value = fc.oneof(
+    fc.string({ unit: 'binary' }).map(text => text.toWellFormed()),
+    fc.boolean(),
+    fc.constant(null)
+  )
+  const listing = fc.string()
+  fc.assert(
+    fc.property(value, fc.stringMatching(/^[a-z0-9]{20}$/), listing, listing, (sortValue, clientId, own, other) => {
+      const cursor = writeCursor(keys, own, [sortValue, clientId])
+      const read = readCursor<[unknown, string]>(keys, own, cursor)
+      return (
+        read?.[0] === sortValue &&
+        read[1] === clientId &&
+        (own === other || readCursor(keys, other, cursor) === undefined) &&
+        readCursor([randomBytes(32)], own, cursor) === undefined
+      )
+    })
+  )
+})

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import t from 'tap'
 import { parseInstant } from '../../src/http/instant.ts'
 
@@ -18,10 +19,27 @@ t.test('an instant is RFC 3339 with an offset, and nothing else', async t => {
     '2026-11-23T25:00:00Z',
     '2026-11-23T09:61:00Z',
     '2026-11-23T09:00:00+25:00',
+    '2026-11-23T09:00:00Z (UTC)',
+    '+002026-11-23T09:00:00Z',
     '1795424400',
     'tomorrow',
     ''
   ]) {
     t.ok(Number.isNaN(parseInstant(text)), text)
   }
+})
+
+t.test('an instant is read one way, whatever offset it is written with', async () => {
+  const instant = fc
+    .date({ min: new Date(0), max: new Date('2200-01-01'), noInvalidDate: true })
+    .map(date => date.getTime())
+  const offsetMinutes = fc.integer({ min: -14 * 60, max: 14 * 60 })
+  fc.assert(
+    fc.property(instant, offsetMinutes, (time, minutes) => {
+      const two = (number: number) => String(Math.floor(Math.abs(number))).padStart(2, '0')
+      const local = new Date(time + minutes * 60_000).toISOString().slice(0, -1)
+      const offset = `${minutes < 0 ? '-' : '+'}${two(minutes / 60)}:${two(minutes % 60)}`
+      return parseInstant(local + offset) === time && parseInstant(new Date(time).toISOString()) === time
+    })
+  )
 })

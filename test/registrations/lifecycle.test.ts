@@ -1,4 +1,6 @@
+import fc from 'fast-check'
 import t from 'tap'
+import { parseInstant } from '../../src/http/instant.ts'
 import {
   DAY_MS,
   expiresInDays,
@@ -45,9 +47,9 @@ t.test('the range of expiries of a state holds exactly the registrations in that
 t.test('an expiry is ahead and within the lifetime limit, which the fault names', async t => {
   t.equal(expiryFault(now + 1, now, 730), undefined)
   t.equal(expiryFault(now + 730 * DAY_MS, now, 730), undefined)
-  t.match(expiryFault(now, now, 730), { pointer: '/expiresAt', code: 'in_the_past' })
+  t.match(expiryFault(now, now, 730), { pointer: '/expiresAt', code: 'in_the_past', detail: /future/ })
   t.match(expiryFault(now + 730 * DAY_MS + 1, now, 730), { code: 'beyond_lifetime_limit', detail: /730 days/ })
-  t.match(expiryFault(Number.NaN, now, 730), { code: 'invalid_value' })
+  t.match(expiryFault(Number.NaN, now, 730), { code: 'invalid_value', detail: /RFC 3339/ })
 })
 
 t.test('a name is trimmed, NFC, 1 to 100 code points, and shows all it has', async t => {
@@ -104,4 +106,40 @@ t.test('a use that is older than its secret is of an earlier one', async t => {
     lastUsedAt: day(15)
   })
   t.equal(previousSecretOf(first, 0), undefined)
+})
+
+t.test(
+  'no text makes reading an instant or a name throw, and a name that was read once reads the same again',
+  async () => {
+    const text = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.string({ unit: 'grapheme' }),
+      fc.stringMatching(/^[0-9]{1,5}-[0-9]{1,2}-[0-9]{1,2}[Tt ][0-9:.]{1,12}([Zz]|[+-][0-9:]{1,5})$/)
+    )
+    fc.assert(
+      fc.property(text, input => {
+        const time = parseInstant(input)
+        const name = normaliseName(input)
+        const isStable = normaliseName(name) === name && foldName(foldName(name)) === foldName(name)
+        return (
+          isStable &&
+          nameFault(name)?.pointer !== '' &&
+          (Number.isNaN(time) || time === Date.parse(input.toUpperCase()))
+        )
+      }),
+      { numRuns: 2_000 }
+    )
+  }
+)
+
+t.test('a registration is in exactly one state at any time, and its range says which', async () => {
+  fc.assert(
+    fc.property(fc.integer({ min: -40 * DAY_MS, max: 40 * DAY_MS }), left => {
+      const states = REGISTRATION_STATES.filter(state => {
+        const { after = Number.NEGATIVE_INFINITY, upTo = Number.POSITIVE_INFINITY } = expiryRange(state, now)
+        return now + left > after && now + left <= upTo
+      })
+      return states.length === 1 && states[0] === registrationState(now + left, now)
+    })
+  )
 })

@@ -2,6 +2,7 @@ import { decodeJwt } from 'jose'
 import t, { type Test } from 'tap'
 import { createClientSecret } from '../../src/registrations/client-secret.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
+import { dumpTables } from '../fixtures/database.ts'
 import { type Answer, basic, type Grantd } from '../fixtures/grantd.ts'
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
@@ -192,27 +193,24 @@ t.test('any other method is 405 with Allow: POST', async t => {
   t.equal(head.headers.allow, 'POST')
 })
 
-t.test('strangers learn nothing: unknown, wrong, disabled, expired and deleted are the same bytes', async t => {
-  const clock = new Clock()
-  const grantd = await startApp(t, { now: clock.now })
-  const active = await grantd.register()
-  const disabled = await grantd.register({ enabled: false })
-  const expired = await grantd.register({ expiresAt: new Date(clock.time + 3_600_000).toISOString() })
-  const deleted = await grantd.register()
-  await grantd.asAdmin('DELETE', deleted.path)
-  clock.advance(3_600_000)
-  const wrong = createClientSecret('grantd_')
-  const ids = [UNKNOWN_ID, active.clientId, disabled.clientId, expired.clientId, deleted.clientId]
-  const refusals = await Promise.all(ids.map(id => grantd.requestToken({}, { authorization: basic(id, wrong) })))
-  const gone = await grantd.requestToken({}, { authorization: basic(deleted.clientId, deleted.clientSecret) })
-  for (const { status, text, headers } of [...refusals, gone]) {
-    t.equal(status, 401)
-    t.equal(text, refusals[0]?.text)
-    t.same(Object.entries({ ...headers, date: '' }), Object.entries({ ...refusals[0]?.headers, date: '' }))
+t.test(
+  'only to the holder of the right secret is it said that the registration is disabled or has expired',
+  async t => {
+    const clock = new Clock()
+    const grantd = await startApp(t, { now: clock.now })
+    const disabled = await grantd.register({ enabled: false })
+    const expired = await grantd.register({ expiresAt: new Date(clock.time + 3_600_000).toISOString() })
+    clock.advance(3_600_000)
+    for (const [{ clientId, clientSecret }, word] of [
+      [disabled, /disabled/],
+      [expired, /expired/]
+    ] as const) {
+      const answer = await grantd.exchange({ clientId, clientSecret })
+      t.match(answer.json(), { error: 'invalid_client', error_description: word })
+      t.notMatch((await grantd.exchange({ clientId, clientSecret: createClientSecret('grantd_') })).text, word)
+    }
   }
-  t.match((await grantd.exchange(disabled)).json(), { error: 'invalid_client', error_description: /disabled/ })
-  t.match((await grantd.exchange(expired)).json(), { error: 'invalid_client', error_description: /expired/ })
-})
+)
 
 t.test('a secret is refused from its expiresAt on and not before, whatever the fraction of its second', async t => {
   const clock = new Clock()
@@ -261,25 +259,6 @@ t.test('too many failures from one source on one client: 429; the right secret f
   t.equal((await attempt('192.0.2.2', cold.clientId, cold.clientSecret)).status, 200, 'from elsewhere')
   const warm = await attempt('192.0.2.1', registration.clientId, registration.clientSecret)
   t.equal(warm.status, 200, 'a secret known to be right costs nothing, so it is not braked')
-})
-
-t.test('Host and X-Forwarded-* change neither issuer, nor the source, nor any URL', async t => {
-  const grantd = await startApp(t, { environment: { TOKEN_FAILURE_LIMIT: '2' } })
-  const { clientId, clientSecret } = await grantd.register()
-  const spoofed = { host: 'evil.example', 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https' }
-  const token = await grantd.requestToken({ client_id: clientId, client_secret: clientSecret }, spoofed)
-  const [, payload = ''] = token.json().access_token.split('.')
-  t.equal(JSON.parse(Buffer.from(payload, 'base64url').toString()).iss, grantd.baseUrl)
-  for (const path of ['/.well-known/oauth-authorization-server', '/.well-known/jwks.json', '/docs']) {
-    const answer = await grantd.send('GET', path, { headers: spoofed })
-    t.notMatch(answer.text + JSON.stringify(answer.headers), /evil/)
-  }
-  const statuses = []
-  for (let from = 0; from < 3; from++) {
-    const wrong = { client_id: UNKNOWN_ID, client_secret: createClientSecret('grantd_') }
-    statuses.push((await grantd.requestToken(wrong, { 'x-forwarded-for': `192.0.2.${from}` })).status)
-  }
-  t.same(statuses, [401, 401, 429])
 })
 
 t.test('many exchanges of one cold client at once cost one verification, and all succeed', async t => {
@@ -331,13 +310,5 @@ t.test('no database row per token', async t => {
 })
 
 async function countRows({ databaseUrl }: Grantd): Promise<number> {
-  const { withClient } = await import('../fixtures/database.ts')
-  return withClient(databaseUrl, async client => {
-    const tables = await client.query("select tablename from pg_tables where schemaname = 'public'")
-    let count = 0
-    for (const { tablename } of tables.rows) {
-      count += Number((await client.query(`select count(*) from "${tablename}"`)).rows[0].count)
-    }
-    return count
-  })
+  return Object.values(await dumpTables(databaseUrl)).flat().length
 }

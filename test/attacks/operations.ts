@@ -1,0 +1,117 @@
+import type { Grantd } from '../fixtures/grantd.ts'
+import { description } from '../fixtures/openapi.ts'
+
+/** A registration that an attack is after, and the Site it is of. */
+export interface Target {
+  siteId: string
+  clientId: string
+  clientSecret: string
+}
+
+/** What a request of an operation needs beside its path's `siteId` and `clientId`. */
+interface Making {
+  /** Other parameters of the path. */
+  params?: Record<string, string>
+  /** Sent as JSON. */
+  body?: unknown
+  form?: Record<string, string>
+}
+
+/**
+ * How a good request of each operation is made: a line per operationId. The attacks that go over all of openapi.yaml
+ * fail until an operation has its line. A line may use `grantd` to make what its path names beside a registration.
+ */
+const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promise<Making>> = {
+  exchangeCredentials: ({ clientId, clientSecret }) => ({
+    form: { grant_type: 'client_credentials', client_id: clientId, client_secret: clientSecret }
+  }),
+  getMetadata: () => ({}),
+  getJwks: () => ({}),
+  createAppRegistration: () => ({ body: { name: 'another', expiresAt: inDays(30) } }),
+  listAppRegistrations: () => ({}),
+  getAppRegistration: () => ({}),
+  changeAppRegistration: () => ({ body: { name: 'renamed' } }),
+  deleteAppRegistration: () => ({}),
+  listAllAppRegistrations: () => ({}),
+  getLiveness: () => ({}),
+  getReadiness: () => ({})
+}
+
+/** Whose an operation is, by the shape of its path and what openapi.yaml asks of its caller. */
+export type Scope = 'one Site' | 'all Sites' | 'clients' | 'anybody'
+
+export interface OperationRequest {
+  path: string
+  headers: Record<string, string>
+  /** Empty for none. */
+  body: string
+}
+
+export class Operation {
+  readonly id: string
+  readonly method: string
+  readonly template: string
+  readonly scope: Scope
+
+  constructor(id: string, method: string, template: string, scope: Scope) {
+    this.id = id
+    this.method = method
+    this.template = template
+    this.scope = scope
+  }
+
+  /** A good request, but for who sends it. @throws Error when no line says how to make it */
+  async request(target: Target, grantd: Grantd): Promise<OperationRequest> {
+    const make = MAKINGS[this.id]
+    if (make === undefined) throw new Error(`test/attacks/operations.ts has no line for ${this.id}`)
+    const { params = {}, body, form } = await make(target, grantd)
+    const known: Record<string, string> = { ...params, siteId: target.siteId, clientId: target.clientId }
+    const path = this.template.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+      const value = known[name]
+      if (value === undefined) throw new Error(`the line of ${this.id} gives no ${name}`)
+      return value
+    })
+    if (form !== undefined) {
+      const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+      return { path, headers, body: new URLSearchParams(form).toString() }
+    }
+    if (body === undefined) return { path, headers: {}, body: '' }
+    return { path, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+  }
+
+  /** The first status of success that openapi.yaml declares. */
+  get success(): number {
+    const responses = description.paths[this.template]?.[this.method.toLowerCase()]?.responses ?? {}
+    return Number(Object.keys(responses).find(status => status.startsWith('2')))
+  }
+}
+
+const METHODS = ['get', 'put', 'post', 'patch', 'delete', 'options', 'head', 'trace']
+
+/** Every operation of openapi.yaml. */
+export const OPERATIONS: readonly Operation[] = Object.entries(description.paths).flatMap(([template, verbs]) =>
+  Object.entries(verbs)
+    .filter(([verb]) => METHODS.includes(verb))
+    .map(([verb, { operationId, security }]) => {
+      return new Operation(operationId, verb.toUpperCase(), template, scopeOf(template, security))
+    })
+)
+
+/** Ids of operations without a line, and of lines without an operation. */
+export function mismatches(): string[] {
+  const described = OPERATIONS.map(({ id }) => id)
+  const lines = Object.keys(MAKINGS)
+  return [...described.filter(id => !lines.includes(id)), ...lines.filter(id => !described.includes(id))]
+}
+
+export function inDays(days: number, now = Date.now()): string {
+  return new Date(now + days * 86_400_000).toISOString()
+}
+
+function scopeOf(template: string, security: readonly Record<string, unknown>[] | undefined): Scope {
+  if (template.startsWith('/v1/sites/{siteId}/')) return 'one Site'
+  if (template.startsWith('/v1/')) return 'all Sites'
+  if (security?.some(way => 'client' in way)) return 'clients'
+  if (security?.length === 0) return 'anybody'
+  throw new Error(`who may call ${template}?`)
+}
