@@ -13,6 +13,7 @@ import {
   origin,
   parsed,
   postgresUrl,
+  processCount,
   secret,
   text,
   webAddress,
@@ -90,6 +91,8 @@ function variables(read: Read) {
   return {
     host: read('HOST', 'address to listen on', parsed(host, '127.0.0.1')),
     port: read('PORT', 'port to listen on', wholeNumber(3000, 1, 65_535)),
+    metricsPort: read('METRICS_PORT', 'port of `/metrics`, on HOST; `0` for none', wholeNumber(9464, 0, 65_535)),
+    workers: read('WORKERS', 'processes that serve on PORT; `auto` is one for each core', processCount(1, 256)),
     issuer: read(
       'ISSUER',
       '`iss` of access tokens and base of the published URLs',
@@ -101,7 +104,11 @@ function variables(read: Read) {
       'the same database, as the owner of its schema',
       secret(postgresUrl, 'DATABASE_URL')
     ),
-    databasePoolSize: read('DATABASE_POOL_SIZE', 'connections of one instance', wholeNumber(10, 2, 100)),
+    databasePoolSize: read(
+      'DATABASE_POOL_SIZE',
+      'connections of one process, beside two for the token endpoint',
+      wholeNumber(10, 2, 100)
+    ),
     dataFolder: read('DATA_DIR', 'embedded Postgres and the keys of development mode', text('./data')),
     nodeEnv: read(
       'NODE_ENV',
@@ -185,6 +192,9 @@ function arrange(values: Values) {
     isProduction,
     host: values.host,
     port: values.port,
+    /** Undefined for no metrics. */
+    metricsPort: values.metricsPort === 0 ? undefined : values.metricsPort,
+    workers: values.workers,
     issuer,
     logLevel: values.logLevel,
     dataFolder: path.resolve(values.dataFolder),
@@ -235,6 +245,9 @@ function databaseFaults(values: Values, { isProduction }: ReturnType<typeof arra
 /** What no variable shows by itself. */
 function servingFaults(values: Values, { isProduction, issuer, admin }: ReturnType<typeof arrange>): string[] {
   const faults: string[] = []
+  if (values.metricsPort === values.port) {
+    faults.push('METRICS_PORT must differ from PORT, which callers reach, or be 0 for no metrics')
+  }
   if (values.adminIssuer !== undefined && values.adminAudience === undefined) {
     faults.push('ADMIN_AUDIENCE must be set when ADMIN_ISSUER is')
   }

@@ -11,13 +11,17 @@ const FLOORS: readonly (readonly string[])[] = [
   ['registrations', 'signing-keys', 'admin'],
   ['tokens'],
   ['last-used', 'discovery', 'api-reference'],
+  ['metrics'],
   ['app.ts'],
-  ['server.ts', 'greeting.ts', 'migrate.ts', 'openapi.ts', 'admin-token.ts']
+  ['server.ts', 'serve.ts', 'foundation.ts', 'workers.ts', 'greeting.ts', 'migrate.ts', 'openapi.ts', 'admin-token.ts']
 ]
 /** Ground that stands on ground. */
 const ON_THE_GROUND = ['http > database', 'config.ts > http', 'config.ts > config-kinds.ts']
 /** What a door may keep beside itself. */
-const AT_THE_DOOR = ['server.ts > greeting.ts']
+const AT_THE_DOOR = [
+  ...['foundation.ts', 'serve.ts', 'workers.ts', 'greeting.ts'].map(name => `server.ts > ${name}`),
+  ...['serve.ts > foundation.ts', 'workers.ts > foundation.ts']
+]
 
 interface SourceFile {
   name: string

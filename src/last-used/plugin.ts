@@ -15,21 +15,31 @@ const RETRY_PAUSE_MS = 500
 /** The longest that closing waits for what is noted and not yet written. */
 const CLOSE_TIMEOUT_MS = 5_000
 
+/** Hears how writing goes. */
+export interface LastUsedWatch {
+  /** Called once, with what tells how many clients' uses wait to be written. */
+  waiting: (count: () => number) => void
+  /** Called for each write that failed and is tried again. */
+  failed: () => void
+}
+
 /**
  * Moves a registration's Last used with every exchange: it is committed before the token leaves.
  * Register it before the token endpoint; without it everything else works, and Last used stays null.
  */
 export const lastUsed = fastifyPlugin(
-  async (app: FastifyInstance, { db }: { db: Kysely<Database> }): Promise<void> => {
+  async (app: FastifyInstance, { db, watch }: { db: Kysely<Database>; watch?: LastUsedWatch }): Promise<void> => {
     const groupCommit = new GroupCommit(
       uses => moveLastUsed(db, uses),
       () => sleep(RETRY_PAUSE_MS, undefined, { ref: false }),
       error => {
         // A client of the batch was deleted meanwhile: the next try leaves it out.
         if (isForeignKeyViolation(error)) return
+        watch?.failed()
         app.log.error({ err: error }, 'Last used could not be written; trying again')
       }
     )
+    watch?.waiting(() => groupCommit.waiting)
     const delay = perBatch(committed => within(MAX_DELAY_MS, committed))
     app.addHook('onSend', (request, _reply, payload, done) => {
       if (request.exchange === undefined) return done(null, payload)

@@ -1,5 +1,6 @@
 import { type Kysely, type RawBuilder, type SelectQueryBuilder, sql, type Transaction } from 'kysely'
 import type { Database, RegistrationTable } from '../database/schema.ts'
+import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './lifecycle.ts'
 
 /** What administrators see of a registration: all but the hash. */
 export type Registration = Omit<RegistrationTable, 'secret_hash' | 'name_folded'> & { last_used_at: Date | null }
@@ -106,6 +107,26 @@ const SORT_COLUMNS: Record<SortKey, RawBuilder<string | boolean | Date>> = {
   expiresAt: sql.ref('expires_at'),
   enabled: sql.ref('enabled'),
   lastUsedAt: sql`coalesce(last_used_at, '-infinity')`
+}
+
+/**
+ * Counts all registrations by the state they are in, over all Sites.
+ *
+ * @param now milliseconds since the epoch
+ */
+export async function countByState(db: Kysely<Database>, now: number): Promise<Record<RegistrationState, number>> {
+  return db
+    .selectFrom('registrations') // served by registrations_expires_at alone, where vacuum has been
+    .select(({ fn, cast }) =>
+      REGISTRATION_STATES.map(state => {
+        const { after, upTo } = expiryRange(state, now)
+        let count = fn.countAll()
+        if (after !== undefined) count = count.filterWhere('expires_at', '>', new Date(after))
+        if (upTo !== undefined) count = count.filterWhere('expires_at', '<=', new Date(upTo))
+        return cast<number>(count, 'integer').as(state)
+      })
+    )
+    .executeTakeFirstOrThrow()
 }
 
 /**

@@ -3,6 +3,7 @@ import { type HashGate, HashGateFull } from '../registrations/hash-gate.ts'
 import type { Credential } from '../registrations/repository.ts'
 import type { FailureBrake } from './failure-brake.ts'
 import { invalidClient, temporarilyUnavailable } from './oauth-error.ts'
+import { RefusedSecrets } from './refused-secrets.ts'
 import type { TokenRequest } from './token-request.ts'
 import type { VerifiedSecrets } from './verified-secrets.ts'
 
@@ -13,6 +14,7 @@ const DECOY_HASH = '$argon2id$v=19$m=19456,t=2,p=1$6zqOo0VgKqYJv3m1m0d2Yw$2nX0c7
 export class SecretVerifier {
   readonly #gate: HashGate
   readonly #verified: VerifiedSecrets
+  readonly #refused = new RefusedSecrets()
   readonly #running = new Map<string, Promise<boolean>>()
 
   constructor(gate: HashGate, verified: VerifiedSecrets) {
@@ -25,15 +27,27 @@ export class SecretVerifier {
     return this.#verified.has(clientId, this.#verified.proofOf(clientSecret, storedHash))
   }
 
-  /** @throws HashGateFull */
-  async verify({ clientId, clientSecret }: TokenRequest, storedHash: string): Promise<boolean> {
+  /**
+   * @param now milliseconds since the epoch
+   * @throws HashGateFull
+   */
+  async verify(
+    { clientId, clientSecret }: TokenRequest,
+    storedHash: string,
+    source: string,
+    now: number
+  ): Promise<boolean> {
+    const refusal = this.#refused.refusalOf(source, clientId, clientSecret, storedHash)
+    if (this.#refused.has(refusal, now)) return false
     const proof = this.#verified.proofOf(clientSecret, storedHash)
-    const key = proof.toString('base64')
+    // With the id: unknown clients, which share the decoy, wait for a hash of their own as known ones do.
+    const key = `${clientId} ${proof.toString('base64')}`
     const running = this.#running.get(key) ?? this.#gate.run(() => verifyClientSecret(clientSecret, storedHash))
     this.#running.set(key, running)
     try {
       const matches = await running
       if (matches) this.#verified.add(clientId, proof)
+      else this.#refused.add(refusal, now)
       return matches
     } finally {
       this.#running.delete(key)
@@ -45,7 +59,7 @@ export class SecretVerifier {
  * Authenticates the client of a token request with its secret.
  *
  * To whoever doesn't hold the secret, unknown, disabled and expired clients and a wrong secret look the same and
- * cost the same: one Argon2 verification, or none for a text that can't be a secret. Only to the holder does the
+ * cost the same: one Argon2 verification, or none for a text that can't be a secret or was refused a moment ago. Only to the holder does the
  * answer say that the registration is disabled or has expired.
  *
  * @param credential of the request's client id, undefined when there is none
@@ -64,7 +78,8 @@ export async function authenticateClient(
   const storedHash = credential?.secret_hash ?? DECOY_HASH
   if (!verifier.isKnown(request, storedHash)) {
     brake.check(source, clientId, now())
-    const matches = isWellFormedSecret(request.clientSecret) && (await verifyOrShed(verifier, request, storedHash))
+    const matches =
+      isWellFormedSecret(request.clientSecret) && (await verifyOrShed(verifier, request, storedHash, source, now()))
     if (!matches || credential === undefined) {
       brake.count(source, clientId, now())
       throw invalidClient(credential === undefined ? 'unknown_client' : 'wrong_secret', usesHeader)
@@ -77,9 +92,12 @@ export async function authenticateClient(
   return { credential, at }
 }
 
-async function verifyOrShed(verifier: SecretVerifier, request: TokenRequest, storedHash: string): Promise<boolean> {
+async function verifyOrShed(
+  verifier: SecretVerifier,
+  ...presented: Parameters<SecretVerifier['verify']>
+): Promise<boolean> {
   try {
-    return await verifier.verify(request, storedHash)
+    return await verifier.verify(...presented)
   } catch (error) {
     throw error instanceof HashGateFull ? temporarilyUnavailable('hashing_overloaded') : error
   }

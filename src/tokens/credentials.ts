@@ -15,6 +15,14 @@ export interface Found {
   isFresh: boolean
 }
 
+/** Hears of the database's absence as look-ups meet it. */
+export interface CredentialsWatch {
+  /** Called once when look-ups begin to fail for want of the database, and once when one succeeds again. */
+  awayChanged: (isAway: boolean) => void
+  /** Called for each look-up that memory answered. */
+  servedStale: () => void
+}
+
 type Waiting = Map<string, PromiseWithResolvers<Found>>
 
 /**
@@ -29,12 +37,18 @@ export class Credentials {
   readonly #known = new Map<string, { credential: Credential; exchangedAt: number }>()
   #gathering: Waiting = new Map()
   #waiting = 0
+  readonly #watch: CredentialsWatch
+  #isAway = false
 
   /** @param staleMs how old what was read may be while the database doesn't answer; 0 for never */
-  constructor({ db, staleMs, now }: { db: Kysely<Database>; staleMs: number; now: () => number }) {
+  constructor(
+    { db, staleMs, now }: { db: Kysely<Database>; staleMs: number; now: () => number },
+    watch: CredentialsWatch = { awayChanged: () => {}, servedStale: () => {} }
+  ) {
     this.#db = db
     this.#staleMs = staleMs
     this.#now = now
+    this.#watch = watch
   }
 
   /** @throws DatabaseUnavailable */
@@ -64,6 +78,7 @@ export class Credentials {
     this.#gathering = new Map()
     try {
       const found = await findCredentials(this.#db, [...waiting.keys()])
+      this.#setAway(false)
       const credentials = new Map(found.map(credential => [credential.client_id, credential]))
       for (const [clientId, { resolve }] of waiting) {
         const credential = credentials.get(clientId)
@@ -71,6 +86,7 @@ export class Credentials {
         resolve({ credential, isFresh: true })
       }
     } catch (error) {
+      if (error instanceof DatabaseUnavailable) this.#setAway(true)
       this.#fallBack(waiting, error)
     }
     this.#waiting -= waiting.size
@@ -89,8 +105,16 @@ export class Credentials {
     for (const [clientId, { resolve, reject }] of waiting) {
       const known = this.#known.get(clientId)
       const isServed = error instanceof DatabaseUnavailable && known !== undefined && known.exchangedAt > oldest
-      if (isServed) resolve({ credential: known.credential, isFresh: false })
-      else reject(error)
+      if (isServed) {
+        this.#watch.servedStale()
+        resolve({ credential: known.credential, isFresh: false })
+      } else reject(error)
     }
+  }
+
+  #setAway(isAway: boolean): void {
+    if (isAway === this.#isAway) return
+    this.#isAway = isAway
+    this.#watch.awayChanged(isAway)
   }
 }

@@ -1,4 +1,4 @@
-import { OAuthError } from './oauth-error.ts'
+import { OAuthError, type RefusalReason } from './oauth-error.ts'
 
 /** `scope = scope-token *( SP scope-token )` (RFC 6749 §3.3). */
 const SCOPE = /^[!#-[\]-~]+( [!#-[\]-~]+)*$/
@@ -17,6 +17,6 @@ export function grantScope(requested: string | undefined, allowed: readonly stri
   return [...scopes].join(' ')
 }
 
-function invalidScope(reason: string): OAuthError {
+function invalidScope(reason: RefusalReason): OAuthError {
   return new OAuthError(400, 'invalid_scope', 'The scope is malformed or not allowed for this client.', reason)
 }
