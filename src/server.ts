@@ -53,7 +53,7 @@ function explain(error: unknown): string {
 
 /** The door of `npm start`: configuration, database, migrations, keys, app or workers, listen, graceful close. */
 async function start(config: Config): Promise<void> {
-  const log = createLog(config.logLevel, bufferedOutput())
+  const log = createLog(config.logLevel, bufferedOutput(config.workers > 1))
   const metrics = new Registry()
   measureProcess(metrics)
   let service: Service | undefined

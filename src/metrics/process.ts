@@ -39,8 +39,9 @@ export function measureProcess(registry: Registry): void {
 function measureEventLoop(registry: Registry): void {
   const delay = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
   delay.enable()
+  // What Node measures is from one tick of its timer to the next.
   const lag = (name: string, help: string, read: () => number) =>
-    registry.reading({ name, help, across: 'max' }, () => (delay.count === 0 ? 0 : read() / NS))
+    registry.reading({ name, help, across: 'max' }, () => Math.max(0, read() / NS - LAG_RESOLUTION_MS / 1_000))
   lag('nodejs_eventloop_lag_p50_seconds', 'Median lag of the event loop.', () => delay.percentile(50))
   lag('nodejs_eventloop_lag_p99_seconds', '99th percentile of the lag of the event loop.', () => delay.percentile(99))
   lag('nodejs_eventloop_lag_max_seconds', 'Longest lag of the event loop.', () => {
