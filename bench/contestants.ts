@@ -38,7 +38,7 @@ export async function startGrantd(name: string, clients: number): Promise<Contes
   const folder = mkdtempSync(path.join(os.tmpdir(), 'grantd-bench-'))
   const port = await freePort()
   const log = path.join(folder, 'log')
-  const child = start('src/server.ts', { PORT: String(port), DATA_DIR: folder }, openSync(log, 'w'))
+  const child = start('src/server.ts', { PORT: String(port), METRICS_PORT: '0', DATA_DIR: folder }, openSync(log, 'w'))
   const lines = await curlLines(log)
   const [, token = ''] = /Authorization: (Bearer [^']+)'/.exec(lines) ?? []
   const requests = await registerClients(port, token, folder, clients)

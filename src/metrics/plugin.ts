@@ -18,16 +18,19 @@ export const requestMetrics = fastifyPlugin(
   async (app: FastifyInstance, { registry, adminPrefix }: RequestMetricsOptions): Promise<void> => {
     let inFlight = 0
     registry.reading({ name: 'grantd_http_requests_in_flight', help: 'Requests under way.' }, () => inFlight)
-    const countTokenRequest = tokenRequestCounter(registry)
+    const countExchange = exchangeCounter(registry)
+    const countRefusal = refusalCounter(registry)
     const countAdminRequest = adminRequestCounter(registry)
     app.addHook('onRequest', (request, reply, done) => {
       inFlight++
       // Rather than onResponse, which does not come when the caller has hung up.
-      reply.raw.once('close', () => {
+      reply.raw.on('close', () => {
         inFlight--
+        if (request.exchange !== undefined) return countExchange(reply)
         const { url } = request.routeOptions
-        if (url === TOKEN_PATH || request.logFields?.['reason'] !== undefined) countTokenRequest(request, reply)
-        else if (url?.startsWith(`${adminPrefix}/`)) countAdminRequest(request, reply)
+        const reason = request.logFields?.['reason']
+        if (url === TOKEN_PATH || reason !== undefined) countRefusal(reason)
+        else if (url?.startsWith(`${adminPrefix}/`)) countAdminRequest(request, url, reply)
       })
       done()
     })
@@ -35,37 +38,42 @@ export const requestMetrics = fastifyPlugin(
   { name: 'request-metrics' }
 )
 
-type Count = (request: FastifyRequest, reply: FastifyReply) => void
+function outcomeCounter(registry: Registry, outcome: string): Counter {
+  return registry.counter('grantd_token_requests_total', 'Token requests by outcome: issued, or why not.', { outcome })
+}
 
-function tokenRequestCounter(registry: Registry): Count {
-  const outcome = (outcome: string) =>
-    registry.counter('grantd_token_requests_total', 'Token requests by outcome: issued, or why not.', { outcome })
-  const issued = outcome('issued')
-  const refused = new Map<unknown, Counter>(REFUSAL_REASONS.map(reason => [reason, outcome(reason)]))
-  const aborted = outcome('aborted')
+function exchangeCounter(registry: Registry): (reply: FastifyReply) => void {
+  const issued = outcomeCounter(registry, 'issued')
   const duration = registry.histogram(
     'grantd_exchange_duration_seconds',
     'Time from the request for a token to the end of the answer.',
     DURATION_BOUNDS
   )
-  return (request, reply) => {
-    if (request.exchange !== undefined) {
-      issued.increment()
-      duration.observe(reply.elapsedTime / 1_000)
-    } else (refused.get(request.logFields?.['reason']) ?? aborted).increment()
+  return reply => {
+    issued.increment()
+    duration.observe(reply.elapsedTime / 1_000)
   }
 }
 
-function adminRequestCounter(registry: Registry): Count {
+/** A request without a reason is one whose caller has hung up. */
+function refusalCounter(registry: Registry): (reason: unknown) => void {
+  const refused = new Map<unknown, Counter>(REFUSAL_REASONS.map(reason => [reason, outcomeCounter(registry, reason)]))
+  const aborted = outcomeCounter(registry, 'aborted')
+  return reason => (refused.get(reason) ?? aborted).increment()
+}
+
+type CountAdminRequest = (request: FastifyRequest, route: string, reply: FastifyReply) => void
+
+function adminRequestCounter(registry: Registry): CountAdminRequest {
   const counters = new Map<string, Counter>()
-  return ({ method, routeOptions: { url = '' } }, { raw, statusCode }) => {
+  return ({ method }, route, { raw, statusCode }) => {
     const status = raw.writableFinished ? `${Math.floor(statusCode / 100)}xx` : 'aborted'
-    const key = `${method} ${url} ${status}`
+    const key = `${method} ${route} ${status}`
     const counter =
       counters.get(key) ??
       registry.counter('grantd_admin_requests_total', 'Requests to the admin API by route and class of status.', {
         method,
-        route: url,
+        route,
         status
       })
     counters.set(key, counter)
