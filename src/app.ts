@@ -123,7 +123,7 @@ export async function buildApp(
     ofSite: scope => siteRegistrationRoutes(scope, registrations),
     ofAllSites: scope => allRegistrationRoutes(scope, registrations)
   })
-  await app.register(health, { isReady: async () => !drain.isDraining && (await isReachable(db)) })
+  await app.register(health, { isReady: async () => drain.takesClients && (await isReachable(db)) })
   await app.register(apiReferenceRoutes)
   return app
 }

@@ -11,8 +11,8 @@ export interface Service {
   /** Should it get requests? */
   isReady: () => Promise<boolean>
   readMetrics: () => Promise<Family[]>
-  /** Lets requests finish, and flushes. */
-  close: () => Promise<void>
+  /** Lets requests finish, and flushes. @param isReplaced does another process serve on its port already? */
+  close: (isReplaced: boolean) => Promise<void>
 }
 
 /** Serves from this process. @throws Error of `listen` */
@@ -27,10 +27,10 @@ export async function serve(
   const app = await buildApp({ ...foundation, config, db, lookups, lastUses, log, metrics, drain, now: Date.now })
   await app.listen({ host: config.host, port: config.port })
   return {
-    isReady: async () => !drain.isDraining && (await isReachable(db)),
+    isReady: async () => drain.takesClients && (await isReachable(db)),
     readMetrics: () => metrics.read(),
-    close: async () => {
-      await drain.run(app.server)
+    close: async isReplaced => {
+      await drain.run(app.server, isReplaced)
       await app.close()
     }
   }

@@ -11,14 +11,14 @@ import { listenForScrapes } from './metrics/listener.ts'
 import { measureLanes, measureRegistrations } from './metrics/measures.ts'
 import { measureProcess } from './metrics/process.ts'
 import { Registry } from './metrics/registry.ts'
-import { type Service, serve } from './serve.ts'
+import type { Service } from './serve.ts'
 import { obeyPrimary, tellPrimary, Workers } from './workers.ts'
 
 /** In-flight requests and buffered writes have this long; then the process ends all the same. */
 const CLOSE_TIMEOUT_MS = cluster.isWorker ? 9_000 : 9_500
 
 /** What closing takes so far: nothing before the service is up. */
-let close = async (): Promise<void> => {}
+let close = async (_isReplaced: boolean): Promise<void> => {}
 /** What SIGHUP does; without workers there is nobody to take over meanwhile. */
 let restart: (() => Promise<void>) | undefined
 let isClosing = false
@@ -56,6 +56,7 @@ async function start(config: Config): Promise<void> {
   const log = createLog(config.logLevel, bufferedOutput(config.workers > 1))
   const metrics = new Registry()
   measureProcess(metrics)
+  if (cluster.isWorker) obeyPrimary(metrics, isReplaced => void shutDown(0, isReplaced))
   let service: Service | undefined
   const listener =
     cluster.isWorker || config.metricsPort === undefined
@@ -67,22 +68,25 @@ async function start(config: Config): Promise<void> {
             isReady: async () => service !== undefined && !isClosing && (await service.isReady())
           }
         )
-  const onLaneChange = measureLanes(metrics)
-  const foundation = await layFoundation({ config, log, onLaneChange, migrates: cluster.isPrimary })
+  const isServing = cluster.isWorker || config.workers === 1
+  const [foundation, room] = await Promise.all([
+    layFoundation({ config, log, onLaneChange: measureLanes(metrics), migrates: cluster.isPrimary }),
+    // The greater part of the code is read while the database starts or is connected; a primary needs none of it.
+    isServing ? import('./serve.ts') : undefined
+  ])
   if (cluster.isPrimary) measureRegistrations(metrics, foundation.connection.db, Date.now)
-  close = async () => {
+  close = async isReplaced => {
     log.info('closing')
-    await service?.close()
+    await service?.close(isReplaced)
     await listener?.close()
     await foundation.connection.close()
     if (cluster.isWorker) await tellPrimary({ metrics: await metrics.read() })
   }
-  const isServing = cluster.isWorker || config.workers === 1
-  service = isServing
-    ? await serve(config, foundation, log, metrics)
-    : await serveByWorkers(config.workers, foundation, log, metrics)
-  if (cluster.isWorker) obeyPrimary(metrics, () => void shutDown())
-  else await welcome(config, foundation, log)
+  service =
+    room === undefined
+      ? await serveByWorkers(config.workers, foundation, log, metrics)
+      : await room.serve(config, foundation, log, metrics)
+  if (cluster.isPrimary) await welcome(config, foundation, log)
 }
 
 async function serveByWorkers(
@@ -134,12 +138,12 @@ function heedSignals(): void {
   })
 }
 
-async function shutDown(exitCode = 0): Promise<void> {
+async function shutDown(exitCode = 0, isReplaced = false): Promise<void> {
   if (isClosing) return
   isClosing = true
   setTimeout(() => process.exit(1), CLOSE_TIMEOUT_MS).unref()
   try {
-    await close()
+    await close(isReplaced)
     process.exit(exitCode)
   } catch (error) {
     process.stderr.write(`grantd did not close cleanly: ${error instanceof Error ? error.message : String(error)}\n`)

@@ -19,8 +19,8 @@ const DISMISS_TIMEOUT_MS = 9_300
 /** How long a scrape waits for a worker; what that told last counts otherwise. */
 const READ_TIMEOUT_MS = 1_000
 
-/** From the primary. */
-type Order = 'close' | 'read'
+/** From the primary: end with the instance; make room for a successor that serves already; tell the metrics. */
+type Order = 'close' | 'yield' | 'read'
 
 /** From a worker. */
 interface Report {
@@ -58,7 +58,7 @@ export class Workers {
 
   /** Is there one that serves? */
   get areServing(): boolean {
-    return !this.#isClosing && [...this.#crew].some(({ isListening, isLeaving }) => isListening && !isLeaving)
+    return !this.#isClosing && [...this.#crew].some(({ isListening }) => isListening)
   }
 
   /** Replaces each in turn: the new one listens before the old one lets go of its connections. */
@@ -73,7 +73,7 @@ export class Workers {
   /** Lets all finish what they have begun. */
   async close(): Promise<void> {
     this.#isClosing = true
-    await Promise.all([...this.#crew].map(dismiss))
+    await Promise.all([...this.#crew].map(member => dismiss(member, 'close')))
   }
 
   /** Of all processes together, the primary's among them. */
@@ -119,14 +119,19 @@ export class Workers {
     const { log } = this.#needs
     log.info('replacing the workers, one by one')
     for (const member of [...this.#crew]) {
+      // One that has ended, or does not serve yet, is being replaced or new already.
+      if (!this.#crew.has(member) || !member.isListening) continue
+      member.isLeaving = true
       try {
         await this.#startOne()
       } catch (error) {
-        log.error({ err: error }, 'a new worker did not start; the others stay as they are')
+        member.isLeaving = false
+        if (!this.#crew.has(member)) void this.#replace(0, 'it ended while it was being replaced')
+        if (!this.#isClosing) log.error({ err: error }, 'a new worker did not start; the others stay as they are')
         return
       }
       if (this.#isClosing) return
-      await dismiss(member)
+      await dismiss(member, 'yield')
     }
     log.info('all workers are replaced')
   }
@@ -141,7 +146,7 @@ class Member {
   /** Resolves when it has ended and all that it told has been heard. */
   readonly gone: Promise<void>
   isListening = false
-  /** Was it told to go? */
+  /** Is its end no loss? */
   isLeaving = false
   /** What it told last. */
   metrics: Family[] = []
@@ -202,9 +207,9 @@ class Member {
   }
 }
 
-async function dismiss(member: Member): Promise<void> {
+async function dismiss(member: Member, order: 'close' | 'yield'): Promise<void> {
   member.isLeaving = true
-  member.order('close')
+  member.order(order)
   await within(DISMISS_TIMEOUT_MS, member.gone)
   member.kill()
 }
@@ -220,10 +225,10 @@ async function within(ms: number, work: Promise<void>): Promise<void> {
  * In a worker: does what the primary says. A worker that loses its primary ends at once by itself: node:cluster
  * sees to that.
  */
-export function obeyPrimary(metrics: Registry, close: () => void): void {
+export function obeyPrimary(metrics: Registry, close: (isReplaced: boolean) => void): void {
   process.on('message', async (order: Order) => {
-    if (order === 'close') close()
-    else await tellPrimary({ metrics: await metrics.read() })
+    if (order === 'read') await tellPrimary({ metrics: await metrics.read() })
+    else close(order === 'yield')
   })
 }
 

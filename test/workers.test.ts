@@ -124,7 +124,16 @@ t.test('SIGHUP under load replaces every worker, and no request fails', async t 
   await until('there is load', () => (load.outcomes.get(200) ?? 0) > 100)
   const first = workersOf(instance)
   instance.child.kill('SIGHUP')
-  await until('all are replaced', () => instance.output().includes('all workers are replaced'), 30_000)
+  const readiness = new Set<number>()
+  await until(
+    'all are replaced',
+    async () => {
+      readiness.add((await send('GET', `${instance.baseUrl}/health/ready`)).status)
+      return instance.output().includes('all workers are replaced')
+    },
+    30_000
+  )
+  t.same([...readiness], [200], 'nobody is sent elsewhere')
   await load.stop()
   t.same([...load.outcomes.keys()], [200])
   t.ok((load.outcomes.get(200) ?? 0) > 1_000, `${load.outcomes.get(200)} requests`)
