@@ -13,7 +13,7 @@ const STEADY_MS = 5_000
 /** Between a death at once and the next try; it doubles with each. */
 const FIRST_PAUSE_MS = 100
 /** So many deaths at once in a row, and no worker is going to live. */
-const MAX_EARLY_DEATHS = 4
+const MAX_EARLY_DEATHS = 3
 /** A worker closes within 9 s by itself. */
 const DISMISS_TIMEOUT_MS = 9_300
 /** How long a scrape waits for a worker; what that told last counts otherwise. */
