@@ -34,9 +34,11 @@ export async function listenForScrapes(
   await listen(server, host, port)
   return {
     close: async () => {
+      if (!server.listening) return
+      const closed = once(server, 'close')
       server.close()
       server.closeAllConnections()
-      if (server.listening) await once(server, 'close')
+      await closed
     }
   }
 }

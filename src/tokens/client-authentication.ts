@@ -59,8 +59,8 @@ export class SecretVerifier {
  * Authenticates the client of a token request with its secret.
  *
  * To whoever doesn't hold the secret, unknown, disabled and expired clients and a wrong secret look the same and
- * cost the same: one Argon2 verification, or none for a text that can't be a secret or was refused a moment ago. Only to the holder does the
- * answer say that the registration is disabled or has expired.
+ * cost the same: one Argon2 verification, or none for a text that can't be a secret or was refused a moment ago.
+ * Only to the holder does the answer say that the registration is disabled or has expired.
  *
  * @param credential of the request's client id, undefined when there is none
  * @param now clock, milliseconds since the epoch
