@@ -79,8 +79,9 @@ export class Workers {
   /** Of all processes together, the primary's among them. */
   async readMetrics(): Promise<Family[]> {
     const own = await this.#needs.metrics.read()
-    const latest = await Promise.all([...this.#crew].map(member => member.readMetrics()))
-    return addUp([own, this.#retired, ...latest])
+    await Promise.all([...this.#crew].map(member => member.askMetrics()))
+    // At one instant: who ends meanwhile is either retired or of the crew.
+    return addUp([own, this.#retired, ...[...this.#crew].map(({ metrics }) => metrics)])
   }
 
   async #startOne(): Promise<Member> {
@@ -194,10 +195,10 @@ class Member {
     this.#worker.process.kill('SIGKILL')
   }
 
-  async readMetrics(): Promise<Family[]> {
+  /** @returns when it has told its metrics, or in a second */
+  async askMetrics(): Promise<void> {
     this.order('read')
     await within(READ_TIMEOUT_MS, this.#told.promise)
-    return this.metrics
   }
 
   #hear(metrics: Family[]): void {
