@@ -10,6 +10,8 @@ const SECONDS = 8
 /** Sources of the flood that the brake hardly sees; each knows every id. */
 const SOURCES = 250
 const FAILURE_LIMIT = 5
+/** More than the gate lets wait; on a machine that does not keep up the flood is thinner, not the test's own sockets cut. */
+const MAX_UNDER_WAY = 400
 
 t.test('under 200 wrong secrets a second from many sources a warm client exchanges as ever', async t => {
   const metrics = new Registry()
@@ -26,6 +28,7 @@ t.test('under 200 wrong secrets a second from many sources a warm client exchang
   const latencies: number[] = []
   const refused: Answer[] = []
   let exchanges = 0
+  let underWay = 0
   const started = performance.now()
   const exchangeOn = async (): Promise<void> => {
     while (performance.now() - started < SECONDS * 1_000) {
@@ -40,13 +43,17 @@ t.test('under 200 wrong secrets a second from many sources a warm client exchang
   const attack = async (): Promise<void> => {
     for (let sent = 0; sent < PER_SECOND * SECONDS; await sleep(5)) {
       for (const due = ((performance.now() - started) * PER_SECOND) / 1_000; sent < due; sent++) {
+        if (underWay >= MAX_UNDER_WAY) continue
+        underWay++
         // Half come from one network, which the brake is for.
         const source = sent % 2 === 0 ? `198.51.100.${sent % 3}` : `10.0.0.${sent % SOURCES}`
         flood.push(
-          grantd.requestToken(
-            { client_id: ids[sent % ids.length] ?? '', client_secret: secrets[sent % secrets.length] ?? '' },
-            { 'x-forwarded-for': source }
-          )
+          grantd
+            .requestToken(
+              { client_id: ids[sent % ids.length] ?? '', client_secret: secrets[sent % secrets.length] ?? '' },
+              { 'x-forwarded-for': source }
+            )
+            .finally(() => underWay--)
         )
       }
     }
