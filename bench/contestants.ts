@@ -47,7 +47,7 @@ export async function startGrantd(name: string, postgres: BenchPostgres, options
   const isOwn = database !== 'grantd'
   if (isOwn) await query(postgres.urlOf('postgres'), `create database ${database}`)
   const args = [...nodeOptions, 'src/server.ts']
-  const ofFolder = { DATA_DIR: postgres.folder, ...environment }
+  const ofFolder = { DATA_DIR: postgres.folder, METRICS_PORT: '0', ...environment }
   const external = { args, environment: { ...ofFolder, DATABASE_URL: databaseUrl } }
   const log = path.join(postgres.folder, `${database}.log`)
   const server = await startServer(isOwn ? external : { args, environment: ofFolder }, openSync(log, 'w'))

@@ -20,6 +20,9 @@ import { logRequests, requestId } from './http/request-log.ts'
 import { limitUnreadBodies } from './http/unread-body.ts'
 import { AJV_OPTIONS } from './http/validation.ts'
 import { lastUsed } from './last-used/plugin.ts'
+import { measureFailureBrake, measureHashGate, watchCredentials, watchLastUsed } from './metrics/measures.ts'
+import { requestMetrics } from './metrics/plugin.ts'
+import type { Registry } from './metrics/registry.ts'
 import { HashGate } from './registrations/hash-gate.ts'
 import { purgeOfSealedCreates } from './registrations/idempotency/plugin.ts'
 import { rotationRoutes } from './registrations/rotation/routes.ts'
@@ -48,17 +51,20 @@ export interface AppNeeds {
   /** Whose tokens administrators bring. */
   trusted: TrustedIssuer
   log: FastifyBaseLogger
+  metrics: Registry
   drain: Drain
   /** Milliseconds since the epoch. */
   now: () => number
 }
 
-/** Argon2 takes a core for 10 ms: one is left for everything else, and waiting stays under two seconds. */
-const TOKEN_HASHES_AT_ONCE = Math.max(1, availableParallelism() - 1)
-const TOKEN_HASHES_WAITING = 200 * TOKEN_HASHES_AT_ONCE
+/** Argon2 takes a core for 10 ms: one core is left for everything else, and waiting stays under two seconds. */
+const TOKEN_HASHES_AT_ONCE = availableParallelism() - 1
+const TOKEN_HASHES_WAITING_FOR_EACH = 200
 /** A gate of their own, so that a flood at the token endpoint does not stop administrators. */
 const ADMIN_HASHES_AT_ONCE = 1
 const ADMIN_HASHES_WAITING = 100
+
+const ADMIN_PREFIX = '/v1'
 
 /**
  * The table of contents: every room, registered explicitly.
@@ -69,21 +75,28 @@ export async function buildApp(
   needs: AppNeeds,
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
-  const { config, db, lookups, lastUses, sealing, keySet, trusted, drain, now } = needs
+  const { config, db, lookups, lastUses, sealing, keySet, trusted, log, metrics, drain, now } = needs
   const app = createServer(needs)
+  const adminGate = new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING)
   const registrations = {
     ...config.registrations,
     db,
     now,
-    gate: new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING),
+    gate: adminGate,
     cursorKeys: sealing.keys('listing cursors'),
     retryPepper: sealing.keys('idempotent creates')[0],
     originOf
   }
   const audit = { db, cursorKeys: sealing.keys('audit cursors') }
-  const tokenGate = new HashGate(TOKEN_HASHES_AT_ONCE, TOKEN_HASHES_WAITING)
   const known = new KnownClients()
   const confirmations = new Confirmations(asked => confirmUnchanged(lookups, asked))
+  // The workers of an instance share its cores, and its limit on failures: together they never let more pass.
+  const hashesAtOnce = Math.max(1, Math.floor(TOKEN_HASHES_AT_ONCE / config.workers))
+  const tokenGate = new HashGate(hashesAtOnce, TOKEN_HASHES_WAITING_FOR_EACH * hashesAtOnce)
+  const brake = new FailureBrake(Math.max(1, Math.floor(config.tokens.failureLimit / config.workers)))
+  measureHashGate(metrics, tokenGate, 'token')
+  measureHashGate(metrics, adminGate, 'admin')
+  measureFailureBrake(metrics, brake)
 
   await beforeRoutes(app)
   drain.watch(app)
@@ -97,23 +110,27 @@ export async function buildApp(
   )
   app.addSchema(ProblemSchema)
 
-  await app.register(lastUsed, { db: lastUses, confirmations })
+  await app.register(requestMetrics, { registry: metrics, adminPrefix: ADMIN_PREFIX })
+  await app.register(lastUsed, { db: lastUses, confirmations, watch: watchLastUsed(metrics) })
   await app.register(tokenRoutes, {
     ...config.tokens,
     issuer: config.issuer,
     known,
     confirmations,
-    credentials: new Credentials({ db: lookups, known, staleMs: config.tokens.staleSeconds * 1_000, now }),
+    credentials: new Credentials(
+      { db: lookups, known, staleMs: config.tokens.staleSeconds * 1_000, now },
+      watchCredentials(metrics, log)
+    ),
     keySet,
     now,
     verifier: new SecretVerifier(tokenGate),
-    brake: new FailureBrake(config.tokens.failureLimit)
+    brake
   })
   await app.register(discoveryRoutes, { issuer: config.issuer })
   await app.register(jwksRoutes, { keySet })
   await app.register(signingKeyRotation, { keySet })
   await app.register(administration, {
-    prefix: '/v1',
+    prefix: ADMIN_PREFIX,
     trusted,
     sitesClaim: config.admin.sitesClaim,
     isOwnKey: async kid => (await keySet.published()).some(key => key.kid === kid),
@@ -130,7 +147,7 @@ export async function buildApp(
     }
   })
   await app.register(purgeOfSealedCreates, { db, now })
-  await app.register(health, { isReady: async () => !drain.isDraining && (await isReachable(db)) })
+  await app.register(health, { isReady: async () => drain.takesClients && (await isReachable(db)) })
   await app.register(apiReferenceRoutes)
   return app
 }

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 
 /** What a variable of the configuration can be: how it is read, and what holds without it. */
 export interface Kind<T> {
@@ -33,6 +34,22 @@ export function wholeNumber(fallback: number, least: number, most: number): Kind
         throw new Error(`a whole number from ${least} to ${most}`)
       }
       return number
+    }
+  }
+}
+
+/** A number of processes; `auto` is one for each core. */
+export function processCount(fallback: number, most: number): Kind<number> {
+  const { read } = wholeNumber(fallback, 1, most)
+  return {
+    fallback: `\`${fallback}\``,
+    read: value => {
+      if (value === 'auto') return Math.min(availableParallelism(), most)
+      try {
+        return read(value)
+      } catch (error) {
+        throw new Error(`${error instanceof Error ? error.message : String(error)}, or auto`)
+      }
     }
   }
 }

@@ -13,6 +13,7 @@ import {
   origin,
   parsed,
   postgresUrl,
+  processCount,
   secret,
   text,
   webAddress,
@@ -95,6 +96,8 @@ function variables(read: Read) {
       'connections open at once; one more is closed unanswered',
       wholeNumber(10_000, 1, 1_000_000)
     ),
+    metricsPort: read('METRICS_PORT', 'port of `/metrics`, on HOST; `0` for none', wholeNumber(9464, 0, 65_535)),
+    workers: read('WORKERS', 'processes that serve on PORT; `auto` is one for each core', processCount(1, 256)),
     issuer: read(
       'ISSUER',
       '`iss` of access tokens and base of the published URLs',
@@ -106,7 +109,11 @@ function variables(read: Read) {
       'the same database, as the owner of its schema',
       secret(postgresUrl, 'DATABASE_URL')
     ),
-    databasePoolSize: read('DATABASE_POOL_SIZE', 'connections of one instance', wholeNumber(10, 2, 100)),
+    databasePoolSize: read(
+      'DATABASE_POOL_SIZE',
+      'connections of one process, beside two for the token endpoint',
+      wholeNumber(10, 2, 100)
+    ),
     dataFolder: read('DATA_DIR', 'embedded Postgres and the keys of development mode', text('./data')),
     nodeEnv: read(
       'NODE_ENV',
@@ -206,6 +213,9 @@ function arrange(values: Values) {
     host: values.host,
     port: values.port,
     maxConnections: values.maxConnections,
+    /** Undefined for no metrics. */
+    metricsPort: values.metricsPort === 0 ? undefined : values.metricsPort,
+    workers: values.workers,
     issuer,
     logLevel: values.logLevel,
     dataFolder: path.resolve(values.dataFolder),
@@ -262,6 +272,9 @@ function databaseFaults(values: Values, { isProduction }: ReturnType<typeof arra
 /** What no variable shows by itself. */
 function servingFaults(values: Values, { isProduction, issuer, admin }: ReturnType<typeof arrange>): string[] {
   const faults: string[] = []
+  if (values.metricsPort === values.port) {
+    faults.push('METRICS_PORT must differ from PORT, which callers reach, or be 0 for no metrics')
+  }
   if (values.adminIssuer !== undefined && values.adminAudience === undefined) {
     faults.push('ADMIN_AUDIENCE must be set when ADMIN_ISSUER is')
   }

@@ -8,6 +8,7 @@ import { loadConfig } from './config.ts'
 import { openDatabase } from './database/client.ts'
 import { Drain } from './http/drain.ts'
 import { createLog } from './http/log.ts'
+import { Registry } from './metrics/registry.ts'
 import { Sealing } from './sealing.ts'
 import type { TendedKeySet } from './signing-keys/key-set.ts'
 
@@ -95,6 +96,7 @@ function unconnected() {
     keySet,
     trusted: { issuer: '', audience: '', keys },
     log: createLog('silent'),
+    metrics: new Registry(),
     drain: new Drain(),
     now: Date.now
   }

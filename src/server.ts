@@ -1,27 +1,39 @@
-import { openDevelopmentMode } from './admin/development.ts'
-import { trustIdentityProvider } from './admin/identity-provider.ts'
-import { buildApp } from './app.ts'
+import cluster from 'node:cluster'
+import type { Logger } from 'pino'
 import { type Config, processConfig } from './config.ts'
-import { connect } from './database/connect.ts'
+import { isReachable } from './database/client.ts'
 import { DatabaseUnavailable } from './database/errors.ts'
+import { type Foundation, layFoundation } from './foundation.ts'
 import { greeting } from './greeting.ts'
-import { Drain } from './http/drain.ts'
 import { bufferedOutput, createLog } from './http/log.ts'
 import { isLoopback } from './http/loopback.ts'
-import { openKeyStore } from './key-store.ts'
-import { loadKeySet } from './signing-keys/key-set.ts'
+import { listenForScrapes } from './metrics/listener.ts'
+import { measureLanes, measureRegistrations } from './metrics/measures.ts'
+import { measureProcess } from './metrics/process.ts'
+import { Registry } from './metrics/registry.ts'
+import type { Service } from './serve.ts'
+import { obeyPrimary, tellPrimary, Workers } from './workers.ts'
 
 /** In-flight requests and buffered writes have this long; then the process ends all the same. */
-const CLOSE_TIMEOUT_MS = 9_000
+const CLOSE_TIMEOUT_MS = cluster.isWorker ? 9_000 : 9_500
 
-/** What closing takes so far: nothing before the app is up. */
-let close = async (): Promise<void> => {}
-closeOnSignals()
+/** What closing takes so far: nothing before the service is up. */
+let close = async (_isReplaced: boolean): Promise<void> => {}
+/** What SIGHUP does; without workers there is nobody to take over meanwhile. */
+let restart: (() => Promise<void>) | undefined
+let isClosing = false
+heedSignals()
 
 try {
   await start(processConfig())
 } catch (error) {
-  process.stderr.write(`grantd does not start: ${explain(error)}\n`)
+  await fail(`grantd does not start: ${explain(error)}`, explain(error))
+}
+
+/** The primary tells what is wrong with its workers. */
+async function fail(message: string, fault: string): Promise<never> {
+  if (cluster.isWorker) await tellPrimary({ fault })
+  else process.stderr.write(`${message}\n`)
   process.exit(1)
 }
 
@@ -32,53 +44,72 @@ function explain(error: unknown): string {
     const { cause } = error
     return `DATABASE_URL: ${error.message}: ${cause instanceof Error ? cause.message : String(cause)}`
   }
-  if ('syscall' in error && error.syscall === 'listen') return `HOST and PORT: ${error.message}`
+  if ('syscall' in error && (error.syscall === 'listen' || error.syscall === 'bind')) {
+    return `HOST and PORT: ${error.message}`
+  }
   if ('syscall' in error && 'path' in error) return `DATA_DIR: ${error.message}`
   return error.message
 }
 
-/** The door of `npm start`: configuration, database, migrations, keys, app, listen, graceful close. */
+/** The door of `npm start`: configuration, database, migrations, keys, app or workers, listen, graceful close. */
 async function start(config: Config): Promise<void> {
-  const log = createLog(config.logLevel, bufferedOutput())
-  const connection = await connect({
-    ...config.database,
-    onIdleError: error => log.warn({ err: error }, 'an idle connection to the database broke'),
-    onLaneChange: (lane, isUp) => {
-      if (isUp) log.info({ lane }, 'connected to the database')
-      else log.warn({ lane }, 'lost the database')
-    }
-  })
-  const { db, lookups, lastUses } = connection
-  if (await connection.needsMigration()) log.info({ migrations: await connection.migrate() }, 'migrated')
-
-  const { identityProvider, sitesClaim } = config.admin
-  const { trusted, signToken } =
-    identityProvider === undefined
-      ? await openDevelopmentMode(config.dataFolder, sitesClaim)
-      : { trusted: trustIdentityProvider(identityProvider) }
-  const keyStore = await openKeyStore(config, db)
-  const keySet = await loadKeySet(keyStore)
-
-  const drain = new Drain()
-  const app = await buildApp({
-    config,
-    db,
-    lookups,
-    lastUses,
-    sealing: keyStore.sealing,
-    keySet,
-    trusted,
-    log,
-    drain,
-    now: Date.now
-  })
-  close = async () => {
+  const log = createLog(config.logLevel, bufferedOutput(config.workers > 1))
+  const metrics = new Registry()
+  measureProcess(metrics)
+  if (cluster.isWorker) obeyPrimary(metrics, isReplaced => void shutDown(0, isReplaced))
+  let service: Service | undefined
+  const listener =
+    cluster.isWorker || config.metricsPort === undefined
+      ? undefined
+      : await listenForScrapes(
+          { host: config.host, port: config.metricsPort },
+          {
+            read: async () => (await service?.readMetrics()) ?? metrics.read(),
+            isReady: async () => service !== undefined && !isClosing && (await service.isReady())
+          }
+        )
+  const isServing = cluster.isWorker || config.workers === 1
+  const [foundation, room] = await Promise.all([
+    layFoundation({ config, log, onLaneChange: measureLanes(metrics), migrates: cluster.isPrimary }),
+    // The greater part of the code is read while the database starts or is connected; a primary needs none of it.
+    isServing ? import('./serve.ts') : undefined
+  ])
+  if (cluster.isPrimary) measureRegistrations(metrics, foundation.connection.db, Date.now)
+  close = async isReplaced => {
     log.info('closing')
-    await drain.run(app.server)
-    await app.close()
-    await connection.close()
+    await service?.close(isReplaced)
+    await listener?.close()
+    await foundation.connection.close()
+    if (cluster.isWorker) await tellPrimary({ metrics: await metrics.read() })
   }
-  await app.listen({ host: config.host, port: config.port })
+  service =
+    room === undefined
+      ? await serveByWorkers(config.workers, foundation, log, metrics)
+      : await room.serve(config, foundation, log, metrics)
+  if (cluster.isPrimary) await welcome(config, foundation, log)
+}
+
+async function serveByWorkers(
+  count: number,
+  { connection }: Foundation,
+  log: Logger,
+  metrics: Registry
+): Promise<Service> {
+  const onGiveUp = async (error: Error): Promise<void> => {
+    process.stderr.write(`grantd gives up: ${error.message}\n`)
+    await shutDown(1)
+  }
+  const workers = new Workers({ count, log, metrics, onGiveUp })
+  await workers.start()
+  restart = () => workers.restart()
+  return {
+    isReady: async () => workers.areServing && (await isReachable(connection.db)),
+    readMetrics: () => workers.readMetrics(),
+    close: () => workers.close()
+  }
+}
+
+async function welcome(config: Config, { signToken }: Foundation, log: Logger): Promise<void> {
   if (config.isProduction && isLoopback(config.issuer)) {
     log.warn({ issuer: config.issuer }, 'ISSUER names this machine: tokens and metadata are of no use elsewhere')
   }
@@ -91,19 +122,31 @@ async function start(config: Config): Promise<void> {
  * The first signal lets requests finish and flushes; a second one, or too long a wait, ends the process at once.
  * Before anything else: the first process of a container ignores signals that it has no handler for.
  */
-function closeOnSignals(): void {
-  let isClosing = false
-  const onSignal = async (): Promise<void> => {
-    if (isClosing) process.exit(1)
-    isClosing = true
-    setTimeout(() => process.exit(1), CLOSE_TIMEOUT_MS).unref()
-    try {
-      await close()
-      process.exit(0)
-    } catch (error) {
-      process.stderr.write(`grantd did not close cleanly: ${error instanceof Error ? error.message : String(error)}\n`)
-      process.exit(1)
-    }
+function heedSignals(): void {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      // A worker hears of Ctrl-C twice: from the terminal and from the primary.
+      if (isClosing && cluster.isPrimary) process.exit(1)
+      void shutDown()
+    })
   }
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void onSignal())
+  process.on('SIGHUP', () => {
+    if (cluster.isWorker) return
+    // From a terminal it means that nobody is there any more.
+    if (restart === undefined || process.stdout.isTTY) void shutDown()
+    else void restart()
+  })
+}
+
+async function shutDown(exitCode = 0, isReplaced = false): Promise<void> {
+  if (isClosing) return
+  isClosing = true
+  setTimeout(() => process.exit(1), CLOSE_TIMEOUT_MS).unref()
+  try {
+    await close(isReplaced)
+    process.exit(exitCode)
+  } catch (error) {
+    process.stderr.write(`grantd did not close cleanly: ${error instanceof Error ? error.message : String(error)}\n`)
+    process.exit(1)
+  }
 }

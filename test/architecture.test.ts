@@ -11,10 +11,11 @@ const FLOORS: readonly (readonly string[])[] = [
   ['audit', 'registrations', 'signing-keys', 'admin'],
   ['tokens'],
   ['last-used', 'discovery', 'api-reference'],
+  ['metrics'],
   ['app.ts'],
   [
-    ...['server.ts', 'greeting.ts', 'migrate.ts', 'openapi.ts', 'admin-token.ts', 'audit-verify.ts', 'audit-prune.ts'],
-    ...['rotate-keys.ts', 'key-store.ts']
+    ...['server.ts', 'serve.ts', 'foundation.ts', 'workers.ts', 'greeting.ts', 'migrate.ts', 'openapi.ts'],
+    ...['admin-token.ts', 'audit-verify.ts', 'audit-prune.ts', 'rotate-keys.ts', 'key-store.ts']
   ]
 ]
 /** Ground that stands on ground. */
@@ -22,7 +23,11 @@ const ON_THE_GROUND = ['http > database', 'config.ts > http', 'config.ts > confi
 /** The one write of a room that another may call. */
 const BETWEEN_ROOMS = ['registrations > audit/record.ts']
 /** What a door may keep beside itself. */
-const AT_THE_DOOR = ['server.ts > greeting.ts', 'server.ts > key-store.ts', 'rotate-keys.ts > key-store.ts']
+const AT_THE_DOOR = [
+  ...['foundation.ts', 'serve.ts', 'workers.ts', 'greeting.ts'].map(name => `server.ts > ${name}`),
+  ...['serve.ts > foundation.ts', 'workers.ts > foundation.ts'],
+  ...['foundation.ts > key-store.ts', 'rotate-keys.ts > key-store.ts']
+]
 
 interface SourceFile {
   name: string

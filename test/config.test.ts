@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -141,6 +142,26 @@ const VARIABLES: Record<string, Variable> = {
       url => [url, url] as const
     ),
     bad: [...BAD_URLS, 'https://a.example?b', 'https://a.example#b', 'https://a.example/?', 'https://u:p@a.example']
+  },
+  METRICS_PORT: {
+    read: config => config.metricsPort,
+    fallback: 9464,
+    good: [
+      ['1', 1],
+      ['65535', 65_535],
+      ['0', undefined]
+    ],
+    bad: ['-1', '65536', 'off', '9464.0', '3000']
+  },
+  WORKERS: {
+    read: config => config.workers,
+    fallback: 1,
+    good: [
+      ['1', 1],
+      ['256', 256],
+      ['auto', availableParallelism()]
+    ],
+    bad: ['0', '257', '-1', 'Auto', 'all', '2.5']
   },
   DATABASE_URL: databaseUrl(config => config.database.url, undefined),
   MIGRATION_DATABASE_URL: databaseUrl(config => config.database.migrationUrl, undefined),
@@ -293,7 +314,7 @@ for (const [name, { beside = {}, read, fallback, good, bad }] of Object.entries(
     for (const value of bad) {
       const faults = faultsOf({ ...beside, [name]: value })
       t.equal(faults.length, 1, `${JSON.stringify(value)}: ${faults.join('; ')}`)
-      t.match(faults[0], new RegExp(`^${name} must be .{4,}`), 'it says what it should be')
+      t.match(faults[0], new RegExp(`^${name} must (be|differ) .{4,}`), 'it says what it should be')
     }
     for (const value of ['', '  ', undefined]) {
       const without = name in ADMIN ? {} : beside

@@ -14,6 +14,8 @@ const POLL_INTERVAL_MS = 25
  */
 export class Drain {
   isDraining = false
+  /** Should new clients come? Also while draining, where a successor already takes them on the same port. */
+  takesClients = true
 
   /** Call it before the routes are registered. */
   watch(app: FastifyInstance): void {
@@ -24,8 +26,9 @@ export class Drain {
   }
 
   /** @returns when connections have stayed away for a moment, or after three seconds */
-  async run(server: Server): Promise<void> {
+  async run(server: Server, hasSuccessor = false): Promise<void> {
     this.isDraining = true
+    this.takesClients = hasSuccessor
     const deadline = Date.now() + DRAIN_MS
     let quietSince = Date.now()
     while (Date.now() < deadline && Date.now() - quietSince < QUIET_MS) {

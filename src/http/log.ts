@@ -2,12 +2,19 @@ import { type DestinationStream, type Logger, pino } from 'pino'
 
 /** Lines are written in pieces of this size: a system call for each would cost a token a twentieth of its time. */
 const BUFFER_BYTES = 8_192
+/** What a pipe takes whole, also when others write to it (PIPE_BUF on Linux). */
+const ATOMIC_BYTES = 4_096
 /** No line waits longer. */
 const FLUSH_INTERVAL_MS = 100
 
-/** Standard output, in pieces; what is left goes when the process ends, unless that is killed. */
-export function bufferedOutput(): DestinationStream {
-  const output = pino.destination({ dest: 1, minLength: BUFFER_BYTES, sync: true })
+/**
+ * Standard output, in pieces; what is left goes when the process ends, unless that is killed.
+ *
+ * @param isShared do other processes write there too? Then pieces are such that no line is torn by another's.
+ */
+export function bufferedOutput(isShared: boolean): DestinationStream {
+  const pieces = isShared ? { minLength: ATOMIC_BYTES * 0.75, maxWrite: ATOMIC_BYTES } : { minLength: BUFFER_BYTES }
+  const output = pino.destination({ dest: 1, sync: true, ...pieces })
   setInterval(() => output.flush(), FLUSH_INTERVAL_MS).unref()
   process.once('exit', () => output.flushSync())
   return output

@@ -20,6 +20,11 @@ export class GroupCommit {
   #gathering = newBatch()
   #writing: Promise<void> | undefined
 
+  /** Clients whose use is noted and waits for the next write. */
+  get waiting(): number {
+    return this.#gathering.uses.size
+  }
+
   /** @param pause between a write that failed and the next */
   constructor(write: (uses: Uses) => Promise<void>, pause: () => Promise<void>, onError: (error: unknown) => void) {
     this.#write = write

@@ -17,9 +17,18 @@ const RETRY_PAUSE_MS = 500
 /** The longest that closing waits for what is noted and not yet written. */
 const CLOSE_TIMEOUT_MS = 5_000
 
+/** Hears how writing goes. */
+export interface LastUsedWatch {
+  /** Called once, with what tells how many clients' uses wait to be written. */
+  waiting: (count: () => number) => void
+  /** Called for each write that failed and is tried again. */
+  failed: () => void
+}
+
 interface LastUsedNeeds {
   db: Kysely<Database>
   confirmations: Confirmations
+  watch?: LastUsedWatch
 }
 
 /**
@@ -27,7 +36,7 @@ interface LastUsedNeeds {
  * Register it before the token endpoint; without it everything else works, and Last used stays null.
  */
 export const lastUsed = fastifyPlugin(
-  async (app: FastifyInstance, { db, confirmations }: LastUsedNeeds): Promise<void> => {
+  async (app: FastifyInstance, { db, confirmations, watch }: LastUsedNeeds): Promise<void> => {
     confirmations.stampWith(asked => stamp(db, asked))
     const groupCommit = new GroupCommit(
       uses => moveLastUsed(db, uses),
@@ -35,9 +44,11 @@ export const lastUsed = fastifyPlugin(
       error => {
         // A client of the batch was deleted meanwhile: the next try leaves it out.
         if (isForeignKeyViolation(error)) return
+        watch?.failed()
         app.log.error({ err: error }, 'Last used could not be written; trying again')
       }
     )
+    watch?.waiting(() => groupCommit.waiting)
     const delay = perBatch(committed => within(MAX_DELAY_MS, committed))
     app.addHook('onSend', (request, _reply, payload, done) => {
       if (request.exchange === undefined || request.exchange.lastUsed === 'moved') return done(null, payload)

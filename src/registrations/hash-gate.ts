@@ -17,17 +17,26 @@ export class HashGate {
   readonly #maxWaiting: number
   readonly #waiting: (() => void)[] = []
   #running = 0
+  #shed = 0
 
   constructor(maxRunning: number, maxWaiting: number) {
     this.#maxRunning = maxRunning
     this.#maxWaiting = maxWaiting
   }
 
+  /** Pieces of work now and, for `shed`, refused so far. */
+  get load(): { running: number; waiting: number; shed: number } {
+    return { running: this.#running, waiting: this.#waiting.length, shed: this.#shed }
+  }
+
   /** @throws HashGateFull */
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#running < this.#maxRunning) this.#running++
     else if (this.#waiting.length < this.#maxWaiting) await new Promise<void>(resolve => this.#waiting.push(resolve))
-    else throw new HashGateFull()
+    else {
+      this.#shed++
+      throw new HashGateFull()
+    }
     try {
       return await work()
     } finally {

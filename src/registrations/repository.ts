@@ -1,6 +1,7 @@
 import { type Kysely, type Nullable, type RawBuilder, type SelectQueryBuilder, sql, type Transaction } from 'kysely'
 import type { Database, RegistrationLastUsedTable, RegistrationTable } from '../database/schema.ts'
 import { statement } from '../database/statement.ts'
+import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './lifecycle.ts'
 
 /** What administrators see of a registration: no hash, and nothing of a secret. */
 export type Registration = Omit<RegistrationTable, Unseen> &
@@ -137,6 +138,26 @@ const SORT_COLUMNS: Record<SortKey, RawBuilder<string | boolean | Date>> = {
   expiresAt: sql.ref('expires_at'),
   enabled: sql.ref('enabled'),
   lastUsedAt: sql`coalesce(last_used_at, '-infinity')`
+}
+
+/**
+ * Counts all registrations by the state they are in, over all Sites.
+ *
+ * @param now milliseconds since the epoch
+ */
+export async function countByState(db: Kysely<Database>, now: number): Promise<Record<RegistrationState, number>> {
+  return db
+    .selectFrom('registrations') // every entry of registrations_expires_at, or of the table where that is cheaper
+    .select(({ fn, cast }) =>
+      REGISTRATION_STATES.map(state => {
+        const { after, upTo } = expiryRange(state, now)
+        let count = fn.countAll()
+        if (after !== undefined) count = count.filterWhere('expires_at', '>', new Date(after))
+        if (upTo !== undefined) count = count.filterWhere('expires_at', '<=', new Date(upTo))
+        return cast<number>(count, 'integer').as(state)
+      })
+    )
+    .executeTakeFirstOrThrow()
 }
 
 /**

@@ -3,7 +3,8 @@ import { type HashGate, HashGateFull } from '../registrations/hash-gate.ts'
 import type { Credential } from '../registrations/repository.ts'
 import type { FailureBrake } from './failure-brake.ts'
 import type { KnownClients, Proven, SecretAge } from './known-clients.ts'
-import { invalidClient, temporarilyUnavailable } from './oauth-error.ts'
+import { invalidClient, type RefusalReason, temporarilyUnavailable } from './oauth-error.ts'
+import { type Presented, RefusedSecrets } from './refused-secrets.ts'
 import type { TokenRequest } from './token-request.ts'
 
 /** Verified in place of a stored hash when there is none, at the same cost. No secret is known to match it. */
@@ -12,19 +13,29 @@ const DECOY_HASH = '$argon2id$v=19$m=19456,t=2,p=1$6zqOo0VgKqYJv3m1m0d2Yw$2nX0c7
 /** Compares a secret with a stored hash, at most once at a time for the same pair. */
 export class SecretVerifier {
   readonly #gate: HashGate
+  readonly #refused = new RefusedSecrets()
   readonly #running = new Map<string, Promise<boolean>>()
 
   constructor(gate: HashGate) {
     this.#gate = gate
   }
 
-  /** @param proof what tells this secret from others @throws HashGateFull */
-  async verify(secret: string, proof: Buffer, storedHash: string): Promise<boolean> {
-    const pair = `${proof.toString('latin1')}${storedHash}`
-    const running = this.#running.get(pair) ?? this.#gate.run(() => verifyClientSecret(secret, storedHash))
+  /**
+   * @param now milliseconds since the epoch
+   * @throws HashGateFull
+   */
+  async verify(presented: Presented, storedHash: string, now: number): Promise<boolean> {
+    const { clientId, clientSecret, proof } = presented
+    const refusal = this.#refused.refusalOf(presented, storedHash)
+    if (this.#refused.has(refusal, now)) return false
+    // With the id: unknown clients, which share the decoy, wait for a hash of their own as known ones do.
+    const pair = `${clientId} ${proof.toString('base64')} ${storedHash}`
+    const running = this.#running.get(pair) ?? this.#gate.run(() => verifyClientSecret(clientSecret, storedHash))
     this.#running.set(pair, running)
     try {
-      return await running
+      const matches = await running
+      if (!matches) this.#refused.add(refusal, now)
+      return matches
     } finally {
       this.#running.delete(pair)
     }
@@ -60,8 +71,8 @@ export function refuseMalformedSecret(
  * Authenticates the client of a token request with its secret.
  *
  * To whoever doesn't hold a secret, unknown, disabled and expired clients and a wrong or retired secret look the same
- * and cost the same: one Argon2 verification. Only to the holder does the answer say that the registration is disabled
- * or has expired.
+ * and cost the same: one Argon2 verification, or none for what was refused a moment ago. Only to the holder does the
+ * answer say that the registration is disabled or has expired.
  *
  * @param proof of the presented secret
  * @param credential of the request's client id, undefined when there is none
@@ -79,13 +90,13 @@ export async function authenticateClient(
 ): Promise<{ proven: Proven; at: number }> {
   const { clientId, clientSecret, usesHeader } = request
   const { secret, storedHash } = secretToCompare(credential, clientSecret)
-  const refuse = (reason: string): never => {
+  const refuse = (reason: RefusalReason): never => {
     brake.count(source, clientId, now())
     throw invalidClient(reason, usesHeader)
   }
   if (!known.isProven(clientId, proof, storedHash)) {
     brake.check(source, clientId, now())
-    const matches = await verifyOrShed(verifier, clientSecret, proof, storedHash)
+    const matches = await verifyOrShed(verifier, { clientId, clientSecret, proof, source }, storedHash, now())
     if (credential === undefined) return refuse('unknown_client')
     if (!matches) return refuse('wrong_secret')
   }
@@ -120,12 +131,10 @@ function secretToCompare(
 
 async function verifyOrShed(
   verifier: SecretVerifier,
-  secret: string,
-  proof: Buffer,
-  storedHash: string
+  ...presented: Parameters<SecretVerifier['verify']>
 ): Promise<boolean> {
   try {
-    return await verifier.verify(secret, proof, storedHash)
+    return await verifier.verify(...presented)
   } catch (error) {
     throw error instanceof HashGateFull ? temporarilyUnavailable('hashing_overloaded') : error
   }

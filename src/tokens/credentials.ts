@@ -14,6 +14,14 @@ export interface Found {
   isFresh: boolean
 }
 
+/** Hears of the database's absence as look-ups meet it. */
+export interface CredentialsWatch {
+  /** Called once when look-ups begin to fail for want of the database, and once when one succeeds again. */
+  awayChanged: (isAway: boolean) => void
+  /** Called for each look-up that memory answered. */
+  servedStale: () => void
+}
+
 interface CredentialsNeeds {
   db: Kysely<Database>
   known: KnownClients
@@ -34,9 +42,12 @@ export class Credentials {
   readonly #needs: CredentialsNeeds
   #gathering: Waiting = new Map()
   #waiting = 0
+  readonly #watch: CredentialsWatch
+  #isAway = false
 
-  constructor(needs: CredentialsNeeds) {
+  constructor(needs: CredentialsNeeds, watch: CredentialsWatch = { awayChanged: () => {}, servedStale: () => {} }) {
     this.#needs = needs
+    this.#watch = watch
   }
 
   /** @throws DatabaseUnavailable */
@@ -56,6 +67,7 @@ export class Credentials {
     this.#gathering = new Map()
     try {
       const found = await findCredentials(this.#needs.db, [...waiting.keys()])
+      this.#setAway(false)
       const credentials = new Map(found.map(credential => [credential.client_id, credential]))
       for (const [clientId, { resolve }] of waiting) {
         const credential = credentials.get(clientId)
@@ -63,6 +75,7 @@ export class Credentials {
         resolve({ credential, isFresh: true })
       }
     } catch (error) {
+      if (error instanceof DatabaseUnavailable) this.#setAway(true)
       this.#fallBack(waiting, error)
     }
     this.#waiting -= waiting.size
@@ -72,8 +85,16 @@ export class Credentials {
     const { known, staleMs, now } = this.#needs
     for (const [clientId, { resolve, reject }] of waiting) {
       const credential = known.exchangedSince(clientId, now() - staleMs)
-      if (error instanceof DatabaseUnavailable && credential !== undefined) resolve({ credential, isFresh: false })
-      else reject(error)
+      if (error instanceof DatabaseUnavailable && credential !== undefined) {
+        this.#watch.servedStale()
+        resolve({ credential, isFresh: false })
+      } else reject(error)
     }
+  }
+
+  #setAway(isAway: boolean): void {
+    if (isAway === this.#isAway) return
+    this.#isAway = isAway
+    this.#watch.awayChanged(isAway)
   }
 }

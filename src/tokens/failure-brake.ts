@@ -26,6 +26,11 @@ export class FailureBrake {
     this.#limit = limit
   }
 
+  /** Pairs of source and client that are kept. */
+  get size(): number {
+    return this.#failures.size
+  }
+
   /** @throws OAuthError 429 with `Retry-After` */
   check(source: string, clientId: string, now: number): void {
     const failures = this.#failures.get(pair(source, clientId))

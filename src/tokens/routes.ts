@@ -16,7 +16,7 @@ declare module 'fastify' {
   }
 }
 
-const TOKEN_PATH = '/oauth/token'
+export const TOKEN_PATH = '/oauth/token'
 
 /** The token endpoint (RFC 6749 §3.2): its own form parser, its own errors. */
 export async function tokenRoutes(app: FastifyInstance, needs: ExchangeNeeds): Promise<void> {
@@ -71,6 +71,7 @@ function isNearExpiry({ expiresAt, at }: Exchange): boolean {
 /** 405 in the token endpoint's own words. @returns whether the path is the token endpoint's */
 export function answerMethodNotAllowed(path: string, reply: FastifyReply): boolean {
   if (path !== TOKEN_PATH) return false
+  reply.request.logFields = { reason: 'method' }
   sendOAuthError(reply, invalidTokenRequest('The token endpoint takes POST only.', 'method', 405))
   return true
 }

@@ -1,10 +1,10 @@
-import { OAuthError } from './oauth-error.ts'
+import { OAuthError, type RefusalReason } from './oauth-error.ts'
 
 /** `scope = scope-token *( SP scope-token )` (RFC 6749 §3.3). */
 const SCOPE = /^[!#-[\]-~]+( [!#-[\]-~]+)*$/
 
 /** Why not all that is asked for can be granted: `malformed_scope`, `scope_not_allowed`, or nothing. */
-export function scopeFault(requested: string | undefined, allowed: readonly string[]): string | undefined {
+export function scopeFault(requested: string | undefined, allowed: readonly string[]): RefusalReason | undefined {
   if (requested === undefined) return undefined
   if (!SCOPE.test(requested)) return 'malformed_scope'
   return requested.split(' ').every(scope => allowed.includes(scope)) ? undefined : 'scope_not_allowed'

@@ -1,0 +1,51 @@
+import type { Logger } from 'pino'
+import type { TrustedIssuer } from './admin/admin-token.ts'
+import { openDevelopmentMode } from './admin/development.ts'
+import { trustIdentityProvider } from './admin/identity-provider.ts'
+import type { Config } from './config.ts'
+import { type Connection, connect } from './database/connect.ts'
+import { openKeyStore } from './key-store.ts'
+import type { Sealing } from './sealing.ts'
+import { loadKeySet, type TendedKeySet } from './signing-keys/key-set.ts'
+
+/** What every process of an instance stands on. */
+export interface Foundation {
+  connection: Connection
+  sealing: Sealing
+  keySet: TendedKeySet
+  /** Whose tokens administrators bring. */
+  trusted: TrustedIssuer
+  /** In development mode alone. @param sites ids, or `*` for all */
+  signToken: ((sites: readonly string[]) => Promise<string>) | undefined
+}
+
+interface FoundationNeeds {
+  config: Config
+  log: Logger
+  onLaneChange: (lane: string, isUp: boolean) => void
+  /** Workers find migrated what their primary has migrated. */
+  migrates: boolean
+}
+
+/** Connects the database, migrates it and loads the keys; makes what isn't there yet. */
+export async function layFoundation({ config, log, onLaneChange, migrates }: FoundationNeeds): Promise<Foundation> {
+  const connection = await connect({
+    ...config.database,
+    onIdleError: error => log.warn({ err: error }, 'an idle connection to the database broke'),
+    onLaneChange: (lane, isUp) => {
+      onLaneChange(lane, isUp)
+      if (isUp) log.info({ lane }, 'connected to the database')
+      else log.warn({ lane }, 'lost the database')
+    }
+  })
+  if (migrates && (await connection.needsMigration())) {
+    log.info({ migrations: await connection.migrate() }, 'migrated')
+  }
+  const { identityProvider, sitesClaim } = config.admin
+  const { trusted, signToken } =
+    identityProvider === undefined
+      ? await openDevelopmentMode(config.dataFolder, sitesClaim)
+      : { trusted: trustIdentityProvider(identityProvider), signToken: undefined }
+  const keyStore = await openKeyStore(config, connection.db)
+  return { connection, sealing: keyStore.sealing, keySet: await loadKeySet(keyStore), trusted, signToken }
+}

@@ -1,0 +1,37 @@
+import type { Logger } from 'pino'
+import { buildApp } from './app.ts'
+import type { Config } from './config.ts'
+import { isReachable } from './database/client.ts'
+import type { Foundation } from './foundation.ts'
+import { Drain } from './http/drain.ts'
+import type { Family, Registry } from './metrics/registry.ts'
+
+/** What serves callers: this process, or workers of it. */
+export interface Service {
+  /** Should it get requests? */
+  isReady: () => Promise<boolean>
+  readMetrics: () => Promise<Family[]>
+  /** Lets requests finish, and flushes. @param isReplaced does another process serve on its port already? */
+  close: (isReplaced: boolean) => Promise<void>
+}
+
+/** Serves from this process. @throws Error of `listen` */
+export async function serve(
+  config: Config,
+  { connection, ...foundation }: Foundation,
+  log: Logger,
+  metrics: Registry
+): Promise<Service> {
+  const { db, lookups, lastUses } = connection
+  const drain = new Drain()
+  const app = await buildApp({ ...foundation, config, db, lookups, lastUses, log, metrics, drain, now: Date.now })
+  await app.listen({ host: config.host, port: config.port })
+  return {
+    isReady: async () => drain.takesClients && (await isReachable(db)),
+    readMetrics: () => metrics.read(),
+    close: async isReplaced => {
+      await drain.run(app.server, isReplaced)
+      await app.close()
+    }
+  }
+}

@@ -1,0 +1,82 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { Registry } from '../../src/metrics/registry.ts'
+import { createClientSecret } from '../../src/registrations/client-secret.ts'
+import { startApp } from '../fixtures/app.ts'
+import type { Answer } from '../fixtures/grantd.ts'
+
+const PER_SECOND = 200
+const SECONDS = 8
+/** Sources of the flood that the brake hardly sees; each knows every id. */
+const SOURCES = 250
+const FAILURE_LIMIT = 5
+/** More than the gate lets wait; on a machine that does not keep up the flood is thinner, not the test's own sockets cut. */
+const MAX_UNDER_WAY = 400
+
+t.test('under 200 wrong secrets a second from many sources a warm client exchanges as ever', async t => {
+  const metrics = new Registry()
+  const grantd = await startApp(t, {
+    metrics,
+    environment: { TRUSTED_PROXIES: '127.0.0.1', TOKEN_FAILURE_LIMIT: String(FAILURE_LIMIT) }
+  })
+  const [warm, victim] = [await grantd.register(), await grantd.register()]
+  t.equal((await grantd.exchange(warm)).status, 200)
+  const ids = [warm.clientId, victim.clientId, ...Array.from({ length: 8 }, (_, index) => String(index).repeat(20))]
+  const secrets = Array.from({ length: 500 }, () => createClientSecret('grantd_'))
+
+  const flood: Promise<Answer>[] = []
+  const latencies: number[] = []
+  const refused: Answer[] = []
+  let exchanges = 0
+  let underWay = 0
+  const started = performance.now()
+  const exchangeOn = async (): Promise<void> => {
+    while (performance.now() - started < SECONDS * 1_000) {
+      const sentAt = performance.now()
+      const answer = await grantd.exchange(warm)
+      latencies.push(performance.now() - sentAt)
+      if (answer.status !== 200) refused.push(answer)
+      exchanges++
+      await sleep(20)
+    }
+  }
+  const attack = async (): Promise<void> => {
+    for (let sent = 0; sent < PER_SECOND * SECONDS; await sleep(5)) {
+      for (const due = ((performance.now() - started) * PER_SECOND) / 1_000; sent < due; sent++) {
+        if (underWay >= MAX_UNDER_WAY) continue
+        underWay++
+        // Half come from one network, which the brake is for.
+        const source = sent % 2 === 0 ? `198.51.100.${sent % 3}` : `10.0.0.${sent % SOURCES}`
+        flood.push(
+          grantd
+            .requestToken(
+              { client_id: ids[sent % ids.length] ?? '', client_secret: secrets[sent % secrets.length] ?? '' },
+              { 'x-forwarded-for': source }
+            )
+            .finally(() => underWay--)
+        )
+      }
+    }
+  }
+  await Promise.all([exchangeOn(), attack()])
+  const answers = await Promise.all(flood)
+
+  t.same(refused, [], `${exchanges} exchanges of the warm client`)
+  t.ok(exchanges > SECONDS)
+  const statuses = new Map<number, number>()
+  for (const { status, headers } of answers) {
+    statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    if (status === 429 || status === 503) t.match(headers['retry-after'], /^[1-9]\d*$/)
+  }
+  t.same(
+    [...statuses.keys()].filter(status => ![401, 429, 503].includes(status)),
+    []
+  )
+  t.ok((statuses.get(429) ?? 0) > 0, 'the brake holds')
+  const entries = (await metrics.read()).find(({ name }) => name === 'grantd_failure_brake_entries')?.samples['']
+  t.ok(entries !== undefined && entries > 0 && entries <= (SOURCES + 3) * ids.length, `${entries} entries`)
+  latencies.sort((a, b) => a - b)
+  const at = (share: number) => latencies[Math.floor(latencies.length * share)]?.toFixed(1)
+  t.comment(`warm: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms of ${exchanges}; flood: ${JSON.stringify([...statuses])}`)
+  t.equal((await grantd.exchange(victim)).status, 200, 'the right secret from elsewhere still works')
+})

@@ -1,0 +1,53 @@
+import { existsSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import t from 'tap'
+import { startLoad } from '../fixtures/load.ts'
+import { spawnServer, temporaryFolder, untilPrinted } from '../fixtures/process.ts'
+import { until } from '../fixtures/until.ts'
+import { ISSUED, isAlive, metric, startWorkers, workersOf } from '../fixtures/workers.ts'
+
+t.test('a worker that is killed under load is replaced while the others serve on; no counter goes back', async t => {
+  const instance = await startWorkers(t)
+  const load = startLoad(instance.baseUrl, instance.credentials, 8)
+  await until('there is load', () => (load.outcomes.get(200) ?? 0) > 200)
+  const before = await metric(instance, ISSUED)
+  const [victim = 0] = workersOf(instance)
+  process.kill(victim, 'SIGKILL')
+  const served = load.outcomes.get(200) ?? 0
+  await until('the other serves on', () => (load.outcomes.get(200) ?? 0) > served + 100)
+  t.ok((await metric(instance, ISSUED)) >= before)
+  await until('another takes its place', () => workersOf(instance).length === 3, 60_000)
+  const failedSoFar = failures(load.outcomes)
+  const replaced = load.outcomes.get(200) ?? 0
+  await until('they serve', () => (load.outcomes.get(200) ?? 0) > replaced + 200)
+  await load.stop()
+  t.ok(failures(load.outcomes) <= 8, 'what was on its connections is lost, nothing else')
+  t.equal(failures(load.outcomes), failedSoFar)
+  t.equal(await metric(instance, 'grantd_processes'), 3)
+})
+
+function failures(outcomes: ReadonlyMap<number | string, number>): number {
+  return [...outcomes].reduce((sum, [outcome, count]) => (outcome === 200 ? sum : sum + count), 0)
+}
+
+t.test('when the primary is killed its workers end, and with them the embedded Postgres', async t => {
+  const DATA_DIR = temporaryFolder(t)
+  const server = await spawnServer(t, { WORKERS: '2', DATA_DIR })
+  await untilPrinted(server, 'API reference')
+  await until('both workers have told of themselves', () => workersOf(server).length === 2)
+  const killed = performance.now()
+  server.child.kill('SIGKILL')
+  await until('the workers are gone', () => !workersOf(server).some(isAlive))
+  t.comment(`workers were gone after ${Math.round(performance.now() - killed)} ms`)
+  await until('Postgres has stopped', () => !existsSync(path.join(DATA_DIR, 'postgres/cluster/postmaster.pid')))
+})
+
+t.test('when new workers keep dying at once the primary gives up, and says why', async t => {
+  const DATA_DIR = temporaryFolder(t)
+  const instance = await startWorkers(t, { DATA_DIR })
+  writeFileSync(path.join(DATA_DIR, 'development-admin-key.json'), '{}')
+  process.kill(workersOf(instance).at(-1) ?? 0, 'SIGKILL')
+  t.equal(await instance.exited, 1)
+  t.match(instance.output(), /grantd gives up: workers keep ending at once; the last one: .*"kty"/)
+  for (const pid of workersOf(instance)) t.notOk(isAlive(pid))
+})
