@@ -21,6 +21,9 @@ begin
   grant select, insert, update, delete on registrations to grantd_serving;
   grant select, insert, update on registration_last_used to grantd_serving;
   grant select, insert on signing_keys to grantd_serving;
+  grant select, insert, update, delete on notice_receivers to grantd_serving;
+  grant select, insert on notices to grantd_serving;
+  grant select, insert, update on notice_deliveries to grantd_serving;
   grant select on kysely_migration to grantd_serving;
 end
 $$;

@@ -3,6 +3,9 @@ export interface Database {
   registrations: RegistrationTable
   registration_last_used: RegistrationLastUsedTable
   signing_keys: SigningKeyTable
+  notice_receivers: NoticeReceiverTable
+  notices: NoticeTable
+  notice_deliveries: NoticeDeliveryTable
 }
 
 export interface RegistrationTable {
@@ -16,6 +19,8 @@ export interface RegistrationTable {
   enabled: boolean
   registered_at: Date
   expires_at: Date
+  /** When `expires_at` got its present value. */
+  expiry_set_at: Date
   version: number
 }
 
@@ -31,4 +36,45 @@ export interface SigningKeyTable {
   /** The private JWK as a compact JWE. */
   private_jwe: string
   created_at: Date
+}
+
+export interface NoticeReceiverTable {
+  id: string
+  site_id: string
+  kind: 'webhook' | 'mail'
+  url: string | null
+  addresses: string[] | null
+  /** Null for all. */
+  steps: number[] | null
+  /** The signing secret as a compact JWE. */
+  sealed_secret: string | null
+  sealed_previous_secret: string | null
+  previous_secret_until: Date | null
+  created_at: Date
+}
+
+export interface NoticeTable {
+  id: string
+  site_id: string
+  client_id: string
+  name: string
+  enabled: boolean
+  expires_at: Date
+  /** Days before expiry. */
+  step: number
+  fired_at: Date
+}
+
+export interface NoticeDeliveryTable {
+  id: string
+  notice_id: string
+  /** Of `notice_receivers`, or the name of a receiver of the configuration. */
+  receiver_id: string
+  kind: 'webhook' | 'mail'
+  state: 'pending' | 'delivered' | 'dead' | 'cancelled'
+  attempts: number
+  due_at: Date
+  last_attempt_at: Date | null
+  delivered_at: Date | null
+  last_error: string | null
 }

@@ -2,7 +2,9 @@ import { type Kysely, type RawBuilder, type SelectQueryBuilder, sql, type Transa
 import type { Database, RegistrationTable } from '../database/schema.ts'
 
 /** What administrators see of a registration: all but the hash. */
-export type Registration = Omit<RegistrationTable, 'secret_hash' | 'name_folded'> & { last_used_at: Date | null }
+export type Registration = Omit<RegistrationTable, 'secret_hash' | 'name_folded' | 'expiry_set_at'> & {
+  last_used_at: Date | null
+}
 
 /** What the token endpoint reads of a registration. */
 export type Credential = Pick<
@@ -126,7 +128,7 @@ export async function insertRegistration(trx: Transaction<Database>, row: Regist
 }
 
 export type RegistrationChange = Partial<
-  Pick<RegistrationTable, 'name' | 'name_folded' | 'enabled' | 'expires_at' | 'scopes'>
+  Pick<RegistrationTable, 'name' | 'name_folded' | 'enabled' | 'expires_at' | 'expiry_set_at' | 'scopes'>
 >
 
 /** Changes these columns and counts the version up. */

@@ -62,6 +62,7 @@ export async function createRegistration(
     enabled: input.enabled,
     registered_at: new Date(now),
     expires_at: new Date(expiresAt),
+    expiry_set_at: new Date(now),
     version: 1
   }
   await needs.db.transaction().execute(async trx => {
@@ -127,8 +128,10 @@ function changeOf(
   }
   const expiresAt = input.expiresAt === undefined ? registration.expires_at.getTime() : parseInstant(input.expiresAt)
   if (expiresAt !== registration.expires_at.getTime()) {
-    faults.push(expiryFault(expiresAt, now(), maxLifetimeDays))
+    const at = now()
+    faults.push(expiryFault(expiresAt, at, maxLifetimeDays))
     change.expires_at = new Date(expiresAt)
+    change.expiry_set_at = new Date(at)
   }
   if (input.enabled !== undefined && input.enabled !== registration.enabled) change.enabled = input.enabled
   if (input.scopes !== undefined && input.scopes.join(' ') !== registration.scopes.join(' ')) {
