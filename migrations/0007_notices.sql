@@ -46,7 +46,7 @@ comment on column notices.name is 'as it was when the notice fired; so is enable
 create table notice_deliveries (
   id              uuid           constraint notice_deliveries_pkey primary key,
   notice_id       uuid           not null constraint notice_deliveries_notice_id_fkey references notices on delete cascade,
-  receiver_id     text           not null,
+  receiver_id     uuid           not null,
   kind            text           not null,
   state           text           not null,
   attempts        integer        not null,
@@ -63,6 +63,6 @@ create table notice_deliveries (
 create index notice_deliveries_pending on notice_deliveries (receiver_id, due_at) where state = 'pending';
 create index notice_deliveries_dead on notice_deliveries (notice_id) where state = 'dead';
 
-comment on column notice_deliveries.receiver_id is 'id of a notice_receivers row, or service-webhook or service-mail of the configuration';
+comment on column notice_deliveries.receiver_id is 'id of a notice_receivers row, or one of the two ids that stand for the receivers of the configuration';
 comment on column notice_deliveries.due_at is 'when to try next; while somebody tries, when its lease ends';
 comment on column notice_deliveries.last_error is 'from a fixed vocabulary: nothing that a receiver said';

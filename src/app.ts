@@ -3,6 +3,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstanc
 import type { Kysely } from 'kysely'
 import type { TrustedIssuer } from './admin/admin-token.ts'
 import { administration } from './admin/plugin.ts'
+import { allAlertRoutes, siteAlertRoutes } from './alerts/routes.ts'
 import { apiReferenceRoutes } from './api-reference/routes.ts'
 import type { Config } from './config.ts'
 import { isReachable } from './database/client.ts'
@@ -17,6 +18,11 @@ import { ProblemSchema, problemErrorHandler } from './http/problem.ts'
 import { logRequests, requestId } from './http/request-log.ts'
 import { AJV_OPTIONS } from './http/validation.ts'
 import { lastUsed } from './last-used/plugin.ts'
+import { notices } from './notices/plugin.ts'
+import { noticeRoutes } from './notices/routes.ts'
+import { AddressGuard } from './receivers/address-guard.ts'
+import { type Resolve, systemResolve, WEBHOOK_TIMEOUT_MS } from './receivers/guarded-post.ts'
+import { receiverRoutes } from './receivers/routes.ts'
 import { HashGate } from './registrations/hash-gate.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
 import { deriveKey } from './signing-keys/derive-key.ts'
@@ -43,6 +49,8 @@ export interface AppNeeds {
   trusted: TrustedIssuer
   log: FastifyBaseLogger
   drain: Drain
+  /** Finds the addresses of a webhook's host; the system's resolver unless told. */
+  resolve?: Resolve
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -71,6 +79,21 @@ export async function buildApp(
     now,
     gate: new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING),
     cursorKey: deriveKey(keyEncryptionKey, 'listing cursors')
+  }
+  const receivers = {
+    db,
+    now,
+    issuer: config.issuer,
+    steps: config.notices.steps,
+    maxPerSite: config.notices.maxReceiversPerSite,
+    sealingKey: deriveKey(keyEncryptionKey, 'webhook signing secrets'),
+    sender: {
+      guard: new AddressGuard(config.notices.allowed),
+      resolve: needs.resolve ?? systemResolve,
+      timeoutMs: WEBHOOK_TIMEOUT_MS,
+      mail: config.notices.mail,
+      now
+    }
   }
   const tokenGate = new HashGate(TOKEN_HASHES_AT_ONCE, TOKEN_HASHES_WAITING)
 
@@ -103,8 +126,22 @@ export async function buildApp(
     isOwnKey: async kid => (await keySet.published()).some(key => key.kid === kid),
     corsOrigins: config.admin.corsOrigins,
     now,
-    ofSite: scope => siteRegistrationRoutes(scope, registrations),
-    ofAllSites: scope => allRegistrationRoutes(scope, registrations)
+    ofSite: async scope => {
+      await siteRegistrationRoutes(scope, registrations)
+      await noticeRoutes(scope, registrations)
+      await siteAlertRoutes(scope, { ...registrations, steps: config.notices.steps })
+      await receiverRoutes(scope, receivers)
+    },
+    ofAllSites: async scope => {
+      await allRegistrationRoutes(scope, registrations)
+      await allAlertRoutes(scope, { ...registrations, steps: config.notices.steps })
+    }
+  })
+  await app.register(notices, {
+    ...receivers,
+    intervalMs: config.notices.intervalSeconds * 1_000,
+    webhook: config.notices.webhook,
+    mailTo: config.notices.mailTo
   })
   await app.register(health, { isReady: async () => !drain.isDraining && (await isReachable(db)) })
   await app.register(apiReferenceRoutes)

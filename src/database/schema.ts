@@ -68,7 +68,7 @@ export interface NoticeTable {
 export interface NoticeDeliveryTable {
   id: string
   notice_id: string
-  /** Of `notice_receivers`, or the name of a receiver of the configuration. */
+  /** Of `notice_receivers`, or one that stands for a receiver of the configuration. */
   receiver_id: string
   kind: 'webhook' | 'mail'
   state: 'pending' | 'delivered' | 'dead' | 'cancelled'

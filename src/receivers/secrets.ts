@@ -1,0 +1,24 @@
+import type { NoticeReceiverTable } from '../database/schema.ts'
+import { openText } from '../sealing/sealed-text.ts'
+
+export type SealedSecrets = Pick<
+  NoticeReceiverTable,
+  'id' | 'sealed_secret' | 'sealed_previous_secret' | 'previous_secret_until'
+>
+
+/**
+ * The secrets that sign for a receiver now: one, or two while it is being replaced, the new one first.
+ *
+ * @throws Error that names KEY_ENCRYPTION_KEY when they were sealed under another
+ */
+export async function openSecrets(sealingKey: Buffer, row: SealedSecrets, now: number): Promise<string[]> {
+  const hasPrevious = row.previous_secret_until !== null && row.previous_secret_until.getTime() > now
+  const sealed = [row.sealed_secret, hasPrevious ? row.sealed_previous_secret : null].filter(jwe => jwe !== null)
+  return Promise.all(
+    sealed.map(async jwe => {
+      const secret = await openText(sealingKey, row.id, jwe)
+      if (secret === undefined) throw new Error(`KEY_ENCRYPTION_KEY does not open the secret of receiver ${row.id}`)
+      return secret
+    })
+  )
+}
