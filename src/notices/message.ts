@@ -36,10 +36,7 @@ export function noticeMessage(notice: NoticeOfEvent, issuer: string): Message {
 }
 
 function mailOf(notice: NoticeOfEvent, daysLeft: number): Message['mail'] {
-  const subject =
-    daysLeft === 0
-      ? `App registration "${notice.name}" has expired`
-      : `App registration "${notice.name}" expires in ${daysLeft} ${daysLeft === 1 ? 'day' : 'days'}`
+  const happening = daysLeft === 0 ? 'has expired' : `expires in ${daysLeft} ${daysLeft === 1 ? 'day' : 'days'}`
   const consequence =
     daysLeft === 0
       ? 'Its Client secret is refused. Renew it to let the same Client ID and Client secret work again.'
@@ -53,9 +50,9 @@ function mailOf(notice: NoticeOfEvent, daysLeft: number): Message['mail'] {
   ] as const
   const rows = facts.map(([term, value]) => `<tr><td>${term}</td><td>${escapeHtml(value)}</td></tr>`).join('\n')
   return {
-    subject,
-    text: `${subject}.\n\n${facts.map(([term, value]) => `${term}: ${value}`).join('\n')}\n\n${consequence}\n`,
-    html: `<p>${escapeHtml(subject)}.</p>\n<table>\n${rows}\n</table>\n<p>${consequence}</p>\n`
+    subject: `App registration ${happening}: ${notice.name}`,
+    text: `An App registration ${happening}.\n\n${facts.map(([term, value]) => `${term}: ${value}`).join('\n')}\n\n${consequence}\n`,
+    html: `<p>An App registration ${happening}.</p>\n<table>\n${rows}\n</table>\n<p>${consequence}</p>\n`
   }
 }
 

@@ -43,7 +43,7 @@ export async function sendMail(
       subject: oneLine(mail.subject),
       text: mail.text,
       html: mail.html,
-      date: event.time,
+      date: new Date(event.time),
       // The same on every try, so that mailboxes can tell a repetition.
       messageId: `<${event.id}@${domainOf(from)}>`,
       headers: { 'Auto-Submitted': 'auto-generated' }
