@@ -3,6 +3,7 @@ import { type IncomingMessage, request as requestPlain } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import { type AddressGuard, hostOf, isLoopbackAddress } from './address-guard.ts'
+import { withinTime } from './time-limit.ts'
 
 export interface ResolvedAddress {
   address: string
@@ -53,25 +54,41 @@ export async function guardedPost(
   body: Buffer,
   signal: AbortSignal
 ): Promise<number> {
-  const url = new URL(target)
   if (needs.guard.urlFault(target) !== undefined) throw new TargetRefused()
-  const cut = AbortSignal.any([signal, AbortSignal.timeout(needs.timeoutMs)])
-  const addresses = await unlessAborted(permittedAddresses(needs, url), cut)
-  const { promise, resolve, reject } = Promise.withResolvers<number>()
-  const send = url.protocol === 'https:' ? requestTls : requestPlain
-  const request = send(url, {
+  const url = new URL(target)
+  const head = Promise.withResolvers<number>()
+  const ended = withinTime(needs.timeoutMs, signal, async cut => {
+    const addresses = await permittedAddresses(needs, url)
+    const response = await send(needs, url, addresses, headers, body, cut)
+    head.resolve(response.statusCode ?? 0)
+    await drain(response)
+  })
+  // Once the status is there it counts, however the rest ends.
+  await ended.catch(head.reject)
+  return head.promise
+}
+
+function send(
+  { ca }: GuardedPostNeeds,
+  url: URL,
+  addresses: readonly ResolvedAddress[],
+  headers: Record<string, string>,
+  body: Buffer,
+  signal: AbortSignal
+): Promise<IncomingMessage> {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  const open = url.protocol === 'https:' ? requestTls : requestPlain
+  const request = open(url, {
     method: 'POST',
     headers: { ...headers, 'content-length': body.length },
     // A connection of its own: a pooled one may have been opened for another check.
     agent: false,
     lookup: pinnedLookup(addresses),
-    signal: cut,
-    ...(needs.ca !== undefined && { ca: needs.ca })
+    signal,
+    ...(ca !== undefined && { ca })
   })
-  request.on('error', error => reject(cut.aborted ? cut.reason : error))
-  request.on('response', response => {
-    drain(response).then(() => resolve(response.statusCode ?? 0), reject)
-  })
+  request.on('error', reject)
+  request.on('response', resolve)
   request.end(body)
   return promise
 }
@@ -111,12 +128,4 @@ async function drain(response: IncomingMessage): Promise<void> {
     // Cut off, by its end or by ours.
   }
   response.destroy()
-}
-
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>()
-  const onAbort = () => reject(signal.reason)
-  if (signal.aborted) onAbort()
-  signal.addEventListener('abort', onAbort, { once: true })
-  return Promise.race([work, promise]).finally(() => signal.removeEventListener('abort', onAbort))
 }

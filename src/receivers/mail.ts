@@ -1,4 +1,5 @@
 import type { Message } from './message.ts'
+import { withinTime } from './time-limit.ts'
 
 export interface MailNeeds {
   /** `smtp:` or `smtps:` URL, with credentials. */
@@ -31,26 +32,21 @@ export async function sendMail(
     disableFileAccess: true,
     disableUrlAccess: true
   })
-  const cut = AbortSignal.any([signal, AbortSignal.timeout(MAIL_TIMEOUT_MS)])
-  cut.throwIfAborted()
-  const aborted = Promise.withResolvers<never>()
-  const onAbort = () => aborted.reject(cut.reason)
-  cut.addEventListener('abort', onAbort, { once: true })
   try {
-    const sent = transport.sendMail({
-      from,
-      to: [...addresses],
-      subject: oneLine(mail.subject),
-      text: mail.text,
-      html: mail.html,
-      date: new Date(event.time),
-      // The same on every try, so that mailboxes can tell a repetition.
-      messageId: `<${event.id}@${domainOf(from)}>`,
-      headers: { 'Auto-Submitted': 'auto-generated' }
-    })
-    await Promise.race([sent, aborted.promise])
+    await withinTime(MAIL_TIMEOUT_MS, signal, () =>
+      transport.sendMail({
+        from,
+        to: [...addresses],
+        subject: oneLine(mail.subject),
+        text: mail.text,
+        html: mail.html,
+        date: new Date(event.time),
+        // The same on every try, so that mailboxes can tell a repetition.
+        messageId: `<${event.id}@${domainOf(from)}>`,
+        headers: { 'Auto-Submitted': 'auto-generated' }
+      })
+    )
   } finally {
-    cut.removeEventListener('abort', onAbort)
     transport.close()
   }
 }
