@@ -39,6 +39,7 @@ export class Outbox {
   /** Tries under way, by the receiver they go to. */
   readonly #underWay = new Map<Promise<void>, string>()
   readonly #closing = new AbortController()
+  #isClosed = false
   #pumping: Promise<void> | undefined
   #again = false
 
@@ -49,8 +50,10 @@ export class Outbox {
   /** Begins what is due and can be begun now. What comes after it is begun by itself. @throws DatabaseUnavailable */
   async pump(): Promise<void> {
     this.#again = true
-    this.#pumping ??= this.#pump().finally(() => {
+    this.#pumping ??= this.#pump().finally(async () => {
       this.#pumping = undefined
+      // Asked for after the last claim was made: it would be lost otherwise.
+      if (this.#again && !this.#isClosed) await this.pump()
     })
     await this.#pumping
   }
@@ -71,8 +74,6 @@ export class Outbox {
     clearTimeout(timer)
   }
 
-  #isClosed = false
-
   async #pump(): Promise<void> {
     while (this.#again && !this.#isClosed) {
       this.#again = false
@@ -86,7 +87,11 @@ export class Outbox {
         limit: room,
         limitPerReceiver: MAX_PER_RECEIVER
       })
-      for (const delivery of claimed) this.#begin(delivery)
+      for (const delivery of claimed) {
+        if (delivery.state === 'pending') this.#begin(delivery)
+        // What was cancelled leaves its place to the next of its receiver.
+        else this.#again = true
+      }
     }
   }
 

@@ -2,11 +2,13 @@ import { type Kysely, sql } from 'kysely'
 import type { Database, NoticeDeliveryTable, NoticeReceiverTable, NoticeTable } from '../../database/schema.ts'
 import { SERVICE_RECEIVER_IDS } from '../repository.ts'
 
-/** A delivery that this instance is to try now, with all that trying takes. */
+/** A delivery that this instance has taken, with all that trying takes. */
 export interface Claimed extends Omit<NoticeTable, 'id'> {
   id: string
   notice_id: string
   receiver_id: string
+  /** Cancelled ones are not to be tried. */
+  state: NoticeDeliveryTable['state']
   attempts: number
   url: NoticeReceiverTable['url']
   addresses: NoticeReceiverTable['addresses']
@@ -31,7 +33,7 @@ export interface Claim {
  */
 export async function claimDeliveries(db: Kysely<Database>, claim: Claim): Promise<Claimed[]> {
   const { now, leaseUntil, except, limit, limitPerReceiver } = claim
-  const { rows } = await sql<Claimed & Pick<NoticeDeliveryTable, 'state'>>`
+  const { rows } = await sql<Claimed>`
     with receivers as (
       select distinct receiver_id from notice_deliveries -- served by notice_deliveries_pending
       where state = 'pending' and due_at <= ${now} and receiver_id <> all(${except}::uuid[])
@@ -63,7 +65,7 @@ export async function claimDeliveries(db: Kysely<Database>, claim: Claim): Promi
       n.site_id, n.client_id, n.name, n.enabled, n.expires_at, n.step, n.fired_at,
       receiver.url, receiver.addresses, receiver.sealed_secret, receiver.sealed_previous_secret,
       receiver.previous_secret_until`.execute(db)
-  return rows.filter(({ state }) => state === 'pending')
+  return rows
 }
 
 /** Which try this is about: a later one, of whoever it is, is not touched. */
