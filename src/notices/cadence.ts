@@ -34,12 +34,26 @@ export function dueStep(
 
 /**
  * For each step the expiries that have come to it and not to the next: all that a query needs to know of `now`.
- *
- * @param earliest no expiry up to here is looked at
  */
-export function stepWindows(steps: readonly number[], now: number, earliest: number): StepWindow[] {
+export function stepWindows(steps: readonly number[], now: number): StepWindow[] {
   return steps.map((step, index) => {
     const next = steps[index + 1]
-    return { step, after: next === undefined ? earliest : now + next * DAY_MS, upTo: now + step * DAY_MS }
+    return { step, after: next === undefined ? 0 : now + next * DAY_MS, upTo: now + step * DAY_MS }
   })
+}
+
+/** Expiries after `after`, up to and with `upTo`. */
+export type ExpiryRange = Omit<StepWindow, 'step'>
+
+/** How far a sweep looks back behind the one before: clocks of instances, and what was committed late. */
+const OVERLAP_MS = DAY_MS
+
+/**
+ * Where expiries are that may have come to a step since an instant: for each step those that were just before it then.
+ *
+ * @param since undefined for ever
+ */
+export function rangesToSweep(steps: readonly number[], now: number, since: number | undefined): ExpiryRange[] {
+  if (since === undefined) return [{ after: 0, upTo: now + Math.max(...steps) * DAY_MS }]
+  return steps.map(step => ({ after: since - OVERLAP_MS + step * DAY_MS, upTo: now + step * DAY_MS }))
 }

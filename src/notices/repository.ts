@@ -1,4 +1,4 @@
-import { type Kysely, sql, type Transaction } from 'kysely'
+import { type Kysely, type RawBuilder, sql, type Transaction } from 'kysely'
 import type { Database, NoticeDeliveryTable, NoticeTable } from '../database/schema.ts'
 import type { StepWindow } from './cadence.ts'
 
@@ -8,50 +8,92 @@ export interface ServiceReceiver {
   kind: NoticeDeliveryTable['kind']
 }
 
+/** A place in the order of registrations_expires_at. */
+export interface Place {
+  expiresAt: Date
+  clientId: string
+}
+
 export interface Firing {
   windows: readonly StepWindow[]
   /** Milliseconds since the epoch. */
   now: number
   serviceReceivers: readonly ServiceReceiver[]
-  /** At most so many notices. */
+  /** Expiries after and up to these instants are looked at, so many at most. */
+  after: Date
+  upTo: Date
   limit: number
+  /** Where to go on within them. */
+  place: Place | undefined
 }
 
 /**
- * Makes the notices that are due and have not been made, and what is to be delivered of each. One instance at a time:
- * two whose clocks differ could otherwise tell two steps of one expiry.
+ * Makes the notices that are due in a stretch of registrations and have not been made, and what is to be delivered
+ * of each. One instance at a time: two whose clocks differ could otherwise tell two steps of one expiry.
  *
- * @returns how many were made; undefined when another instance is at it
+ * @returns how many were made, and where to go on; undefined at the end of the range
  */
-export async function fireDueNotices(trx: Transaction<Database>, firing: Firing): Promise<number | undefined> {
-  const lock = await sql<{ mine: boolean }>`
-    select pg_try_advisory_xact_lock(hashtextextended('notice sweep', 0)) as mine`.execute(trx)
-  if (lock.rows[0]?.mine !== true) return undefined
-  const fired = await insertNotices(trx, firing)
+export async function fireDueNotices(
+  trx: Transaction<Database>,
+  firing: Firing
+): Promise<{ made: number; next: Place | undefined }> {
+  await sql`select pg_advisory_xact_lock(hashtextextended('notice sweep', 0))`.execute(trx)
+  const next = await findEnd(trx, firing)
+  const fired = await insertNotices(trx, firing, next)
   if (fired.length > 0) await insertDeliveries(trx, fired, firing)
-  return fired.length
+  return { made: fired.length, next }
 }
 
-async function insertNotices(trx: Transaction<Database>, { windows, now, limit }: Firing): Promise<string[]> {
+/** The last of the registrations to look at, when there may be more behind it. */
+async function findEnd(trx: Transaction<Database>, firing: Firing): Promise<Place | undefined> {
+  return (
+    trx
+      .selectFrom('registrations as r')
+      .select(['r.expires_at as expiresAt', 'r.client_id as clientId'])
+      // served by registrations_expires_at, of which alone it reads
+      .where(beginsAt(firing))
+      .where('r.expires_at', '<=', firing.upTo)
+      .orderBy('r.expires_at')
+      .orderBy('r.client_id')
+      .offset(firing.limit - 1)
+      .limit(1)
+      .executeTakeFirst()
+  )
+}
+
+function beginsAt({ after, place }: Firing): RawBuilder<boolean> {
+  return place === undefined
+    ? sql`r.expires_at > ${after}`
+    : sql`(r.expires_at, r.client_id) > (${place.expiresAt}::timestamptz, ${place.clientId}::text)`
+}
+
+function endsAt({ upTo }: Firing, end: Place | undefined): RawBuilder<boolean> {
+  return end === undefined
+    ? sql`r.expires_at <= ${upTo}`
+    : sql`(r.expires_at, r.client_id) <= (${end.expiresAt}::timestamptz, ${end.clientId}::text)`
+}
+
+async function insertNotices(trx: Transaction<Database>, firing: Firing, end: Place | undefined): Promise<string[]> {
+  const { windows, now } = firing
   const steps = windows.map(({ step }) => step)
-  const after = windows.map(window => new Date(window.after))
-  const upTo = windows.map(window => new Date(window.upTo))
+  const from = windows.map(({ after }) => new Date(after))
+  const to = windows.map(({ upTo }) => new Date(upTo))
   const rows = await trx
     .insertInto('notices')
     .columns(['id', 'site_id', 'client_id', 'name', 'enabled', 'expires_at', 'step', 'fired_at'])
     .expression(
-      // Each window is a range of registrations_expires_at; what has fired is a range of notices_once.
+      // served by registrations_expires_at and notices_once
       sql<NoticeTable>`
         select gen_random_uuid(), r.site_id, r.client_id, r.name, r.enabled, r.expires_at, due.step, ${new Date(now)}::timestamptz
-        from unnest(${steps}::integer[], ${after}::timestamptz[], ${upTo}::timestamptz[]) as due (step, after, up_to)
-        join registrations r on r.expires_at > due.after and r.expires_at <= due.up_to
-        where r.expiry_set_at < r.expires_at - due.step * interval '24 hours'
+        from registrations r
+        join unnest(${steps}::integer[], ${from}::timestamptz[], ${to}::timestamptz[]) as due (step, after, up_to)
+          on r.expires_at > due.after and r.expires_at <= due.up_to
+        where ${beginsAt(firing)} and ${endsAt(firing, end)}
+          and r.expiry_set_at < r.expires_at - due.step * interval '24 hours'
           and not exists (
             select from notices n
             where n.expires_at = r.expires_at and n.client_id = r.client_id and n.step <= due.step
           )
-        order by r.expires_at, r.client_id
-        limit ${limit}
         -- Not while it is being renewed or deleted: that decides first, and the next sweep sees what it is then.
         for share of r skip locked`
     )

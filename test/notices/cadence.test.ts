@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { dueStep, stepInstant, stepWindows } from '../../src/notices/cadence.ts'
+import { dueStep, rangesToSweep, stepInstant, stepWindows } from '../../src/notices/cadence.ts'
 
 const DAY_MS = 86_400_000
 const STEPS = [30, 7, 0]
@@ -32,11 +32,28 @@ t.test('the windows of a query say what dueStep says, for any cadence, expiry an
     fc.property(days, fc.integer({ min: -400, max: 400 }), fc.integer({ min: -2, max: 2 }), (unsorted, inDays, ms) => {
       const steps = unsorted.toSorted((one, other) => other - one)
       const expiresAt = NOW + inDays * DAY_MS + ms
-      const found = stepWindows(steps, NOW, NOW - 500 * DAY_MS).filter(
-        ({ after, upTo }) => expiresAt > after && expiresAt <= upTo
-      )
+      const found = stepWindows(steps, NOW).filter(({ after, upTo }) => expiresAt > after && expiresAt <= upTo)
       const due = dueStep(steps, { expiresAt, armedAt: Number.NEGATIVE_INFINITY }, NOW)
       return found.length <= 1 && found[0]?.step === due
+    })
+  )
+})
+
+t.test('what has come to a step since a sweep is in a range of the next, for any cadence', async () => {
+  const days = fc.uniqueArray(fc.integer({ min: 0, max: 365 }), { minLength: 1, maxLength: 10 })
+  const since = fc.integer({ min: 0, max: 100 * DAY_MS })
+  fc.assert(
+    fc.property(days, fc.integer({ min: -100 * DAY_MS, max: 400 * DAY_MS }), since, (unsorted, inMs, agoMs) => {
+      const steps = unsorted.toSorted((one, other) => other - one)
+      const expiresAt = NOW + inMs
+      const due = dueStep(steps, { expiresAt, armedAt: Number.NEGATIVE_INFINITY }, NOW)
+      const isNew = due !== undefined && stepInstant(due, expiresAt) > NOW - agoMs
+      const isIn = (ranges: { after: number; upTo: number }[]) =>
+        ranges.some(({ after, upTo }) => expiresAt > after && expiresAt <= upTo)
+      return (
+        (!isNew || isIn(rangesToSweep(steps, NOW, NOW - agoMs))) &&
+        (due === undefined || isIn(rangesToSweep(steps, NOW, undefined)))
+      )
     })
   )
 })

@@ -208,6 +208,41 @@ t.test('each receiver of the Site that wants the step gets its delivery, and tho
   )
 })
 
+t.test('between two sweeps of everything, what has come to a step since the last is found', async t => {
+  const { clock, databaseUrl, run } = await startSweeps(t, 2)
+  const minute = 60_000
+  for (const [name, step] of [
+    ['thirty', 30],
+    ['seven', 7],
+    ['none', 0]
+  ] as const) {
+    const expiresAt = clock.time + step * DAY_MS + 25 * minute
+    await insertRegistrationRow(databaseUrl, { name, expiresAt, armedAt: clock.time - DAY_MS })
+  }
+  await run()
+  const times: string[] = []
+  for (let minutes = 10; minutes <= 50; minutes += 10) {
+    clock.advance(10 * minute)
+    if ((await run()) > 0) times.push(`after ${minutes} minutes`)
+  }
+  t.same(times, ['after 30 minutes'])
+  t.same((await fired(databaseUrl)).sort(), ['none 0', 'seven 7', 'thirty 30'])
+})
+
+t.test('more than fits in one transaction fires all the same, also of one instant', async t => {
+  const { clock, databaseUrl, run } = await startSweeps(t, 2)
+  const armedAt = new Date(clock.time - DAY_MS)
+  await query(
+    databaseUrl,
+    `insert into registrations
+     select substr(md5(n::text), 1, 20), 'acme', 'a', 'a', '$argon2id$', '{}', true, $1, $2, 1, $1 from generate_series(1, 4500) n`,
+    [armedAt, new Date(clock.time + 7 * DAY_MS)]
+  )
+  t.equal(await run(), 4_500)
+  t.equal(new Set(await query(databaseUrl, 'select client_id from notices')).size, 4_500)
+  t.equal(await run(), 0)
+})
+
 t.test('after an hour of a clock that ran ahead, what was made since is told all the same', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t)
   const start = clock.time
