@@ -22,8 +22,12 @@ const JITTER = 0.2
 /**
  * The expiry cadence: makes notices as they come due and delivers them, from when the app listens until it closes.
  * Without it everything else works, and nobody is told.
+ *
+ * @throws Error that names NOTICE_WEBHOOK_URL when it leads where grantd may not send
  */
 export async function notices(app: FastifyInstance, needs: NoticesNeeds): Promise<void> {
+  const fault = needs.webhook === undefined ? undefined : needs.sender.guard.urlFault(needs.webhook.url)
+  if (fault !== undefined) throw new Error(`NOTICE_WEBHOOK_URL ${fault}, unless NOTICE_WEBHOOK_ALLOW lists it`)
   const serviceTargets = serviceTargetsOf(needs)
   const serviceReceivers = [...serviceTargets].map(([id, { kind }]): ServiceReceiver => ({ id, kind }))
   const sweep = new Sweep({ ...needs, serviceReceivers })

@@ -279,3 +279,10 @@ t.test('trouble with the database is overcome by itself', async t => {
   await query(grantd.databaseUrl, 'alter table notices_away rename to notices')
   await untilReceived(receiver, 1)
 })
+
+t.test('a webhook of the configuration that leads where grantd may not send is told at start', async t => {
+  for (const url of ['https://10.0.0.1/', 'http://127.0.0.1:8080/', 'https://localhost/']) {
+    const environment = { NOTICE_WEBHOOK_URL: url, NOTICE_WEBHOOK_SECRET: SECRETS[0] }
+    await t.rejects(startApp(t, { environment }), /NOTICE_WEBHOOK_URL must .* NOTICE_WEBHOOK_ALLOW/, url)
+  }
+})
