@@ -21,7 +21,8 @@ import { lastUsed } from './last-used/plugin.ts'
 import { notices } from './notices/plugin.ts'
 import { noticeRoutes } from './notices/routes.ts'
 import { AddressGuard } from './receivers/address-guard.ts'
-import { type Resolve, systemResolve, WEBHOOK_TIMEOUT_MS } from './receivers/guarded-post.ts'
+import { WEBHOOK_TIMEOUT_MS } from './receivers/guarded-post.ts'
+import { createResolve, type Resolve } from './receivers/resolve.ts'
 import { receiverRoutes } from './receivers/routes.ts'
 import { HashGate } from './registrations/hash-gate.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
@@ -49,7 +50,7 @@ export interface AppNeeds {
   trusted: TrustedIssuer
   log: FastifyBaseLogger
   drain: Drain
-  /** Finds the addresses of a webhook's host; the system's resolver unless told. */
+  /** Finds the addresses of a webhook's host; by DNS unless told. */
   resolve?: Resolve
   /** Milliseconds since the epoch. */
   now: () => number
@@ -80,6 +81,7 @@ export async function buildApp(
     gate: new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING),
     cursorKey: deriveKey(keyEncryptionKey, 'listing cursors')
   }
+  const guard = new AddressGuard(config.notices.allowed)
   const receivers = {
     db,
     now,
@@ -88,8 +90,8 @@ export async function buildApp(
     maxPerSite: config.notices.maxReceiversPerSite,
     sealingKey: deriveKey(keyEncryptionKey, 'webhook signing secrets'),
     sender: {
-      guard: new AddressGuard(config.notices.allowed),
-      resolve: needs.resolve ?? systemResolve,
+      guard,
+      resolve: needs.resolve ?? createResolve(guard),
       timeoutMs: WEBHOOK_TIMEOUT_MS,
       mail: config.notices.mail,
       now

@@ -51,6 +51,11 @@ export class AddressGuard {
     return !NON_PUBLIC[family].check(address, family)
   }
 
+  /** Is it a name that is allowed by itself, wherever it leads? */
+  listsHost(host: string): boolean {
+    return this.#hosts.has(host)
+  }
+
   #isListed(host: string): boolean {
     const family = familyOf(host)
     return this.#hosts.has(host) || (family !== undefined && this.#allowed.check(host, family))

@@ -1,17 +1,9 @@
-import { lookup } from 'node:dns/promises'
 import { type IncomingMessage, request as requestPlain } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import { type AddressGuard, hostOf, isLoopbackAddress } from './address-guard.ts'
+import type { Resolve, ResolvedAddress } from './resolve.ts'
 import { withinTime } from './time-limit.ts'
-
-export interface ResolvedAddress {
-  address: string
-  family: number
-}
-
-/** Finds the addresses of a name. */
-export type Resolve = (host: string) => Promise<readonly ResolvedAddress[]>
 
 export interface GuardedPostNeeds {
   guard: AddressGuard
@@ -35,10 +27,6 @@ export const WEBHOOK_TIMEOUT_MS = 10_000
 
 /** An answer is read up to here, so that the connection ends well, and then cut. */
 const ANSWER_LIMIT_BYTES = 65_536
-
-export function systemResolve(host: string): Promise<ResolvedAddress[]> {
-  return lookup(host, { all: true })
-}
 
 /**
  * Sends a body to a URL that somebody else chose. The address that is judged is the one that is connected to:

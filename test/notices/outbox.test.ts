@@ -6,7 +6,6 @@ import { Outbox, type OutboxNeeds } from '../../src/notices/outbox/outbox.ts'
 import { claimDeliveries } from '../../src/notices/outbox/repository.ts'
 import { SERVICE_RECEIVER_IDS } from '../../src/notices/repository.ts'
 import { AddressGuard } from '../../src/receivers/address-guard.ts'
-import { systemResolve } from '../../src/receivers/guarded-post.ts'
 import { createSigningSecret } from '../../src/receivers/webhook.ts'
 import { sealText } from '../../src/sealing/sealed-text.ts'
 import { Clock } from '../fixtures/app.ts'
@@ -40,7 +39,7 @@ async function startOutbox(t: Test, options: { instances?: number; timeoutMs?: n
     db: openTestDatabase(t, asServingRole(databaseUrl)),
     sender: {
       guard: new AddressGuard({ items: ['127.0.0.1'], allowsPlainHttp: true }),
-      resolve: systemResolve,
+      resolve: async () => [],
       timeoutMs: options.timeoutMs ?? 5_000,
       mail: undefined,
       now: options.now ?? clock.now

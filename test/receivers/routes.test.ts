@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { Clock, startApp } from '../fixtures/app.ts'
 import { query } from '../fixtures/database.ts'
 import { startMailServer } from '../fixtures/mail-server.ts'
+import { until } from '../fixtures/until.ts'
 import { startWebhookReceiver } from '../fixtures/webhook-receiver.ts'
 
 const COLLECTION = '/v1/sites/acme/notice-receivers'
@@ -156,6 +157,25 @@ t.test('a test goes the way notices go, and its answer says what happened', asyn
     detail: 'answered 302'
   })
   t.equal(receiver.received.length, 2, 'the redirect was not followed')
+})
+
+t.test('so many tests run at once, and the next is told to come again', async t => {
+  const grantd = await start(t)
+  const held = Promise.withResolvers<void>()
+  const receiver = await startWebhookReceiver(t, async response => {
+    await held.promise
+    response.writeHead(204).end()
+  })
+  const made = await grantd.asAdmin('POST', COLLECTION, { body: { kind: 'webhook', url: receiver.url } })
+  const test = () => grantd.asAdmin('POST', `${made.headers['location']}/test`)
+  const tests = Array.from({ length: 8 }, test)
+  await until('all are under way', () => receiver.received.length === 8)
+  const refused = await test()
+  t.equal(refused.status, 503)
+  t.equal(refused.headers['retry-after'], '1')
+  held.resolve()
+  for (const { status } of await Promise.all(tests)) t.equal(status, 200)
+  t.equal((await test()).status, 200)
 })
 
 t.test('a new secret signs at once, the one before beside it for 24 hours', async t => {
