@@ -27,6 +27,9 @@ begin
   grant select, insert on audit_events to grantd_serving;
   grant select on audit_chains to grantd_serving;
   grant select, insert, update, delete on idempotent_creates to grantd_serving;
+  grant select, insert, update, delete on notice_receivers to grantd_serving;
+  grant select, insert on notices to grantd_serving;
+  grant select, insert, update on notice_deliveries to grantd_serving;
   grant select on kysely_migration to grantd_serving;
 end
 $$;

@@ -3,6 +3,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstanc
 import type { Kysely } from 'kysely'
 import type { TrustedIssuer } from './admin/admin-token.ts'
 import { administration, originOf } from './admin/plugin.ts'
+import { allAlertRoutes, siteAlertRoutes } from './alerts/routes.ts'
 import { apiReferenceRoutes } from './api-reference/routes.ts'
 import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
 import type { Config } from './config.ts'
@@ -23,6 +24,12 @@ import { lastUsed } from './last-used/plugin.ts'
 import { measureFailureBrake, measureHashGate, watchCredentials, watchLastUsed } from './metrics/measures.ts'
 import { requestMetrics } from './metrics/plugin.ts'
 import type { Registry } from './metrics/registry.ts'
+import { notices } from './notices/plugin.ts'
+import { noticeRoutes } from './notices/routes.ts'
+import { AddressGuard } from './receivers/address-guard.ts'
+import { WEBHOOK_TIMEOUT_MS } from './receivers/guarded-post.ts'
+import { createResolve, type Resolve } from './receivers/resolve.ts'
+import { receiverRoutes } from './receivers/routes.ts'
 import { HashGate } from './registrations/hash-gate.ts'
 import { purgeOfSealedCreates } from './registrations/idempotency/plugin.ts'
 import { rotationRoutes } from './registrations/rotation/routes.ts'
@@ -53,6 +60,8 @@ export interface AppNeeds {
   log: FastifyBaseLogger
   metrics: Registry
   drain: Drain
+  /** Finds the addresses of a webhook's host; by DNS unless told. */
+  resolve?: Resolve
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -97,6 +106,22 @@ export async function buildApp(
   measureHashGate(metrics, tokenGate, 'token')
   measureHashGate(metrics, adminGate, 'admin')
   measureFailureBrake(metrics, brake)
+  const guard = new AddressGuard(config.notices.allowed)
+  const receivers = {
+    db,
+    now,
+    issuer: config.issuer,
+    steps: config.notices.steps,
+    maxPerSite: config.notices.maxReceiversPerSite,
+    sealing,
+    sender: {
+      guard,
+      resolve: needs.resolve ?? createResolve(guard),
+      timeoutMs: WEBHOOK_TIMEOUT_MS,
+      mail: config.notices.mail,
+      now
+    }
+  }
 
   await beforeRoutes(app)
   drain.watch(app)
@@ -139,12 +164,22 @@ export async function buildApp(
     ofSite: async scope => {
       await siteRegistrationRoutes(scope, registrations)
       await rotationRoutes(scope, registrations)
+      await noticeRoutes(scope, registrations)
+      await siteAlertRoutes(scope, { ...registrations, steps: config.notices.steps })
+      await receiverRoutes(scope, receivers)
       await siteAuditRoutes(scope, audit)
     },
     ofAllSites: async scope => {
       await allRegistrationRoutes(scope, registrations)
+      await allAlertRoutes(scope, { ...registrations, steps: config.notices.steps })
       await allAuditRoutes(scope, audit)
     }
+  })
+  await app.register(notices, {
+    ...receivers,
+    intervalMs: config.notices.intervalSeconds * 1_000,
+    webhook: config.notices.webhook,
+    mailTo: config.notices.mailTo
   })
   await app.register(purgeOfSealedCreates, { db, now })
   await app.register(health, { isReady: async () => drain.takesClients && (await isReachable(db)) })

@@ -74,15 +74,27 @@ export function secret<T>(parse: Parse<T>, fallback: string): Kind<T | undefined
 }
 
 export function list<T>(parse: Parse<T>, fallback: string): Kind<T[]> {
+  return { fallback, read: (value = '') => itemsOf(value).map(parse) }
+}
+
+/** A list that is a secret. */
+export function secretList<T>(parse: Parse<T>, most: number, fallback: string): Kind<T[]> {
   return {
     fallback,
-    read: (value = '') =>
-      value
-        .split(',')
-        .map(item => item.trim())
-        .filter(Boolean)
-        .map(parse)
+    isSecret: true,
+    read: (value = '') => {
+      const items = itemsOf(value).map(parse)
+      if (items.length > most) throw new Error(`at most ${most}, comma-separated`)
+      return items
+    }
   }
+}
+
+function itemsOf(value: string): string[] {
+  return value
+    .split(',')
+    .map(item => item.trim())
+    .filter(Boolean)
 }
 
 export function anyText(value: string): string {
@@ -146,4 +158,53 @@ export function keyBytes(value: string): Buffer {
     throw new Error('32 random bytes in base64url, base64 or hex, such as "openssl rand -base64 32" prints')
   }
   return bytes
+}
+
+const MOST_STEPS = 10
+const MOST_STEP_DAYS = 365
+
+/** The steps of the expiry cadence, in days before expiry. @returns the first to come first */
+export function noticeDays(value: string): number[] {
+  const items = value.split(',').map(item => item.trim())
+  const days = items.map(Number)
+  const areDays = items.every(item => /^\d{1,3}$/.test(item)) && Math.max(...days) <= MOST_STEP_DAYS
+  if (!areDays || new Set(days).size < days.length || days.length > MOST_STEPS) {
+    throw new Error(`at most ${MOST_STEPS} different whole numbers from 0 to ${MOST_STEP_DAYS}, comma-separated`)
+  }
+  return days.sort((one, other) => other - one)
+}
+
+/** A host name, an address, or a range of addresses; names in lower case. */
+export function outgoingTarget(value: string): string {
+  try {
+    return /^[\d.]+$|[:/]/.test(value) ? addressRange(value) : host(value).toLowerCase()
+  } catch {
+    throw new Error('a list of host names, IP addresses or CIDR ranges')
+  }
+}
+
+/** As Standard Webhooks writes it: 24 to 64 bytes in base64 behind a prefix. */
+export function webhookSecret(value: string): string {
+  const [, encoded = ''] = /^whsec_(.*)$/.exec(value) ?? []
+  const key = Buffer.from(encoded, 'base64')
+  if (key.toString('base64') !== encoded || key.length < 24 || key.length > 64) {
+    throw new Error('"whsec_" and 24 to 64 random bytes in base64, or two of them, comma-separated')
+  }
+  return value
+}
+
+export function smtpUrl(value: string): string {
+  if (!/^smtps?:\/\/[^/]/.test(value) || !URL.canParse(value)) {
+    throw new Error('a URL such as smtps://user:password@mail.example.com')
+  }
+  return value
+}
+
+/** One address that mails come from or go to, with or without a name before it. */
+export function mailbox(value: string): string {
+  const plain = "[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
+  if (!new RegExp(`^(${plain}|[\\w .-]+ <${plain}>)$`).test(value)) {
+    throw new Error('a mail address such as grantd@example.com')
+  }
+  return value
 }

@@ -8,15 +8,21 @@ import {
   type Kind,
   keyBytes,
   list,
+  mailbox,
+  noticeDays,
   oneOf,
   optional,
   origin,
+  outgoingTarget,
   parsed,
   postgresUrl,
   processCount,
   secret,
+  secretList,
+  smtpUrl,
   text,
   webAddress,
+  webhookSecret,
   wholeNumber
 } from './config-kinds.ts'
 import { isLoopback } from './http/loopback.ts'
@@ -198,6 +204,43 @@ function variables(read: Read) {
       'TRUSTED_PROXIES',
       'proxies whose X-Forwarded-For tells the source: addresses or CIDR ranges, comma-separated',
       list(addressRange, 'none')
+    ),
+    noticeDays: read(
+      'NOTICE_DAYS',
+      'when to tell of an expiry, in days before it, `0` at it, comma-separated',
+      parsed(noticeDays, '30,7,0')
+    ),
+    noticeIntervalSeconds: read(
+      'NOTICE_INTERVAL_SECONDS',
+      'how often notices that are due are looked for',
+      wholeNumber(15, 1, 3_600)
+    ),
+    noticeWebhookUrl: read(
+      'NOTICE_WEBHOOK_URL',
+      'webhook that gets the notices of all Sites',
+      optional(webAddress, 'none')
+    ),
+    noticeWebhookSecrets: read(
+      'NOTICE_WEBHOOK_SECRET',
+      'signs for it (Standard Webhooks, `whsec_…`); two, comma-separated, while it is being replaced',
+      secretList(webhookSecret, 2, 'none')
+    ),
+    noticeWebhookAllow: read(
+      'NOTICE_WEBHOOK_ALLOW',
+      'where webhooks may go though it is not public: host names, addresses or CIDR ranges, comma-separated',
+      list(outgoingTarget, 'none')
+    ),
+    maxReceiversPerSite: read(
+      'MAX_NOTICE_RECEIVERS_PER_SITE',
+      'notice receivers that one Site can have',
+      wholeNumber(20, 1, 1_000)
+    ),
+    smtpUrl: read('SMTP_URL', 'server that takes mails', secret(smtpUrl, 'none: no mail')),
+    noticeMailFrom: read('NOTICE_MAIL_FROM', 'sender of mails; required with SMTP_URL', optional(mailbox, 'none')),
+    noticeMailTo: read(
+      'NOTICE_MAIL_TO',
+      'who gets the notices of all Sites by mail, comma-separated',
+      list(mailbox, 'none')
     )
   }
 }
@@ -261,6 +304,20 @@ function arrange(values: Values) {
               /** May its keys come by plain http from this machine? */
               allowsLoopback: !isProduction
             }
+    },
+    notices: {
+      /** Days before expiry, the first to come first. */
+      steps: values.noticeDays,
+      intervalSeconds: values.noticeIntervalSeconds,
+      maxReceiversPerSite: values.maxReceiversPerSite,
+      /** Where webhooks may go beside public addresses. */
+      allowed: { items: values.noticeWebhookAllow, allowsPlainHttp: !isProduction },
+      webhook:
+        values.noticeWebhookUrl === undefined
+          ? undefined
+          : { url: values.noticeWebhookUrl, secrets: values.noticeWebhookSecrets },
+      mail: values.smtpUrl === undefined ? undefined : { smtpUrl: values.smtpUrl, from: values.noticeMailFrom ?? '' },
+      mailTo: values.noticeMailTo
     }
   }
 }
@@ -293,6 +350,7 @@ function servingFaults(values: Values, { isProduction, issuer, admin }: ReturnTy
       faults.push(`${name} must be an https URL; plain http only for a loopback host outside production`)
     }
   }
+  faults.push(...noticeFaults(values, isProduction))
   if (isProduction) {
     if (values.keyEncryptionKey === undefined) faults.push('KEY_ENCRYPTION_KEY must be set in production')
     if (values.adminIssuer === undefined) {
@@ -303,6 +361,22 @@ function servingFaults(values: Values, { isProduction, issuer, admin }: ReturnTy
       faults.push('ISSUER must be an https URL in production (RFC 8414 §2)')
     }
   }
+  return faults
+}
+
+function noticeFaults(values: Values, isProduction: boolean): string[] {
+  const faults: string[] = []
+  const { noticeWebhookUrl: url, smtpUrl, noticeMailFrom, noticeMailTo } = values
+  if (url !== undefined && values.noticeWebhookSecrets.length === 0) {
+    faults.push('NOTICE_WEBHOOK_SECRET must be set when NOTICE_WEBHOOK_URL is')
+  }
+  if (url !== undefined && !url.startsWith('https:') && (isProduction || !isLoopback(url))) {
+    faults.push('NOTICE_WEBHOOK_URL must be an https URL; plain http only for a loopback host outside production')
+  }
+  if (smtpUrl !== undefined && noticeMailFrom === undefined) {
+    faults.push('NOTICE_MAIL_FROM must be set when SMTP_URL is')
+  }
+  if (smtpUrl === undefined && noticeMailTo.length > 0) faults.push('SMTP_URL must be set when NOTICE_MAIL_TO is')
   return faults
 }
 

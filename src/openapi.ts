@@ -45,6 +45,7 @@ async function describeRoutes(app: FastifyInstance): Promise<void> {
       tags: [
         { name: 'Tokens', description: 'The token endpoint' },
         { name: 'App registrations', description: 'For Site Administrators' },
+        { name: 'Notices', description: 'What expires, and who is told' },
         { name: 'Audit', description: 'What administrators did' },
         { name: 'Discovery', description: 'For clients and resource servers' },
         { name: 'Operation', description: 'For the platform' }

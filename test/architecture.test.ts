@@ -9,8 +9,8 @@ const SRC = path.join(ROOT, 'src')
 const FLOORS: readonly (readonly string[])[] = [
   ['database', 'http', 'sealing.ts', 'config.ts', 'config-kinds.ts', 'site-id.ts'],
   ['audit', 'registrations', 'signing-keys', 'admin'],
-  ['tokens'],
-  ['last-used', 'discovery', 'api-reference'],
+  ['tokens', 'receivers', 'alerts'],
+  ['last-used', 'notices', 'discovery', 'api-reference'],
   ['metrics'],
   ['app.ts'],
   [

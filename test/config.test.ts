@@ -28,6 +28,12 @@ function faultsOf(environment: Environment): readonly string[] {
   return error.faults
 }
 
+const WEBHOOK_SECRET = `whsec_${randomBytes(32).toString('base64')}`
+const OTHER_WEBHOOK_SECRET = `whsec_${randomBytes(24).toString('base64')}`
+
+/** What is of no use without another: unset alone it is a fault of that one, so all of them are. */
+const TOGETHER = ['NOTICE_WEBHOOK_URL', 'NOTICE_WEBHOOK_SECRET', 'SMTP_URL', 'NOTICE_MAIL_FROM']
+
 interface Variable {
   /** What has to be set beside it. */
   beside?: Environment
@@ -294,6 +300,95 @@ const VARIABLES: Record<string, Variable> = {
       '10.0.0.1,true',
       '*'
     ]
+  },
+  NOTICE_DAYS: {
+    read: config => config.notices.steps,
+    fallback: [30, 7, 0],
+    good: [
+      ['0', [0]],
+      ['90, 30,7,1,0', [90, 30, 7, 1, 0]],
+      ['0,365,14', [365, 14, 0]],
+      ['10,9,8,7,6,5,4,3,2,1', [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]]
+    ],
+    bad: ['366', '-1', '7,7', '07,7', '1.5', 'a', '7,', ',', '7;0', '7 0', '10,9,8,7,6,5,4,3,2,1,0', '1e2', '0x10']
+  },
+  NOTICE_INTERVAL_SECONDS: whole(config => config.notices.intervalSeconds, 15, 1, 3_600),
+  NOTICE_WEBHOOK_URL: {
+    beside: { NOTICE_WEBHOOK_SECRET: WEBHOOK_SECRET },
+    read: config => config.notices.webhook?.url,
+    fallback: undefined,
+    good: ['https://hooks.example.com/grantd?x=1', 'http://127.0.0.1:8080/'].map(url => [url, url] as const),
+    bad: [...BAD_URLS, 'http://hooks.example.com/', 'https://u:p@hooks.example.com', 'http://10.0.0.1/']
+  },
+  NOTICE_WEBHOOK_SECRET: {
+    beside: { NOTICE_WEBHOOK_URL: 'https://hooks.example.com/' },
+    read: config => config.notices.webhook?.secrets,
+    fallback: undefined,
+    good: [
+      [WEBHOOK_SECRET, [WEBHOOK_SECRET]],
+      [` ${WEBHOOK_SECRET}, ${OTHER_WEBHOOK_SECRET}`, [WEBHOOK_SECRET, OTHER_WEBHOOK_SECRET]],
+      [`whsec_${'A'.repeat(32)}`, [`whsec_${'A'.repeat(32)}`]]
+    ],
+    bad: [
+      'secret',
+      'whsec_',
+      `whsec_${randomBytes(23).toString('base64')}`,
+      `whsec_${randomBytes(65).toString('base64')}`,
+      WEBHOOK_SECRET.slice(6),
+      WEBHOOK_SECRET.toUpperCase(),
+      `${WEBHOOK_SECRET} ${WEBHOOK_SECRET}`,
+      [WEBHOOK_SECRET, WEBHOOK_SECRET, WEBHOOK_SECRET].join(',')
+    ]
+  },
+  NOTICE_WEBHOOK_ALLOW: {
+    read: config => config.notices.allowed.items,
+    fallback: [],
+    good: [
+      ['10.0.0.0/8, fd00::/8,::1', ['10.0.0.0/8', 'fd00::/8', '::1']],
+      ['Hooks.Internal,localhost, 127.0.0.1', ['hooks.internal', 'localhost', '127.0.0.1']]
+    ],
+    bad: [
+      'https://hooks.internal',
+      'hooks.internal:8080',
+      'a b',
+      '*',
+      '*.internal',
+      '10.0.0.0/33',
+      '10.0.0',
+      '10.0.0.0/0',
+      'a/b'
+    ]
+  },
+  MAX_NOTICE_RECEIVERS_PER_SITE: whole(config => config.notices.maxReceiversPerSite, 20, 1, 1_000),
+  SMTP_URL: {
+    beside: { NOTICE_MAIL_FROM: 'grantd@example.com' },
+    read: config => config.notices.mail?.smtpUrl,
+    fallback: undefined,
+    good: ['smtp://localhost:25', 'smtps://user:p%40ss@mail.example.com'].map(url => [url, url] as const),
+    bad: ['mail.example.com', 'https://mail.example.com', 'smtp:', 'smtp://', 'smtp:///x', 'smtp://a:b:c:d']
+  },
+  NOTICE_MAIL_FROM: {
+    beside: { SMTP_URL: 'smtp://localhost' },
+    read: config => config.notices.mail?.from,
+    fallback: undefined,
+    good: ['grantd@example.com', 'grantd notices <no-reply@example.com>'].map(from => [from, from] as const),
+    bad: [
+      'grantd',
+      '@example.com',
+      'a@b@c',
+      '<a@b.c>',
+      'a@b.c, d@e.f',
+      'x <a@b.c>, <d@e.f>',
+      'a@-b',
+      'a@b.c\r\nBcc: d@e.f'
+    ]
+  },
+  NOTICE_MAIL_TO: {
+    beside: { SMTP_URL: 'smtp://localhost', NOTICE_MAIL_FROM: 'grantd@example.com' },
+    read: config => config.notices.mailTo,
+    fallback: [],
+    good: [['ops@example.com, Security <sec@example.com>', ['ops@example.com', 'Security <sec@example.com>']]],
+    bad: ['ops', 'ops@example.com;sec@example.com', 'ops@example.com sec@example.com', 'ops@']
   }
 }
 
@@ -317,7 +412,7 @@ for (const [name, { beside = {}, read, fallback, good, bad }] of Object.entries(
       t.match(faults[0], new RegExp(`^${name} must (be|differ) .{4,}`), 'it says what it should be')
     }
     for (const value of ['', '  ', undefined]) {
-      const without = name in ADMIN ? {} : beside
+      const without = name in ADMIN || TOGETHER.includes(name) ? {} : beside
       t.same(read(loadConfig({ ...without, [name]: value })), fallback, `unset as ${JSON.stringify(value)}`)
     }
   })
@@ -348,10 +443,12 @@ t.test('no message repeats a value of a secret', async t => {
     'DATABASE_URL',
     'KEY_ENCRYPTION_KEY',
     'KEY_ENCRYPTION_KEY_PREVIOUS',
-    'MIGRATION_DATABASE_URL'
+    'MIGRATION_DATABASE_URL',
+    'NOTICE_WEBHOOK_SECRET',
+    'SMTP_URL'
   ])
   const file = path.join(temporaryFolder(t), 'secret')
-  const values = [canary, `postgresql://grantd:${canary}@[db/grantd`, `mysql://grantd:${canary}@db`]
+  const values = [canary, `postgresql://grantd:${canary}@[db/grantd`, `mysql://grantd:${canary}@db`, `whsec_${canary}`]
   for (const { name } of secrets) {
     for (const value of values) {
       writeFileSync(file, value)
@@ -454,6 +551,21 @@ t.test('an ADMIN_ISSUER works with the embedded database, on loopback by plain h
   const config = loadConfig({ ...ADMIN, ADMIN_ISSUER: 'http://localhost:8080' })
   t.equal(config.database.url, undefined)
   t.match(config.admin.identityProvider, { issuer: 'http://localhost:8080', allowsLoopback: true })
+})
+
+t.test('a webhook needs its secret, and mail its server and its sender', async t => {
+  t.match(faultsOf({ NOTICE_WEBHOOK_URL: 'https://hooks.example.com' }), [/^NOTICE_WEBHOOK_SECRET must be set/])
+  t.match(faultsOf({ SMTP_URL: 'smtp://localhost' }), [/^NOTICE_MAIL_FROM must be set/])
+  t.match(faultsOf({ NOTICE_MAIL_TO: 'ops@example.com' }), [/^SMTP_URL must be set/])
+})
+
+t.test('production refuses a webhook by plain http, on loopback too, and sends none there', async t => {
+  for (const url of ['http://localhost:8080', 'http://hooks.example.com']) {
+    const faults = faultsOf({ ...PRODUCTION, NOTICE_WEBHOOK_URL: url, NOTICE_WEBHOOK_SECRET: WEBHOOK_SECRET })
+    t.match(faults, [/^NOTICE_WEBHOOK_URL must be an https URL/], url)
+  }
+  t.equal(loadConfig(PRODUCTION).notices.allowed.allowsPlainHttp, false)
+  t.equal(loadConfig({}).notices.allowed.allowsPlainHttp, true)
 })
 
 t.test('production takes what is complete', async t => {

@@ -8,6 +8,9 @@ export interface Database {
   audit_events: AuditEventTable
   audit_chains: AuditChainTable
   idempotent_creates: IdempotentCreateTable
+  notice_receivers: NoticeReceiverTable
+  notices: NoticeTable
+  notice_deliveries: NoticeDeliveryTable
 }
 
 export interface RegistrationTable {
@@ -21,6 +24,8 @@ export interface RegistrationTable {
   enabled: boolean
   registered_at: Date
   expires_at: Date
+  /** When `expires_at` got its present value. */
+  expiry_set_at: Date
   version: number
   /** Counts rotations, from 1. */
   secret_number: number
@@ -90,4 +95,45 @@ export interface IdempotentCreateTable {
   /** What was made, its secret too; see registrations/idempotency/sealed-create.ts. */
   sealed: Buffer
   expires_at: Date
+}
+
+export interface NoticeReceiverTable {
+  id: string
+  site_id: string
+  kind: 'webhook' | 'mail'
+  url: string | null
+  addresses: string[] | null
+  /** Null for all. */
+  steps: number[] | null
+  /** The signing secret as a compact JWE. */
+  sealed_secret: string | null
+  sealed_previous_secret: string | null
+  previous_secret_until: Date | null
+  created_at: Date
+}
+
+export interface NoticeTable {
+  id: string
+  site_id: string
+  client_id: string
+  name: string
+  enabled: boolean
+  expires_at: Date
+  /** Days before expiry. */
+  step: number
+  fired_at: Date
+}
+
+export interface NoticeDeliveryTable {
+  id: string
+  notice_id: string
+  /** Of `notice_receivers`, or one that stands for a receiver of the configuration. */
+  receiver_id: string
+  kind: 'webhook' | 'mail'
+  state: 'pending' | 'delivered' | 'dead' | 'cancelled'
+  attempts: number
+  due_at: Date
+  last_attempt_at: Date | null
+  delivered_at: Date | null
+  last_error: string | null
 }

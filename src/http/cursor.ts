@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
+import { invalidRequest } from './validation.ts'
 
 /** Of this purpose alone, the same on every instance. The first writes; cursors of the others are still read. */
 export type CursorKeys = readonly [Buffer, ...Buffer[]]
@@ -29,6 +30,22 @@ export function readCursor<Position extends readonly unknown[]>(
   const given = bytes.subarray(0, TAG_BYTES)
   if (!keys.some(key => timingSafeEqual(given, tag(key, listing, payload)))) return undefined
   return JSON.parse(payload.toString())
+}
+
+/**
+ * The position that the `cursor` parameter of a listing names; undefined without one.
+ *
+ * @throws Problem 400 for a cursor of another listing, or one that nobody made
+ */
+export function positionAfter<Position extends readonly unknown[]>(
+  keys: CursorKeys,
+  listing: string,
+  cursor: string | undefined
+): Position | undefined {
+  if (cursor === undefined) return undefined
+  const position = readCursor<Position>(keys, listing, cursor)
+  if (position !== undefined) return position
+  throw invalidRequest([{ parameter: 'cursor', code: 'invalid_cursor', detail: 'is not a cursor of this listing' }])
 }
 
 function tag(key: Buffer, listing: string, payload: Buffer): Buffer {

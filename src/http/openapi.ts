@@ -37,7 +37,7 @@ const PROBLEMS: Record<number, string> = {
   401: 'No token of an administrator, or not a good one',
   403: 'The token gives no rights here',
   404: 'Not there, or not for this caller to see',
-  409: 'It would go beyond a limit, which `code` names',
+  409: 'It would go beyond a limit, or the state of this one forbids it: `code` says which',
   412: 'If-Match names another version',
   413: 'The body is over 16 KiB',
   415: 'The body is not application/json',

@@ -1,10 +1,10 @@
 import type { Kysely } from 'kysely'
 import type { Database } from '../database/schema.ts'
-import { type CursorKeys, readCursor, writeCursor } from '../http/cursor.ts'
+import { type CursorKeys, positionAfter, writeCursor } from '../http/cursor.ts'
 import { parseInstant } from '../http/instant.ts'
 import { invalidRequest } from '../http/validation.ts'
 import { expiryRange, foldName } from './lifecycle.ts'
-import { type Listing, listRegistrations, type Registration, type SortKey, type SortValue } from './repository.ts'
+import { listRegistrations, type Registration, type SortKey, type SortValue } from './repository.ts'
 import { DEFAULT_LIMIT, DEFAULT_SORT, type GridColumn, type ListInput } from './schemas.ts'
 
 /** Columns that are functions of the expiry sort as it does. */
@@ -34,13 +34,14 @@ export async function readPage(
   const { limit = DEFAULT_LIMIT } = query
   const { sort, descending } = readSort(query.sort)
   const listing = identity(siteId, query)
+  const after = positionAfter<[SortValue, string]>(cursorKeys, listing, query.cursor)
   const rows = await listRegistrations(db, {
     siteId,
     sort,
     descending,
     // One more than asked for: whether it exists says whether there is a next page.
     limit: limit + 1,
-    after: query.cursor === undefined ? undefined : positionOf(cursorKeys, listing, query.cursor),
+    after: after && { value: after[0], clientId: after[1] },
     search: query.search === undefined ? undefined : foldName(query.search),
     enabled: query.enabled,
     expiry: query.state === undefined ? {} : expiryRange(query.state, now),
@@ -50,12 +51,6 @@ export async function readPage(
   const last = page.at(-1)
   if (last === undefined || rows.length <= limit) return { rows: page, nextCursor: null }
   return { rows: page, nextCursor: writeCursor(cursorKeys, listing, [sortValue(last, sort), last.client_id]) }
-}
-
-function positionOf(cursorKeys: CursorKeys, listing: string, cursor: string): Listing['after'] {
-  const position = readCursor<[SortValue, string]>(cursorKeys, listing, cursor)
-  if (position !== undefined) return { value: position[0], clientId: position[1] }
-  throw invalidRequest([{ parameter: 'cursor', code: 'invalid_cursor', detail: 'is not a cursor of this listing' }])
 }
 
 function instantOf(unusedSince: string): number {

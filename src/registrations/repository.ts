@@ -7,7 +7,7 @@ import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './life
 export type Registration = Omit<RegistrationTable, Unseen> &
   Pick<Nullable<RegistrationLastUsedTable>, 'last_used_at' | 'odd_secret_used_at' | 'even_secret_used_at'>
 
-type Unseen = 'secret_hash' | 'secret_checksum' | 'previous_secret_hash' | 'name_folded'
+type Unseen = 'secret_hash' | 'secret_checksum' | 'previous_secret_hash' | 'name_folded' | 'expiry_set_at'
 
 /** What the token endpoint reads of a registration. */
 export type Credential = Pick<RegistrationTable, (typeof CREDENTIAL_COLUMNS)[number]>
@@ -178,7 +178,7 @@ export async function insertRegistration(trx: Transaction<Database>, row: Regist
 }
 
 export type RegistrationChange = Partial<
-  Pick<RegistrationTable, 'name' | 'name_folded' | 'enabled' | 'expires_at' | 'scopes'>
+  Pick<RegistrationTable, 'name' | 'name_folded' | 'enabled' | 'expires_at' | 'expiry_set_at' | 'scopes'>
 >
 
 /** Changes these columns and counts the version up. */

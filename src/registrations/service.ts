@@ -106,6 +106,7 @@ async function makeRegistration(
   const row = {
     ...columns,
     name_folded: foldName(name),
+    expiry_set_at: registration.registered_at,
     secret_hash: await hashBehindGate(gate, clientSecret),
     secret_checksum: null,
     previous_secret_hash: null
@@ -218,8 +219,10 @@ function changeOf(
   }
   const expiresAt = input.expiresAt === undefined ? registration.expires_at.getTime() : parseInstant(input.expiresAt)
   if (expiresAt !== registration.expires_at.getTime()) {
-    faults.push(expiryFault(expiresAt, now(), maxLifetimeDays))
+    const at = now()
+    faults.push(expiryFault(expiresAt, at, maxLifetimeDays))
     change.expires_at = new Date(expiresAt)
+    change.expiry_set_at = new Date(at)
   }
   if (input.enabled !== undefined && input.enabled !== registration.enabled) change.enabled = input.enabled
   if (input.scopes !== undefined && input.scopes.join(' ') !== registration.scopes.join(' ')) {

@@ -1,0 +1,75 @@
+import type { FastifyInstance } from 'fastify'
+import type { Kysely } from 'kysely'
+import type { Static } from 'typebox'
+import type { Database } from '../database/schema.ts'
+import type { CursorKeys } from '../http/cursor.ts'
+import { answer, problems } from '../http/openapi.ts'
+import { notFound, Problem } from '../http/problem.ts'
+import { NoQuery } from '../registrations/schemas.ts'
+import { SiteParams } from '../site-id.ts'
+import { readNoticePage } from './listing.ts'
+import { retryDelivery } from './outbox/repository.ts'
+import { findDelivery } from './repository.ts'
+import { representDelivery } from './representation.ts'
+import { DeliveryParams, DeliverySchema, NoticePageSchema, NoticeQuery, NoticeSchema } from './schemas.ts'
+
+export interface NoticeRoutesNeeds {
+  db: Kysely<Database>
+  /** Sign the cursors of listings; the same on every instance. */
+  cursorKeys: CursorKeys
+  /** Milliseconds since the epoch. */
+  now: () => number
+}
+
+const tags = ['Notices']
+
+/** Notices of one Site. Register it where `siteId` has been checked. */
+export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeeds): Promise<void> {
+  const { db, now } = needs
+  for (const schema of [DeliverySchema, NoticeSchema, NoticePageSchema]) app.addSchema(schema)
+
+  app.get<{ Params: Static<typeof SiteParams>; Querystring: Static<typeof NoticeQuery> }>(
+    '/notices',
+    {
+      schema: {
+        operationId: 'listNotices',
+        summary: "List a Site's notices",
+        description: 'What fired, when, and how each delivery stands; the latest first. Pages by cursor.',
+        tags,
+        params: SiteParams,
+        querystring: NoticeQuery,
+        response: { 200: answer('A page', 'NoticePage'), ...problems(400, 401, 403, 404, 500, 503) }
+      }
+    },
+    ({ params: { siteId }, query }) => readNoticePage(needs, siteId, query)
+  )
+
+  app.post<{ Params: Static<typeof DeliveryParams> }>(
+    '/notices/:noticeId/deliveries/:deliveryId/retry',
+    {
+      schema: {
+        operationId: 'retryNoticeDelivery',
+        summary: 'Send a notice again',
+        description: 'At once, with all its tries, and the same event id as before. Not one that is cancelled.',
+        tags,
+        params: DeliveryParams,
+        querystring: NoQuery,
+        response: {
+          202: answer('It is to be tried', 'NoticeDelivery'),
+          ...problems(400, 401, 403, 404, 409, 413, 415, 500, 503)
+        }
+      }
+    },
+    async ({ params: { siteId, noticeId, deliveryId } }, reply) => {
+      const found = await findDelivery(db, siteId, noticeId, deliveryId)
+      if (found === undefined) throw notFound()
+      const isToBeTried = await retryDelivery(db, deliveryId, new Date(now()))
+      if (!isToBeTried) {
+        throw new Problem(409, 'cancelled', 'The registration was renewed or deleted, or the receiver was.')
+      }
+      const delivery = await findDelivery(db, siteId, noticeId, deliveryId)
+      if (delivery === undefined) throw notFound()
+      return reply.code(202).send(representDelivery(delivery))
+    }
+  )
+}
