@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import { Server as NetServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 
@@ -29,6 +30,8 @@ export class Drain {
   async run(server: Server, hasSuccessor = false): Promise<void> {
     this.isDraining = true
     this.takesClients = hasSuccessor
+    // The successor takes what comes from now on. Not HTTP's own close, which would also cut connections that are idle.
+    if (hasSuccessor) NetServer.prototype.close.call(server)
     const deadline = Date.now() + DRAIN_MS
     let quietSince = Date.now()
     while (Date.now() < deadline && Date.now() - quietSince < QUIET_MS) {
