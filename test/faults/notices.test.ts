@@ -4,9 +4,9 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Clock } from '../fixtures/app.ts'
-import { createDatabase, query } from '../fixtures/database.ts'
+import { asServingRole, createDatabase, query } from '../fixtures/database.ts'
 import { ROOT } from '../fixtures/paths.ts'
-import { asServingRole, insertRegistrationRow } from '../fixtures/registration-row.ts'
+import { insertRegistrationRow } from '../fixtures/registration-row.ts'
 import { startWebhookReceiver } from '../fixtures/webhook-receiver.ts'
 
 const DAY_MS = 86_400_000

@@ -3,8 +3,8 @@ import t, { type Test } from 'tap'
 import { dueStep } from '../../src/notices/cadence.ts'
 import { Sweep } from '../../src/notices/sweep.ts'
 import { Clock } from '../fixtures/app.ts'
-import { createDatabase, openTestDatabase, query, withClient } from '../fixtures/database.ts'
-import { asServingRole, insertRegistrationRow } from '../fixtures/registration-row.ts'
+import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/database.ts'
+import { insertRegistrationRow } from '../fixtures/registration-row.ts'
 import { until } from '../fixtures/until.ts'
 
 const DAY_MS = 86_400_000
