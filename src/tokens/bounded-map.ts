@@ -1,29 +1,38 @@
-/** A map with room for so many entries: when it is full, the one that was set longest ago makes room. */
+/**
+ * A map that keeps at least the latest half of `room` entries, and never more than `room`: those set or got since
+ * longest are forgotten. In two generations, since finding a Map's oldest entry takes longer the more were deleted.
+ */
 export class BoundedMap<Key, Value> {
-  readonly #entries = new Map<Key, Value>()
-  readonly #room: number
+  readonly #generation: number
+  #young = new Map<Key, Value>()
+  #old = new Map<Key, Value>()
 
   constructor(room: number) {
-    this.#room = room
+    this.#generation = Math.ceil(room / 2)
   }
 
   get size(): number {
-    return this.#entries.size
+    return this.#young.size + this.#old.size
   }
 
   get(key: Key): Value | undefined {
-    return this.#entries.get(key)
+    const young = this.#young.get(key)
+    if (young !== undefined) return young
+    const old = this.#old.get(key)
+    if (old !== undefined) this.set(key, old)
+    return old
   }
 
   set(key: Key, value: Value): void {
-    this.#entries.delete(key)
-    this.#entries.set(key, value)
-    if (this.#entries.size <= this.#room) return
-    const [oldest] = this.#entries.keys()
-    if (oldest !== undefined) this.#entries.delete(oldest)
+    this.#old.delete(key)
+    this.#young.set(key, value)
+    if (this.#young.size < this.#generation) return
+    this.#old = this.#young
+    this.#young = new Map()
   }
 
   delete(key: Key): void {
-    this.#entries.delete(key)
+    this.#young.delete(key)
+    this.#old.delete(key)
   }
 }

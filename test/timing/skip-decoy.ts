@@ -6,7 +6,7 @@ import { registerHooks } from 'node:module'
  */
 
 const CHANGED = '/src/tokens/client-authentication.ts'
-const BEFORE = 'const storedHash = credential?.secret_hash ?? DECOY_HASH'
+const BEFORE = 'const { secret, storedHash } = secretToCompare(credential, clientSecret)'
 
 registerHooks({
   load(url, context, nextLoad) {
