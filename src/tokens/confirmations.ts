@@ -27,16 +27,19 @@ interface Waiting {
 
 /** The longest that an exchange waits here before it takes the long way. */
 const MAX_DELAY_MS = 50
+/** While one is being committed the next is on its way: the database never waits for us, nor batches become small. */
+const MAX_UNDER_WAY = 2
 
 /**
- * Confirms with the database that what memory knows of clients still holds: one statement at a time for all who wait.
- * While it runs the next batch gathers; a client that exchanges many times at once is in it once.
+ * Confirms with the database that what memory knows of clients still holds: one statement for all who wait.
+ * While two are under way the next batch gathers; a client that exchanges many times at once is in it once.
  */
 export class Confirmations {
   #confirm: Confirm
   #isStamping = false
   #gathering = new Map<string, Waiting>()
-  #isRunning = false
+  #isScheduled = false
+  #underWay = 0
   #isOverdue = false
 
   constructor(confirm: Confirm) {
@@ -67,20 +70,25 @@ export class Confirmations {
   #gather(key: string, asked: Asked): Promise<Confirmation> {
     const { promise, resolve } = Promise.withResolvers<Confirmation>()
     this.#gathering.set(key, { asked, promise, resolve })
-    if (!this.#isRunning) void this.#run()
+    this.#schedule()
     return promise
   }
 
-  async #run(): Promise<void> {
-    this.#isRunning = true
-    while (this.#gathering.size > 0) {
-      // What this turn of the event loop still brings goes along.
-      await new Promise(setImmediate)
-      const batch = this.#gathering
-      this.#gathering = new Map()
-      await this.#settle(batch)
-    }
-    this.#isRunning = false
+  /** At the end of this turn of the event loop: what it still brings goes along. */
+  #schedule(): void {
+    if (this.#isScheduled || this.#underWay === MAX_UNDER_WAY) return
+    this.#isScheduled = true
+    setImmediate(() => void this.#send())
+  }
+
+  async #send(): Promise<void> {
+    const batch = this.#gathering
+    this.#gathering = new Map()
+    this.#isScheduled = false
+    this.#underWay++
+    await this.#settle(batch)
+    this.#underWay--
+    if (this.#gathering.size > 0) this.#schedule()
   }
 
   async #settle(batch: ReadonlyMap<string, Waiting>): Promise<void> {

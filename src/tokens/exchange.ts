@@ -60,13 +60,16 @@ export async function exchange(needs: ExchangeNeeds, request: TokenRequest, sour
   if (proven === undefined || !isGood(proven, request, now())) return exchangeAsRead(needs, request, proof, source)
 
   const at = now()
+  // Signed while the database answers: what isn't confirmed is thrown away.
+  const exchange = issue(needs, request, proven, at, confirmations.isStamping ? 'moved' : 'due')
   const { client_id: clientId, version } = proven.credential
-  const confirmation = await confirmations.confirm({ clientId, version, secretNumber: secretNumberOf(proven), at })
+  const { secretNumber } = exchange
+  const confirmation = await confirmations.confirm({ clientId, version, secretNumber, at })
   if (confirmation !== 'confirmed') {
     return exchangeAsRead(needs, request, proof, source, confirmation === 'unavailable' ? 'late' : 'due')
   }
   known.touch(proven.credential, at)
-  return issue(needs, request, proven, at, confirmations.isStamping ? 'moved' : 'due')
+  return exchange
 }
 
 /** Nothing that memory knows speaks against it. */

@@ -23,27 +23,36 @@ function heldBack() {
 
 const turn = () => new Promise(setImmediate)
 
-t.test(
-  'one statement at a time: while it runs the next batch gathers, each client in it once, at its latest',
-  async t => {
-    const { batches, answers, confirm } = heldBack()
-    const confirmations = new Confirmations(confirm)
-    const first = confirmations.confirm(asked('a', 1, 10))
-    await turn()
-    await turn()
-    const second = [asked('a', 1, 20), asked('b', 1, 30), asked('a', 1, 15)].map(each => confirmations.confirm(each))
-    await turn()
-    t.same(batches, [[asked('a', 1, 10)]])
-    answers[0]?.resolve(['a'])
-    t.equal(await first, 'confirmed')
-    await turn()
-    await turn()
-    t.same(batches[1], [asked('a', 1, 20), asked('b', 1, 30)])
-    answers[1]?.resolve(['b'])
-    t.same(await Promise.all(second), ['changed', 'confirmed', 'changed'])
-    t.equal(batches.length, 2)
-  }
-)
+t.test('two statements at a time: meanwhile the next batch gathers, each client in it once, at its latest', async t => {
+  const { batches, answers, confirm } = heldBack()
+  const confirmations = new Confirmations(confirm)
+  const first = [asked('a', 1, 10), asked('b', 1, 11)].map(each => confirmations.confirm(each))
+  await turn()
+  const second = confirmations.confirm(asked('a', 1, 12))
+  await turn()
+  const third = [asked('a', 1, 20), asked('b', 1, 30), asked('a', 1, 15)].map(each => confirmations.confirm(each))
+  await turn()
+  t.same(batches, [[asked('a', 1, 10), asked('b', 1, 11)], [asked('a', 1, 12)]])
+  answers[0]?.resolve(['a', 'b'])
+  t.same(await Promise.all(first), ['confirmed', 'confirmed'])
+  await turn()
+  t.same(batches[2], [asked('a', 1, 20), asked('b', 1, 30)])
+  answers[1]?.resolve([])
+  answers[2]?.resolve(['b'])
+  t.equal(await second, 'changed')
+  t.same(await Promise.all(third), ['changed', 'confirmed', 'changed'])
+  t.equal(batches.length, 3)
+})
+
+t.test('of two secrets of one client each is asked about', async t => {
+  const { batches, answers, confirm } = heldBack()
+  const confirmations = new Confirmations(confirm)
+  const both = [1, 2].map(secretNumber => confirmations.confirm({ clientId: 'a', version: 1, secretNumber, at: 0 }))
+  await turn()
+  t.equal(batches[0]?.length, 2)
+  answers[0]?.resolve(['a', 'a'])
+  t.same(await Promise.all(both), ['confirmed', 'confirmed'])
+})
 
 t.test('two versions of one client in one batch: the second is sent to read it', async t => {
   const { confirm } = heldBack()
@@ -55,28 +64,27 @@ t.test('two versions of one client in one batch: the second is sent to read it',
 t.test('nobody waits long for a database that does not answer, and whoever comes later not at all', async t => {
   const { answers, confirm } = heldBack()
   const confirmations = new Confirmations(confirm)
-  const first = confirmations.confirm(asked('a'))
-  await turn()
-  await turn()
-  const gathering = confirmations.confirm(asked('b'))
-  t.same(await Promise.all([first, gathering]), ['unavailable', 'unavailable'])
+  const waiting: Promise<unknown>[] = []
+  for (const clientId of ['a', 'b', 'c']) {
+    waiting.push(confirmations.confirm(asked(clientId)))
+    await turn()
+  }
+  t.same(await Promise.all(waiting), ['unavailable', 'unavailable', 'unavailable'])
   let isAnswered = false
-  void confirmations.confirm(asked('c')).then(confirmation => {
+  void confirmations.confirm(asked('d')).then(confirmation => {
     isAnswered = confirmation === 'unavailable'
   })
   await Promise.resolve()
   await Promise.resolve()
   t.ok(isAnswered, 'at once')
-  answers[0]?.resolve(['a'])
+  for (let round = 0; round < 3; round++) {
+    for (const { resolve } of answers) resolve([])
+    await turn()
+    await turn()
+  }
+  const later = confirmations.confirm(asked('e'))
   await turn()
-  await turn()
-  await turn()
-  answers[1]?.resolve([])
-  await turn()
-  const later = confirmations.confirm(asked('d'))
-  await turn()
-  await turn()
-  answers[2]?.resolve(['d'])
+  answers.at(-1)?.resolve(['e'])
   t.equal(await later, 'confirmed', 'it answers again')
 })
 
