@@ -1,4 +1,6 @@
 import t from 'tap'
+import { createLog } from '../../../src/http/log.ts'
+import { Registry } from '../../../src/metrics/registry.ts'
 import { Clock, startApp } from '../../fixtures/app.ts'
 import { createDatabase, query } from '../../fixtures/database.ts'
 import type { Grantd } from '../../fixtures/grantd.ts'
@@ -100,7 +102,10 @@ t.test('the registration tells when each secret was last used', async t => {
 t.test(
   'the old secret ends at once when it is retired, and its use is told from other wrong ones in the log only',
   async t => {
-    const grantd = await startApp(t)
+    const lines: string[] = []
+    const log = createLog('info', { write: line => void lines.push(line) })
+    const metrics = new Registry()
+    const grantd = await startApp(t, { log, metrics })
     const old = await grantd.register()
     t.equal((await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)).status, 404)
     const fresh = await rotate(grantd, old)
@@ -111,6 +116,11 @@ t.test(
     t.equal(refused.status, 401)
     t.equal(refused.text, wrong.text)
     t.same(Object.keys(refused.headers), Object.keys(wrong.headers))
+    await until('both are logged', () =>
+      ['retired_secret', 'wrong_secret'].every(reason => lines.join('').includes(reason))
+    )
+    const counted = (await metrics.read()).find(({ name }) => name === 'grantd_token_requests_total')
+    t.match(counted?.samples, { '{outcome="retired_secret"}': 1, '{outcome="wrong_secret"}': 1 })
     t.equal((await grantd.exchange(fresh)).status, 200)
     t.equal((await read(grantd, old)).previousSecret, null)
     t.equal((await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)).status, 404)
