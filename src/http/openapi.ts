@@ -1,6 +1,6 @@
-import { STATUS_CODES } from 'node:http'
 // For its types of operationId, summary and tags in a route's schema.
 import type {} from '@fastify/swagger'
+import { STATUS_CODES } from './node-http.ts'
 
 interface Answer {
   description: string

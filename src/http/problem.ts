@@ -1,7 +1,7 @@
-import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { DatabaseUnavailable } from '../database/errors.ts'
+import { STATUS_CODES } from './node-http.ts'
 
 /** One thing that is wrong with a request: where, and what. */
 export interface Fault {

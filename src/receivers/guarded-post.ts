@@ -1,6 +1,7 @@
-import { type IncomingMessage, request as requestPlain } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
+import { request as requestPlain } from '../http/node-http.ts'
 import { type AddressGuard, hostOf, isLoopbackAddress } from './address-guard.ts'
 import type { Resolve, ResolvedAddress } from './resolve.ts'
 import { withinTime } from './time-limit.ts'
