@@ -120,7 +120,8 @@ export async function buildApp(
       timeoutMs: WEBHOOK_TIMEOUT_MS,
       mail: config.notices.mail,
       now
-    }
+    },
+    originOf
   }
 
   await beforeRoutes(app)

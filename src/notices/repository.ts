@@ -173,11 +173,24 @@ export function findDelivery(
   noticeId: string,
   deliveryId: string
 ): Promise<Delivery | undefined> {
+  return oneDelivery(db, siteId, noticeId, deliveryId).executeTakeFirst()
+}
+
+/** @returns the delivery, locked until the end of the transaction */
+export function lockDelivery(
+  trx: Transaction<Database>,
+  siteId: string,
+  noticeId: string,
+  deliveryId: string
+): Promise<Delivery | undefined> {
+  return oneDelivery(trx, siteId, noticeId, deliveryId).forUpdate('d').executeTakeFirst()
+}
+
+function oneDelivery(db: Kysely<Database>, siteId: string, noticeId: string, deliveryId: string) {
   return deliveries(db)
     .where('d.id', '=', deliveryId) // served by notice_deliveries_pkey
     .where('d.notice_id', '=', noticeId)
     .where('n.site_id', '=', siteId)
-    .executeTakeFirst()
 }
 
 /** How many deliveries are dead, over all Sites. */

@@ -94,12 +94,9 @@ export async function replaceSecret(
     .execute()
 }
 
-/** @returns was it there? */
-export async function deleteReceiver(db: Kysely<Database>, siteId: string, id: string): Promise<boolean> {
-  const { numDeletedRows } = await db
+export async function deleteReceiver(trx: Transaction<Database>, id: string): Promise<void> {
+  await trx
     .deleteFrom('notice_receivers')
     .where('id', '=', id) // served by notice_receivers_pkey
-    .where('site_id', '=', siteId)
-    .executeTakeFirstOrThrow()
-  return numDeletedRows > 0n
+    .execute()
 }
