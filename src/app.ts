@@ -28,6 +28,7 @@ import { notices } from './notices/plugin.ts'
 import { noticeRoutes } from './notices/routes.ts'
 import { AddressGuard } from './receivers/address-guard.ts'
 import { WEBHOOK_TIMEOUT_MS } from './receivers/guarded-post.ts'
+import { sealingOfSecretsAnew } from './receivers/plugin.ts'
 import { createResolve, type Resolve } from './receivers/resolve.ts'
 import { receiverRoutes } from './receivers/routes.ts'
 import { HashGate } from './registrations/hash-gate.ts'
@@ -182,6 +183,7 @@ export async function buildApp(
     webhook: config.notices.webhook,
     mailTo: config.notices.mailTo
   })
+  await app.register(sealingOfSecretsAnew, { db, sealing })
   await app.register(purgeOfSealedCreates, { db, now })
   await app.register(health, { isReady: async () => drain.takesClients && (await isReachable(db)) })
   await app.register(apiReferenceRoutes)
