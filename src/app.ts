@@ -21,7 +21,14 @@ import { logRequests, requestId } from './http/request-log.ts'
 import { limitUnreadBodies } from './http/unread-body.ts'
 import { AJV_OPTIONS } from './http/validation.ts'
 import { lastUsed } from './last-used/plugin.ts'
-import { measureFailureBrake, measureHashGate, watchCredentials, watchLastUsed } from './metrics/measures.ts'
+import {
+  countDeliveries,
+  measureFailureBrake,
+  measureHashGate,
+  measureSigningKey,
+  watchCredentials,
+  watchLastUsed
+} from './metrics/measures.ts'
 import { requestMetrics } from './metrics/plugin.ts'
 import type { Registry } from './metrics/registry.ts'
 import { notices } from './notices/plugin.ts'
@@ -107,6 +114,7 @@ export async function buildApp(
   measureHashGate(metrics, tokenGate, 'token')
   measureHashGate(metrics, adminGate, 'admin')
   measureFailureBrake(metrics, brake)
+  measureSigningKey(metrics, keySet)
   const guard = new AddressGuard(config.notices.allowed)
   const receivers = {
     db,
@@ -181,7 +189,8 @@ export async function buildApp(
     ...receivers,
     intervalMs: config.notices.intervalSeconds * 1_000,
     webhook: config.notices.webhook,
-    mailTo: config.notices.mailTo
+    mailTo: config.notices.mailTo,
+    count: countDeliveries(metrics)
   })
   await app.register(sealingOfSecretsAnew, { db, sealing })
   await app.register(purgeOfSealedCreates, { db, now })

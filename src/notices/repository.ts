@@ -193,12 +193,20 @@ function oneDelivery(db: Kysely<Database>, siteId: string, noticeId: string, del
     .where('n.site_id', '=', siteId)
 }
 
-/** How many deliveries are dead, over all Sites. */
+/** How many deliveries are dead, over all Sites, and could be sent again: those of a renewed expiry are nobody's worry. */
 export async function countDeadDeliveries(db: Kysely<Database>): Promise<number> {
   const { count } = await db
-    .selectFrom('notice_deliveries')
+    .selectFrom('notice_deliveries as d')
+    .innerJoin('notices as n', 'n.id', 'd.notice_id')
+    .innerJoin('registrations as r', join =>
+      join.onRef('r.client_id', '=', 'n.client_id').onRef('r.expires_at', '=', 'n.expires_at')
+    )
+    .leftJoin('notice_receivers as receiver', 'receiver.id', 'd.receiver_id')
     .select(eb => eb.cast<number>(eb.fn.countAll(), 'integer').as('count'))
-    .where('state', '=', 'dead') // served by notice_deliveries_dead
+    .where('d.state', '=', 'dead') // served by notice_deliveries_dead
+    .where(eb =>
+      eb.or([eb('receiver.id', 'is not', null), eb('d.receiver_id', 'in', Object.values(SERVICE_RECEIVER_IDS))])
+    )
     .executeTakeFirstOrThrow()
   return count
 }
