@@ -188,6 +188,7 @@ export async function buildApp(
   await app.register(notices, {
     ...receivers,
     intervalMs: config.notices.intervalSeconds * 1_000,
+    retentionDays: config.notices.retentionDays,
     webhook: config.notices.webhook,
     mailTo: config.notices.mailTo,
     count: countDeliveries(metrics)

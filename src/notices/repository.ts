@@ -129,6 +129,44 @@ async function insertDeliveries(
     .execute()
 }
 
+/**
+ * Deletes notices of what both expired and fired before this instant, with their deliveries: so many at most.
+ *
+ * Not those of a registration that still has that expiry, however old: they are why its steps don't fire again. An
+ * expiry that lies in the past can't be set, and a client id is never given out again: what goes stays gone.
+ *
+ * @returns how many; none while another instance does it
+ */
+export async function deleteOldNotices(trx: Transaction<Database>, before: Date, limit: number): Promise<number> {
+  // Two that delete the same rows, each in its order, could wait for each other.
+  const { rows } = await sql<{ isOurs: boolean }>`
+    select pg_try_advisory_xact_lock(hashtextextended('notice retention', 0)) as "isOurs"`.execute(trx)
+  if (rows[0]?.isOurs !== true) return 0
+  const { numDeletedRows } = await trx
+    .deleteFrom('notices')
+    .where('id', 'in', eb =>
+      eb
+        .selectFrom('notices as n')
+        .select('n.id')
+        .where('n.expires_at', '<', before) // served by notices_once
+        .where('n.fired_at', '<', before)
+        .where(({ not, exists, selectFrom }) =>
+          not(
+            exists(
+              selectFrom('registrations as r')
+                .select('r.client_id')
+                .whereRef('r.client_id', '=', 'n.client_id') // served by registrations_pkey
+                .whereRef('r.expires_at', '=', 'n.expires_at')
+            )
+          )
+        )
+        .orderBy('n.expires_at')
+        .limit(limit)
+    )
+    .executeTakeFirstOrThrow()
+  return Number(numDeletedRows)
+}
+
 export type Delivery = NoticeDeliveryTable
 
 export interface NoticeListing {
