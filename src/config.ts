@@ -217,7 +217,7 @@ function variables(read: Read) {
     ),
     noticeRetentionDays: read(
       'NOTICE_RETENTION_DAYS',
-      'how long notices stay of an expiry that is past and that no registration has any more, in days; `0` for ever',
+      'how long notices stay of an expiry that is past and of no registration now, in days; `0` for ever',
       wholeNumber(400, 0, 36_500)
     ),
     noticeWebhookUrl: read(
