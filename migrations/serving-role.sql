@@ -28,7 +28,8 @@ begin
   grant select on audit_chains to grantd_serving;
   grant select, insert, update, delete on idempotent_creates to grantd_serving;
   grant select, insert, update, delete on notice_receivers to grantd_serving;
-  grant select, insert on notices to grantd_serving;
+  -- Old notices go, and by the foreign key's cascade their deliveries, which it can't delete otherwise.
+  grant select, insert, delete on notices to grantd_serving;
   grant select, insert, update on notice_deliveries to grantd_serving;
   grant select on kysely_migration to grantd_serving;
 end

@@ -21,13 +21,21 @@ import { logRequests, requestId } from './http/request-log.ts'
 import { limitUnreadBodies } from './http/unread-body.ts'
 import { AJV_OPTIONS } from './http/validation.ts'
 import { lastUsed } from './last-used/plugin.ts'
-import { measureFailureBrake, measureHashGate, watchCredentials, watchLastUsed } from './metrics/measures.ts'
+import {
+  countDeliveries,
+  measureFailureBrake,
+  measureHashGate,
+  measureSigningKey,
+  watchCredentials,
+  watchLastUsed
+} from './metrics/measures.ts'
 import { requestMetrics } from './metrics/plugin.ts'
 import type { Registry } from './metrics/registry.ts'
 import { notices } from './notices/plugin.ts'
 import { noticeRoutes } from './notices/routes.ts'
 import { AddressGuard } from './receivers/address-guard.ts'
 import { WEBHOOK_TIMEOUT_MS } from './receivers/guarded-post.ts'
+import { sealingOfSecretsAnew } from './receivers/plugin.ts'
 import { createResolve, type Resolve } from './receivers/resolve.ts'
 import { receiverRoutes } from './receivers/routes.ts'
 import { HashGate } from './registrations/hash-gate.ts'
@@ -106,6 +114,7 @@ export async function buildApp(
   measureHashGate(metrics, tokenGate, 'token')
   measureHashGate(metrics, adminGate, 'admin')
   measureFailureBrake(metrics, brake)
+  measureSigningKey(metrics, keySet)
   const guard = new AddressGuard(config.notices.allowed)
   const receivers = {
     db,
@@ -120,7 +129,8 @@ export async function buildApp(
       timeoutMs: WEBHOOK_TIMEOUT_MS,
       mail: config.notices.mail,
       now
-    }
+    },
+    originOf
   }
 
   await beforeRoutes(app)
@@ -178,9 +188,12 @@ export async function buildApp(
   await app.register(notices, {
     ...receivers,
     intervalMs: config.notices.intervalSeconds * 1_000,
+    retentionDays: config.notices.retentionDays,
     webhook: config.notices.webhook,
-    mailTo: config.notices.mailTo
+    mailTo: config.notices.mailTo,
+    count: countDeliveries(metrics)
   })
+  await app.register(sealingOfSecretsAnew, { db, sealing })
   await app.register(purgeOfSealedCreates, { db, now })
   await app.register(health, { isReady: async () => drain.takesClients && (await isReachable(db)) })
   await app.register(apiReferenceRoutes)

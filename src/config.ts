@@ -215,6 +215,11 @@ function variables(read: Read) {
       'how often notices that are due are looked for',
       wholeNumber(15, 1, 3_600)
     ),
+    noticeRetentionDays: read(
+      'NOTICE_RETENTION_DAYS',
+      'how long notices stay of an expiry that is past and of no registration now, in days; `0` for ever',
+      wholeNumber(400, 0, 36_500)
+    ),
     noticeWebhookUrl: read(
       'NOTICE_WEBHOOK_URL',
       'webhook that gets the notices of all Sites',
@@ -309,6 +314,8 @@ function arrange(values: Values) {
       /** Days before expiry, the first to come first. */
       steps: values.noticeDays,
       intervalSeconds: values.noticeIntervalSeconds,
+      /** 0 keeps notices for ever. */
+      retentionDays: values.noticeRetentionDays,
       maxReceiversPerSite: values.maxReceiversPerSite,
       /** Where webhooks may go beside public addresses. */
       allowed: { items: values.noticeWebhookAllow, allowsPlainHttp: !isProduction },

@@ -75,6 +75,7 @@ function unconnected() {
       throw new Error('there is no key here')
     },
     activeKid: undefined,
+    activeTimes: undefined,
     published: async () => [],
     cacheSeconds: () => 0,
     tend: async () => {}

@@ -16,6 +16,11 @@ export class Sealing {
     this.#previous = previous
   }
 
+  /** May there be values that are to be sealed anew? */
+  get hasPrevious(): boolean {
+    return this.#previous !== undefined
+  }
+
   /** The keys of one purpose, 32 bytes each: the first makes and checks, the others check what they made before. */
   keys(purpose: string): [Buffer, ...Buffer[]] {
     const previous = this.#previous === undefined ? [] : [deriveKey(this.#previous, purpose)]

@@ -8,7 +8,7 @@ import { greeting } from './greeting.ts'
 import { bufferedOutput, createLog } from './http/log.ts'
 import { isLoopback } from './http/loopback.ts'
 import { listenForScrapes } from './metrics/listener.ts'
-import { measureLanes, measureRegistrations } from './metrics/measures.ts'
+import { measureDeadDeliveries, measureLanes, measureRegistrations } from './metrics/measures.ts'
 import { measureProcess } from './metrics/process.ts'
 import { Registry } from './metrics/registry.ts'
 import type { Service } from './serve.ts'
@@ -74,7 +74,10 @@ async function start(config: Config): Promise<void> {
     // The greater part of the code is read while the database starts or is connected; a primary needs none of it.
     isServing ? import('./serve.ts') : undefined
   ])
-  if (cluster.isPrimary) measureRegistrations(metrics, foundation.connection.db, Date.now)
+  if (cluster.isPrimary) {
+    measureRegistrations(metrics, foundation.connection.db, Date.now)
+    measureDeadDeliveries(metrics, foundation.connection.db)
+  }
   close = async isReplaced => {
     log.info('closing')
     await service?.close(isReplaced)

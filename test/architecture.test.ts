@@ -80,6 +80,12 @@ t.test('no arrow runs up, and rooms of a floor do not know each other', async t 
   t.same(wrong, [])
 })
 
+t.test('events are written, not read or verified, by who is above the audit', async t => {
+  const callers = files.filter(({ room }) => room !== 'audit' && floorOf(room) < floorOf('app.ts'))
+  const imported = callers.flatMap(({ imports }) => imports.filter(target => roomOf(target) === 'audit'))
+  t.same([...new Set(imported)], ['audit/record.ts'])
+})
+
 t.test('no circle of imports', async t => {
   const importsOf = new Map(files.map(({ name, imports }) => [name, imports]))
   const reaches = (from: string, target: string, seen: Set<string>): boolean =>

@@ -313,6 +313,7 @@ const VARIABLES: Record<string, Variable> = {
     bad: ['366', '-1', '7,7', '07,7', '1.5', 'a', '7,', ',', '7;0', '7 0', '10,9,8,7,6,5,4,3,2,1,0', '1e2', '0x10']
   },
   NOTICE_INTERVAL_SECONDS: whole(config => config.notices.intervalSeconds, 15, 1, 3_600),
+  NOTICE_RETENTION_DAYS: whole(config => config.notices.retentionDays, 400, 0, 36_500),
   NOTICE_WEBHOOK_URL: {
     beside: { NOTICE_WEBHOOK_SECRET: WEBHOOK_SECRET },
     read: config => config.notices.webhook?.url,

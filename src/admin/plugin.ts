@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { parseJsonBody } from '../http/json-body.ts'
 import { notFound, Problem, problemErrorHandler } from '../http/problem.ts'
 import { sourceOf } from '../http/source.ts'
-import { readTypedQuery, validationProblem } from '../http/validation.ts'
+import { readTypedQuery, refuseUnaskedBody, validationProblem } from '../http/validation.ts'
 import { administersAnything, mayAdminister } from './access.ts'
 import { type Administrator, IssuerUnavailable, type TrustedIssuer, verifyAdminToken } from './admin-token.ts'
 
@@ -56,6 +56,7 @@ export async function administration(
     request.administrator = await authenticate(request, needs)
   })
   app.addHook('preValidation', readTypedQuery)
+  app.addHook('preValidation', refuseUnaskedBody)
   await app.register(
     async scope => {
       scope.addHook('onRequest', requireSite)

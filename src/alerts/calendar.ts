@@ -18,10 +18,17 @@ export function writeCalendar(
     'PRODID:-//grantd//expirations//EN',
     'CALSCALE:GREGORIAN',
     `X-WR-CALNAME:${escapeText(`App registrations of ${siteId}`)}`,
-    ...expirations.flatMap(expiration => eventLines(expiration, steps, now)),
+    ...(expirations.length === 0
+      ? nothingLines(siteId, now)
+      : expirations.flatMap(expiration => eventLines(expiration, steps, now))),
     'END:VCALENDAR'
   ]
   return lines.map(line => `${foldLine(line)}\r\n`).join('')
+}
+
+/** A calendar has a component at least (RFC 5545 §3.6): this one tells of no time, and calendars show nothing of it. */
+function nothingLines(siteId: string, now: number): string[] {
+  return ['BEGIN:VFREEBUSY', `UID:nothing-in-${siteId}@grantd`, `DTSTAMP:${utc(new Date(now))}`, 'END:VFREEBUSY']
 }
 
 function eventLines(row: Expiration, steps: readonly number[], now: number): string[] {

@@ -62,7 +62,8 @@ export async function siteAlertRoutes(app: FastifyInstance, needs: AlertRoutesNe
       schema: {
         operationId: 'getExpirationCalendar',
         summary: "A Site's expiries as a calendar",
-        description: 'RFC 5545: an event for each registration, with alarms at the steps of the cadence.',
+        description:
+          'RFC 5545: an event for each registration, with alarms at the steps of the cadence. Where there is none, a VFREEBUSY without any time, since a calendar has one component at least.',
         tags,
         params: SiteParams,
         querystring: NoQuery,

@@ -14,7 +14,7 @@ const represented = {
   action: Type.String({
     pattern: ACTION_PATTERN,
     description:
-      'What was done: registration.created, registration.changed, registration.renewed (expiresAt moved forward), registration.rotated (a new secret), secret.retired (the one before the latest rotation), registration.deleted. There may be more.',
+      'What was done: registration.created, registration.changed, registration.renewed (expiresAt moved forward), registration.rotated (a new secret), secret.retired (the one before the latest rotation), registration.deleted; receiver.created, receiver.changed, receiver.rotated (a new signing secret), receiver.deleted; delivery.retried (a notice is sent again). There may be more.',
     examples: ['registration.renewed']
   }),
   subject: Type.String({
@@ -36,7 +36,7 @@ const represented = {
         to: { description: 'Value after; null where there is none' }
       }
     },
-    description: 'Per field its value before and after',
+    description: 'Per field its value before and after; of a URL its origin alone',
     examples: [{ expiresAt: { from: '2027-01-01T00:00:00.000Z', to: '2027-06-30T22:00:00.000Z' } }]
   }),
   hash: Type.String({

@@ -47,6 +47,18 @@ function explain({ keyword, params, message }: FastifySchemaValidationError): {
   return { code: keyword === 'type' ? 'wrong_type' : 'invalid_value', detail: message ?? 'is not valid' }
 }
 
+/** `preValidation` hook: where no body is taken, one with members is refused rather than dropped. */
+export async function refuseUnaskedBody({ body, routeOptions }: FastifyRequest): Promise<void> {
+  if (body === undefined || routeOptions.schema?.body !== undefined) return
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw invalidRequest([{ pointer: '', code: 'wrong_type', detail: 'must be an object without members, or absent' }])
+  }
+  const faults = Object.keys(body)
+    .slice(0, MAX_FAULTS)
+    .map(name => ({ pointer: `/${escapePointer(name)}`, code: 'unknown_member', detail: 'is unknown or read-only' }))
+  if (faults.length > 0) throw invalidRequest(faults)
+}
+
 /**
  * `preValidation` hook: a query has only text, so what the schema calls an integer or a boolean is read here,
  * from its one canonical spelling. Anything else stays text, and the schema refuses it.

@@ -1,9 +1,11 @@
 import type { Kysely } from 'kysely'
 import type { Database } from '../database/schema.ts'
 import type { LastUsedWatch } from '../last-used/plugin.ts'
+import { countDeadDeliveries } from '../notices/repository.ts'
 import type { HashGate } from '../registrations/hash-gate.ts'
 import { REGISTRATION_STATES } from '../registrations/lifecycle.ts'
 import { countByState } from '../registrations/repository.ts'
+import type { TendedKeySet } from '../signing-keys/key-set.ts'
 import type { CredentialsWatch } from '../tokens/credentials.ts'
 import type { FailureBrake } from '../tokens/failure-brake.ts'
 import type { Registry } from './registry.ts'
@@ -81,19 +83,74 @@ export function watchLastUsed(registry: Registry): LastUsedWatch {
   }
 }
 
-/** How old the count of registrations may be: it reads an entry of the index for each. */
+/** Deliveries of notices. @returns to be called with what became of each try */
+export function countDeliveries(registry: Registry): (outcome: 'delivered' | 'failed' | 'dead') => void {
+  const counterOf = (outcome: string) =>
+    registry.counter(
+      'grantd_notice_deliveries_total',
+      'Tries to deliver a notice by outcome; dead is the last that failed.',
+      { outcome }
+    )
+  const counters = { delivered: counterOf('delivered'), failed: counterOf('failed'), dead: counterOf('dead') }
+  return outcome => counters[outcome].increment()
+}
+
+export function measureSigningKey(registry: Registry, keySet: Pick<TendedKeySet, 'activeTimes'>): void {
+  const reading = (name: string, help: string, instant: () => number | undefined) =>
+    registry.reading({ name, help, across: 'max' }, () => {
+      const at = instant()
+      return at === undefined ? undefined : at / 1_000
+    })
+  reading(
+    'grantd_signing_key_signs_from_timestamp_seconds',
+    'Since when the key that signs may sign.',
+    () => keySet.activeTimes?.signsFrom
+  )
+  reading(
+    'grantd_signing_key_signs_until_timestamp_seconds',
+    'Until when it signs at the latest, where it has a successor.',
+    () => keySet.activeTimes?.signsUntil
+  )
+}
+
+/** Registrations over all Sites. @param now milliseconds since the epoch */
+export function measureRegistrations(registry: Registry, db: Kysely<Database>, now: () => number): void {
+  const latest = keepCount(registry, () => countByState(db, now()))
+  for (const state of REGISTRATION_STATES) {
+    registry.reading(
+      { name: 'grantd_registrations', help: 'Registrations by state, enabled or not.', across: 'max' },
+      () => latest()?.[state],
+      { state }
+    )
+  }
+}
+
+/** Notices over all Sites that were given up on and can be sent again. */
+export function measureDeadDeliveries(registry: Registry, db: Kysely<Database>): void {
+  const latest = keepCount(registry, () => countDeadDeliveries(db))
+  registry.reading(
+    {
+      name: 'grantd_notice_deliveries_dead',
+      help: 'Deliveries of notices that were given up on and can be sent again.',
+      across: 'max'
+    },
+    latest
+  )
+}
+
+/** How old a count may be: counting reads an entry of an index for each. */
 const COUNT_KEPT_MS = 15_000
 /** How long a reading waits for the database; it tells the latest count otherwise. */
 const COUNT_WAIT_MS = 500
 
-/** Registrations over all Sites. @param now milliseconds since the epoch */
-export function measureRegistrations(registry: Registry, db: Kysely<Database>, now: () => number): void {
-  let counts: Awaited<ReturnType<typeof countByState>> | undefined
+/** Counts anew before a reading, when the count is old. @returns the latest count; undefined before there is one */
+function keepCount<Count>(registry: Registry, count: () => Promise<Count>): () => Count | undefined {
+  let latest: Count | undefined
   let counting: Promise<void> | undefined
   let countedAt = Number.NEGATIVE_INFINITY
-  const count = async (): Promise<void> => {
+  const countAnew = async (): Promise<void> => {
     try {
-      counts = await countByState(db, now())
+      latest = await count()
       countedAt = performance.now()
     } catch {
       // The lanes tell that the database is away; a scrape has more to tell than this.
@@ -103,17 +160,11 @@ export function measureRegistrations(registry: Registry, db: Kysely<Database>, n
   }
   registry.beforeReading(async () => {
     if (performance.now() - countedAt < COUNT_KEPT_MS) return
-    counting ??= count()
+    counting ??= countAnew()
     const timeout = Promise.withResolvers<void>()
     const timer = setTimeout(timeout.resolve, COUNT_WAIT_MS)
     await Promise.race([counting, timeout.promise])
     clearTimeout(timer)
   })
-  for (const state of REGISTRATION_STATES) {
-    registry.reading(
-      { name: 'grantd_registrations', help: 'Registrations by state, enabled or not.', across: 'max' },
-      () => counts?.[state],
-      { state }
-    )
-  }
+  return () => latest
 }

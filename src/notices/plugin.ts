@@ -12,6 +12,8 @@ export interface NoticesNeeds extends Omit<OutboxNeeds, 'serviceTargets' | 'onOu
   /** The receivers of the configuration. */
   webhook: { url: string; secrets: readonly string[] } | undefined
   mailTo: readonly string[]
+  /** How long notices stay, days; 0 for ever. */
+  retentionDays: number
   /** Told how each try went, for counting. */
   count?: (result: 'delivered' | 'failed' | 'dead') => void
 }

@@ -129,6 +129,44 @@ async function insertDeliveries(
     .execute()
 }
 
+/**
+ * Deletes notices of what both expired and fired before this instant, with their deliveries: so many at most.
+ *
+ * Not those of a registration that still has that expiry, however old: they are why its steps don't fire again. An
+ * expiry that lies in the past can't be set, and a client id is never given out again: what goes stays gone.
+ *
+ * @returns how many; none while another instance does it
+ */
+export async function deleteOldNotices(trx: Transaction<Database>, before: Date, limit: number): Promise<number> {
+  // Two that delete the same rows, each in its order, could wait for each other.
+  const { rows } = await sql<{ isOurs: boolean }>`
+    select pg_try_advisory_xact_lock(hashtextextended('notice retention', 0)) as "isOurs"`.execute(trx)
+  if (rows[0]?.isOurs !== true) return 0
+  const { numDeletedRows } = await trx
+    .deleteFrom('notices')
+    .where('id', 'in', eb =>
+      eb
+        .selectFrom('notices as n')
+        .select('n.id')
+        .where('n.expires_at', '<', before) // served by notices_once
+        .where('n.fired_at', '<', before)
+        .where(({ not, exists, selectFrom }) =>
+          not(
+            exists(
+              selectFrom('registrations as r')
+                .select('r.client_id')
+                .whereRef('r.client_id', '=', 'n.client_id') // served by registrations_pkey
+                .whereRef('r.expires_at', '=', 'n.expires_at')
+            )
+          )
+        )
+        .orderBy('n.expires_at')
+        .limit(limit)
+    )
+    .executeTakeFirstOrThrow()
+  return Number(numDeletedRows)
+}
+
 export type Delivery = NoticeDeliveryTable
 
 export interface NoticeListing {
@@ -173,19 +211,40 @@ export function findDelivery(
   noticeId: string,
   deliveryId: string
 ): Promise<Delivery | undefined> {
+  return oneDelivery(db, siteId, noticeId, deliveryId).executeTakeFirst()
+}
+
+/** @returns the delivery, locked until the end of the transaction */
+export function lockDelivery(
+  trx: Transaction<Database>,
+  siteId: string,
+  noticeId: string,
+  deliveryId: string
+): Promise<Delivery | undefined> {
+  return oneDelivery(trx, siteId, noticeId, deliveryId).forUpdate('d').executeTakeFirst()
+}
+
+function oneDelivery(db: Kysely<Database>, siteId: string, noticeId: string, deliveryId: string) {
   return deliveries(db)
     .where('d.id', '=', deliveryId) // served by notice_deliveries_pkey
     .where('d.notice_id', '=', noticeId)
     .where('n.site_id', '=', siteId)
-    .executeTakeFirst()
 }
 
-/** How many deliveries are dead, over all Sites. */
+/** How many deliveries are dead, over all Sites, and could be sent again: those of a renewed expiry are nobody's worry. */
 export async function countDeadDeliveries(db: Kysely<Database>): Promise<number> {
   const { count } = await db
-    .selectFrom('notice_deliveries')
+    .selectFrom('notice_deliveries as d')
+    .innerJoin('notices as n', 'n.id', 'd.notice_id')
+    .innerJoin('registrations as r', join =>
+      join.onRef('r.client_id', '=', 'n.client_id').onRef('r.expires_at', '=', 'n.expires_at')
+    )
+    .leftJoin('notice_receivers as receiver', 'receiver.id', 'd.receiver_id')
     .select(eb => eb.cast<number>(eb.fn.countAll(), 'integer').as('count'))
-    .where('state', '=', 'dead') // served by notice_deliveries_dead
+    .where('d.state', '=', 'dead') // served by notice_deliveries_dead
+    .where(eb =>
+      eb.or([eb('receiver.id', 'is not', null), eb('d.receiver_id', 'in', Object.values(SERVICE_RECEIVER_IDS))])
+    )
     .executeTakeFirstOrThrow()
   return count
 }

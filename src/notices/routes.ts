@@ -1,15 +1,14 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Kysely } from 'kysely'
 import type { Static } from 'typebox'
+import type { Origin } from '../audit/record.ts'
 import type { Database } from '../database/schema.ts'
 import type { CursorKeys } from '../http/cursor.ts'
 import { answer, problems } from '../http/openapi.ts'
-import { notFound, Problem } from '../http/problem.ts'
 import { NoQuery } from '../registrations/schemas.ts'
 import { SiteParams } from '../site-id.ts'
 import { readNoticePage } from './listing.ts'
-import { retryDelivery } from './outbox/repository.ts'
-import { findDelivery } from './repository.ts'
+import { sendAgain } from './outbox/send-again.ts'
 import { representDelivery } from './representation.ts'
 import { DeliveryParams, DeliverySchema, NoticePageSchema, NoticeQuery, NoticeSchema } from './schemas.ts'
 
@@ -19,13 +18,14 @@ export interface NoticeRoutesNeeds {
   cursorKeys: CursorKeys
   /** Milliseconds since the epoch. */
   now: () => number
+  /** Who sends a request, and from where: for the audit. */
+  originOf: (request: FastifyRequest) => Origin
 }
 
 const tags = ['Notices']
 
 /** Notices of one Site. Register it where `siteId` has been checked. */
 export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeeds): Promise<void> {
-  const { db, now } = needs
   for (const schema of [DeliverySchema, NoticeSchema, NoticePageSchema]) app.addSchema(schema)
 
   app.get<{ Params: Static<typeof SiteParams>; Querystring: Static<typeof NoticeQuery> }>(
@@ -60,15 +60,8 @@ export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeed
         }
       }
     },
-    async ({ params: { siteId, noticeId, deliveryId } }, reply) => {
-      const found = await findDelivery(db, siteId, noticeId, deliveryId)
-      if (found === undefined) throw notFound()
-      const isToBeTried = await retryDelivery(db, deliveryId, new Date(now()))
-      if (!isToBeTried) {
-        throw new Problem(409, 'cancelled', 'The registration was renewed or deleted, or the receiver was.')
-      }
-      const delivery = await findDelivery(db, siteId, noticeId, deliveryId)
-      if (delivery === undefined) throw notFound()
+    async (request, reply) => {
+      const delivery = await sendAgain(needs, request.params, needs.originOf(request))
       return reply.code(202).send(representDelivery(delivery))
     }
   )

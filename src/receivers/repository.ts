@@ -94,12 +94,39 @@ export async function replaceSecret(
     .execute()
 }
 
-/** @returns was it there? */
-export async function deleteReceiver(db: Kysely<Database>, siteId: string, id: string): Promise<boolean> {
-  const { numDeletedRows } = await db
+export async function deleteReceiver(trx: Transaction<Database>, id: string): Promise<void> {
+  await trx
     .deleteFrom('notice_receivers')
     .where('id', '=', id) // served by notice_receivers_pkey
-    .where('site_id', '=', siteId)
+    .execute()
+}
+
+export type SealedReceiver = Pick<NoticeReceiverTable, 'id' | 'sealed_secret' | 'sealed_previous_secret'>
+
+/** Receivers with a signing secret, over all Sites, in the order of their ids. @param after where to go on */
+export function listSealed(db: Kysely<Database>, after: string | undefined, limit: number): Promise<SealedReceiver[]> {
+  const query = db
+    .selectFrom('notice_receivers')
+    .select(['id', 'sealed_secret', 'sealed_previous_secret'])
+    .where('sealed_secret', 'is not', null)
+    .orderBy('id') // served by notice_receivers_pkey
+    .limit(limit)
+  return (after === undefined ? query : query.where('id', '>', after)).execute()
+}
+
+/** Puts the same secret under another seal, unless somebody else has meanwhile. @returns whether it was done */
+export async function replaceSeal(
+  db: Kysely<Database>,
+  id: string,
+  column: 'sealed_secret' | 'sealed_previous_secret',
+  from: string,
+  to: string
+): Promise<boolean> {
+  const { numUpdatedRows } = await db
+    .updateTable('notice_receivers')
+    .set({ [column]: to })
+    .where('id', '=', id) // served by notice_receivers_pkey
+    .where(column, '=', from)
     .executeTakeFirstOrThrow()
-  return numDeletedRows > 0n
+  return numUpdatedRows > 0n
 }

@@ -1,10 +1,11 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
+import type { Origin } from '../audit/record.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { notFound } from '../http/problem.ts'
 import { NoQuery } from '../registrations/schemas.ts'
 import { SiteParams } from '../site-id.ts'
-import { deleteReceiver, findReceiver, listReceivers } from './repository.ts'
+import { findReceiver, listReceivers } from './repository.ts'
 import { representReceiver } from './representation.ts'
 import {
   ChangeReceiverSchema,
@@ -15,7 +16,19 @@ import {
   ReceiverTestSchema,
   ReceiverWithSecretSchema
 } from './schemas.ts'
-import { changeReceiver, createReceiver, type ReceiverNeeds, rotateSecret, testReceiver } from './service.ts'
+import {
+  changeReceiver,
+  createReceiver,
+  type ReceiverNeeds,
+  removeReceiver,
+  rotateSecret,
+  testReceiver
+} from './service.ts'
+
+export interface ReceiverRoutesNeeds extends ReceiverNeeds {
+  /** Who sends a request, and from where: for the audit. */
+  originOf: (request: FastifyRequest) => Origin
+}
 
 type Site = { Params: Static<typeof SiteParams> }
 type One = { Params: Static<typeof ReceiverParams> }
@@ -23,8 +36,8 @@ type One = { Params: Static<typeof ReceiverParams> }
 const tags = ['Notices']
 
 /** Notice receivers of one Site. Register it where `siteId` has been checked. */
-export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds): Promise<void> {
-  const { db, now } = needs
+export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutesNeeds): Promise<void> {
+  const { db, now, originOf } = needs
   for (const schema of [
     ReceiverSchema,
     ReceiverWithSecretSchema,
@@ -56,8 +69,9 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds)
         }
       }
     },
-    async ({ params: { siteId }, body }, reply) => {
-      const { receiver, signingSecret } = await createReceiver(needs, siteId, body)
+    async (request, reply) => {
+      const { siteId } = request.params
+      const { receiver, signingSecret } = await createReceiver(needs, siteId, request.body, originOf(request))
       reply.code(201).header('location', `/v1/sites/${siteId}/notice-receivers/${receiver.id}`)
       return { ...representReceiver(receiver, now()), signingSecret }
     }
@@ -117,8 +131,10 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds)
         }
       }
     },
-    async ({ params: { siteId, receiverId }, body }) =>
-      representReceiver(await changeReceiver(needs, siteId, receiverId, body), now())
+    async request => {
+      const { siteId, receiverId } = request.params
+      return representReceiver(await changeReceiver(needs, siteId, receiverId, request.body, originOf(request)), now())
+    }
   )
 
   app.delete<One>(
@@ -137,8 +153,9 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds)
         }
       }
     },
-    async ({ params: { siteId, receiverId } }, reply) => {
-      if (!(await deleteReceiver(db, siteId, receiverId))) throw notFound()
+    async (request, reply) => {
+      const { siteId, receiverId } = request.params
+      await removeReceiver(needs, siteId, receiverId, originOf(request))
       return reply.code(204).send()
     }
   )
@@ -159,8 +176,9 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds)
         }
       }
     },
-    async ({ params: { siteId, receiverId } }) => {
-      const { receiver, signingSecret } = await rotateSecret(needs, siteId, receiverId)
+    async request => {
+      const { siteId, receiverId } = request.params
+      const { receiver, signingSecret } = await rotateSecret(needs, siteId, receiverId, originOf(request))
       return { ...representReceiver(receiver, now()), signingSecret }
     }
   )

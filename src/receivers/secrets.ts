@@ -13,6 +13,12 @@ export function sealSecret(sealing: Sealing, receiverId: string, signingSecret: 
   return sealing.seal(PURPOSE, receiverId, signingSecret)
 }
 
+/** The same secret under the current key; undefined where it is so already, or no key opens it. */
+export async function sealedAnew(sealing: Sealing, receiverId: string, sealed: string): Promise<string | undefined> {
+  const opened = await sealing.open(PURPOSE, receiverId, sealed)
+  return opened === undefined || opened.isCurrent ? undefined : sealSecret(sealing, receiverId, opened.text)
+}
+
 /**
  * The secrets that sign for a receiver now: one, or two while it is being replaced, the new one first.
  *

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Kysely } from 'kysely'
+import type { Kysely, Transaction } from 'kysely'
+import { type NewEvent, type Origin, recordEvent } from '../audit/record.ts'
 import type { Database, NoticeReceiverTable } from '../database/schema.ts'
 import { type Fault, notFound } from '../http/problem.ts'
 import { invalidRequest } from '../http/validation.ts'
@@ -8,9 +9,11 @@ import type { Sealing } from '../sealing.ts'
 import { NOT_PUBLIC } from './address-guard.ts'
 import { notAWebhook, quotaExceeded, tooBusy } from './errors.ts'
 import { permittedAddresses, TargetRefused } from './guarded-post.ts'
+import { changesBetween } from './history.ts'
 import { testMessage } from './message.ts'
 import {
   countForQuota,
+  deleteReceiver,
   findReceiverWithSecrets,
   insertReceiver,
   lockReceiver,
@@ -55,7 +58,8 @@ const OVERLAP_MS = 24 * 3_600_000
 export async function createReceiver(
   needs: ReceiverNeeds,
   siteId: string,
-  { kind, url, addresses, steps = null }: ReceiverInput
+  { kind, url, addresses, steps = null }: ReceiverInput,
+  origin: Origin
 ): Promise<{ receiver: Receiver; signingSecret: string | null }> {
   refuse([
     ...memberFaults(kind, { url, addresses }, true),
@@ -80,6 +84,7 @@ export async function createReceiver(
   await needs.db.transaction().execute(async trx => {
     if ((await countForQuota(trx, siteId)) >= needs.maxPerSite) throw quotaExceeded(needs.maxPerSite)
     await insertReceiver(trx, row)
+    await record(trx, row, 'receiver.created', changesBetween(undefined, row), row.created_at.getTime(), origin)
   })
   return { receiver: row, signingSecret }
 }
@@ -89,7 +94,8 @@ export async function changeReceiver(
   needs: ReceiverNeeds,
   siteId: string,
   id: string,
-  input: Omit<ReceiverInput, 'kind'>
+  input: Omit<ReceiverInput, 'kind'>,
+  origin: Origin
 ): Promise<Receiver> {
   // Resolving a name takes a while: not while the row is locked.
   const faults = await urlFaults(needs, input.url)
@@ -98,8 +104,27 @@ export async function changeReceiver(
     if (receiver === undefined) throw notFound()
     refuse([...memberFaults(receiver.kind, input, false), ...stepFaults(needs, input.steps ?? null), ...faults])
     const change: ReceiverChange = { ...input }
+    const changed = { ...receiver, ...change }
+    const changes = changesBetween(receiver, changed)
+    if (Object.keys(changes).length === 0) return receiver
     await updateReceiver(trx, id, change)
-    return { ...receiver, ...change }
+    await record(trx, changed, 'receiver.changed', changes, needs.now(), origin)
+    return changed
+  })
+}
+
+/** What was not yet delivered to it is cancelled. @throws Problem 404 */
+export async function removeReceiver(
+  { db, now }: ReceiverNeeds,
+  siteId: string,
+  id: string,
+  origin: Origin
+): Promise<void> {
+  await db.transaction().execute(async trx => {
+    const receiver = await lockReceiver(trx, siteId, id)
+    if (receiver === undefined) throw notFound()
+    await deleteReceiver(trx, id)
+    await record(trx, receiver, 'receiver.deleted', changesBetween(receiver, undefined), now(), origin)
   })
 }
 
@@ -111,16 +136,21 @@ export async function changeReceiver(
 export async function rotateSecret(
   needs: ReceiverNeeds,
   siteId: string,
-  id: string
+  id: string,
+  origin: Origin
 ): Promise<{ receiver: Receiver; signingSecret: string }> {
   const signingSecret = createSigningSecret()
   const sealed = await sealSecret(needs.sealing, id, signingSecret)
-  const previousUntil = new Date(needs.now() + OVERLAP_MS)
+  const at = needs.now()
+  const previousUntil = new Date(at + OVERLAP_MS)
   const receiver = await needs.db.transaction().execute(async trx => {
     const found = await lockReceiver(trx, siteId, id)
     if (found === undefined) throw notFound()
     if (found.kind !== 'webhook') throw notAWebhook()
     await replaceSecret(trx, id, sealed, previousUntil)
+    const from = found.previous_secret_until?.toISOString() ?? null
+    const changes = { previousSecretUntil: { from, to: previousUntil.toISOString() } }
+    await record(trx, found, 'receiver.rotated', changes, at, origin)
     return { ...found, previous_secret_until: previousUntil }
   })
   return { receiver, signingSecret }
@@ -161,6 +191,18 @@ export async function targetOf(
 ): Promise<Target> {
   if (row.url === null) return { kind: 'mail', addresses: row.addresses ?? [] }
   return { kind: 'webhook', url: row.url, secrets: await openSecrets(sealing, row, now()) }
+}
+
+/** In the transaction of the change, as its last step. */
+function record(
+  trx: Transaction<Database>,
+  { site_id: siteId, id: subject }: Receiver,
+  action: NewEvent['action'],
+  changes: NewEvent['changes'],
+  at: number,
+  origin: Origin
+): Promise<void> {
+  return recordEvent(trx, { siteId, subject, action, changes, at, origin })
 }
 
 const NO_MAIL: Fault = { pointer: '/kind', code: 'mail_not_configured', detail: 'no mail server is configured here' }

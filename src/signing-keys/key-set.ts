@@ -37,6 +37,8 @@ export interface KeySet {
 export interface TendedKeySet extends KeySet {
   /** `kid` of the key that signs, if any. */
   readonly activeKid: string | undefined
+  /** Its time, milliseconds since the epoch. */
+  readonly activeTimes: Pick<KeyTimes, 'signsFrom' | 'signsUntil'> | undefined
   /**
    * Reads the keys, makes the next one when it is due, destroys what is retired, seals anew, and turns to the key that
    * signs now. Call it every few seconds. Whatever fails, the key that signs is one that may.
@@ -75,6 +77,7 @@ export class RotatingKeySet implements TendedKeySet {
   readonly #store: KeyStore
   #known: Known<KnownKey> = { keys: [], readAt: Number.NEGATIVE_INFINITY }
   #active: SigningKey | undefined
+  #activeTimes: KnownKey | undefined
   #sealedAt = Number.NEGATIVE_INFINITY
 
   constructor(store: KeyStore) {
@@ -88,6 +91,10 @@ export class RotatingKeySet implements TendedKeySet {
 
   get activeKid(): string | undefined {
     return this.#active?.kid
+  }
+
+  get activeTimes(): KeyTimes | undefined {
+    return this.#activeTimes
   }
 
   readonly published = async (): Promise<readonly JWK[]> =>
@@ -119,7 +126,8 @@ export class RotatingKeySet implements TendedKeySet {
 
   #settle(): void {
     const { algorithm, now } = this.#store
-    this.#active = signingKey(this.#known, algorithm, now())?.opened?.signingKey
+    this.#activeTimes = signingKey(this.#known, algorithm, now())
+    this.#active = this.#activeTimes?.opened?.signingKey
   }
 
   async #know(row: SigningKeyRow): Promise<KnownKey> {

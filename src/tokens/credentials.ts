@@ -62,6 +62,11 @@ export class Credentials {
     return deferred.promise
   }
 
+  /** The database has answered otherwise: clients that memory knows are confirmed, not looked up. */
+  noteAnswer(): void {
+    this.#setAway(false)
+  }
+
   async #read(): Promise<void> {
     const waiting = this.#gathering
     this.#gathering = new Map()

@@ -68,6 +68,7 @@ export async function exchange(needs: ExchangeNeeds, request: TokenRequest, sour
   if (confirmation !== 'confirmed') {
     return exchangeAsRead(needs, request, proof, source, confirmation === 'unavailable' ? 'late' : 'due')
   }
+  needs.credentials.noteAnswer()
   known.touch(proven.credential, at)
   return exchange
 }

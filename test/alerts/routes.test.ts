@@ -127,6 +127,27 @@ t.test('a stock calendar library reads the expiries of the Site, with alarms at 
   t.same(triggers, ['-P30D', '-P7D', 'PT0S'])
 })
 
+t.test(
+  'the calendar of a Site without registrations is valid and shows nothing: it has a component, no event',
+  async t => {
+    const grantd = await startApp(t)
+    const { text, events } = await readCalendar(grantd)
+    t.equal(events.length, 0)
+    const components = new ical.Component(ical.parse(text)).getAllSubcomponents()
+    t.same(
+      components.map(({ name }) => name),
+      ['vfreebusy']
+    )
+    // RFC 5545 §3.6.4: those two are required; without times there is nothing that is free or busy.
+    t.same(
+      components[0]?.getAllProperties().map(({ name }) => name),
+      ['uid', 'dtstamp']
+    )
+    await grantd.register()
+    t.notMatch((await readCalendar(grantd)).text, 'VFREEBUSY')
+  }
+)
+
 t.test('a renewed registration is the same event, changed', async t => {
   const { clock, grantd, made } = await startExpired(t)
   const [before] = (await readCalendar(grantd)).events

@@ -1,3 +1,6 @@
+import { randomUUID } from 'node:crypto'
+import { SERVICE_RECEIVER_IDS } from '../../src/notices/repository.ts'
+import { query } from '../fixtures/database.ts'
 import type { Grantd } from '../fixtures/grantd.ts'
 import { description } from '../fixtures/openapi.ts'
 
@@ -33,6 +36,27 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
   changeAppRegistration: () => ({ body: { name: 'renamed' } }),
   deleteAppRegistration: () => ({}),
   listAllAppRegistrations: () => ({}),
+  rotateClientSecret: () => ({ body: { overlapSeconds: 60 } }),
+  retirePreviousSecret: async ({ siteId, clientId }, grantd) => {
+    await grantd.asAdmin('POST', `/v1/sites/${siteId}/app-registrations/${clientId}/secret`)
+    return {}
+  },
+  listNotices: () => ({}),
+  retryNoticeDelivery: async ({ siteId, clientId }, grantd) => ({
+    params: await insertDeadDelivery(grantd, siteId, clientId)
+  }),
+  createNoticeReceiver: () => ({ body: RECEIVER }),
+  listNoticeReceivers: () => ({}),
+  getNoticeReceiver: ofReceiver(),
+  changeNoticeReceiver: ofReceiver({ steps: [0] }),
+  deleteNoticeReceiver: ofReceiver(),
+  rotateNoticeReceiverSecret: ofReceiver(),
+  testNoticeReceiver: ofReceiver(),
+  listAlerts: () => ({}),
+  listAllAlerts: () => ({}),
+  getExpirationCalendar: () => ({}),
+  listAuditEvents: () => ({}),
+  listAuditEventsOfAllSites: () => ({}),
   getLiveness: () => ({}),
   getReadiness: () => ({})
 }
@@ -106,6 +130,44 @@ export function mismatches(): string[] {
 
 export function inDays(days: number, now = Date.now()): string {
   return new Date(now + days * 86_400_000).toISOString()
+}
+
+/** Nothing is sent to it before it is used, and then it leads nowhere: see `ofReceiver`. */
+const RECEIVER = { kind: 'webhook', url: 'https://8.8.8.8/' }
+
+/** A request on a receiver of the Site that no request of grantd's ever leaves the machine for. */
+function ofReceiver(body?: unknown) {
+  return async ({ siteId }: Target, grantd: Grantd): Promise<Making> => {
+    const made = await grantd.asAdmin('POST', `/v1/sites/${siteId}/notice-receivers`, { body: RECEIVER })
+    const { receiverId } = made.json()
+    if (typeof receiverId !== 'string') throw new Error(`no receiver: ${made.text}`)
+    await query(grantd.databaseUrl, "update notice_receivers set url = 'https://localhost/' where id = $1", [
+      receiverId
+    ])
+    return { params: { receiverId }, body }
+  }
+}
+
+/** A delivery of a notice of this registration that was given up on; its receiver is of no configuration here. */
+async function insertDeadDelivery(
+  { databaseUrl }: Grantd,
+  siteId: string,
+  clientId: string
+): Promise<Record<string, string>> {
+  const [noticeId, deliveryId] = [randomUUID(), randomUUID()]
+  await query(
+    databaseUrl,
+    `insert into notices (id, site_id, client_id, name, enabled, expires_at, step, fired_at)
+     select $1, $2, client_id, name, enabled, expires_at, 30, now() from registrations where client_id = $3`,
+    [noticeId, siteId, clientId]
+  )
+  await query(
+    databaseUrl,
+    `insert into notice_deliveries (id, notice_id, receiver_id, kind, state, attempts, due_at)
+     values ($1, $2, $3, 'webhook', 'dead', 10, now())`,
+    [deliveryId, noticeId, SERVICE_RECEIVER_IDS.webhook]
+  )
+  return { noticeId, deliveryId }
 }
 
 function scopeOf(template: string, security: readonly Record<string, unknown>[] | undefined): Scope {

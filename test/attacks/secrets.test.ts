@@ -69,7 +69,8 @@ async function setStage(t: Test): Promise<Stage> {
     KEY_ENCRYPTION_KEY: keyEncryptionKey,
     ADMIN_ISSUER: provider.issuer,
     ADMIN_AUDIENCE: AUDIENCE,
-    TOKEN_FAILURE_LIMIT: '20'
+    TOKEN_FAILURE_LIMIT: '20',
+    MAX_NOTICE_RECEIVERS_PER_SITE: '1000'
   })
   await untilReady(server)
   const sign = async (sites: unknown) => canaries.add(await provider.sign(key, { site_admin: sites }))
@@ -114,8 +115,12 @@ async function makeTarget(grantd: Grantd, canaries: Canaries): Promise<Target> {
 /** What an answer hands out becomes a canary; the rest of it is returned. */
 function withoutHandedOut({ status, headers, text }: Answer, canaries: Canaries): string {
   let rest = JSON.stringify({ status, headers, text })
-  const { clientSecret, access_token: accessToken } = status < 300 && text.startsWith('{') ? JSON.parse(text) : {}
-  for (const handedOut of [clientSecret, accessToken]) {
+  const {
+    clientSecret,
+    signingSecret,
+    access_token: accessToken
+  } = status < 300 && text.startsWith('{') ? JSON.parse(text) : {}
+  for (const handedOut of [clientSecret, signingSecret, accessToken]) {
     if (typeof handedOut === 'string') rest = rest.replace(canaries.add(handedOut), '')
   }
   return rest

@@ -1,13 +1,14 @@
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import t from 'tap'
-import { measureRegistrations } from '../../src/metrics/measures.ts'
+import { measureDeadDeliveries, measureRegistrations } from '../../src/metrics/measures.ts'
 import { Registry } from '../../src/metrics/registry.ts'
 import { DAY_MS } from '../../src/registrations/lifecycle.ts'
-import { startApp } from '../fixtures/app.ts'
+import { Clock, startApp } from '../fixtures/app.ts'
 import { createDatabase, openTestDatabase } from '../fixtures/database.ts'
 import { proxyPostgres } from '../fixtures/tcp-proxy.ts'
 import { until } from '../fixtures/until.ts'
+import { startWebhookReceiver } from '../fixtures/webhook-receiver.ts'
 
 async function read(registry: Registry, name: string): Promise<Record<string, number> | undefined> {
   return (await registry.read()).find(family => family.name === name)?.samples
@@ -39,6 +40,66 @@ t.test('registrations are counted by state; while the database is away the lates
   t.same(await read(cold, 'grantd_registrations'), {}, 'unknown, not zero')
   t.ok(performance.now() - started < 1_500, 'a scrape does not wait for the database')
   t.same(await read(registry, 'grantd_registrations'), counted)
+})
+
+t.test('tries to deliver notices are counted; dead ones while they can be sent again', async t => {
+  const clock = new Clock()
+  const receiver = await startWebhookReceiver(t, response => response.writeHead(410).end())
+  const metrics = new Registry()
+  const grantd = await startApp(t, {
+    metrics,
+    now: clock.now,
+    environment: { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1' }
+  })
+  t.same(await read(metrics, 'grantd_notice_deliveries_total'), {
+    '{outcome="delivered"}': 0,
+    '{outcome="failed"}': 0,
+    '{outcome="dead"}': 0
+  })
+  const dead = async () => {
+    const fresh = new Registry()
+    measureDeadDeliveries(fresh, openTestDatabase(t, grantd.databaseUrl))
+    return (await read(fresh, 'grantd_notice_deliveries_dead'))?.['']
+  }
+  t.equal(await dead(), 0)
+  for (const kind of ['gone', 'other'] as const) {
+    const body = { kind: 'webhook', url: `${receiver.url}/${kind}` }
+    await grantd.asAdmin('POST', '/v1/sites/acme/notice-receivers', { body })
+  }
+  const expiresAt = new Date(clock.time + 8 * DAY_MS).toISOString()
+  const [renewed] = [await grantd.register({ expiresAt }), await grantd.register({ expiresAt })]
+  clock.advance(DAY_MS)
+  await until(
+    'all are given up on',
+    async () => (await read(metrics, 'grantd_notice_deliveries_total'))?.['{outcome="dead"}'] === 4
+  )
+  t.equal(await dead(), 4)
+  const later = new Date(clock.time + 300 * DAY_MS).toISOString()
+  await grantd.asAdmin('PATCH', renewed.path, { body: { expiresAt: later } })
+  t.equal(await dead(), 2, 'nobody need be told of an expiry that was moved')
+  const [{ receiverId }] = (await grantd.asAdmin('GET', '/v1/sites/acme/notice-receivers')).json().items
+  await grantd.asAdmin('DELETE', `/v1/sites/acme/notice-receivers/${receiverId}`)
+  t.equal(await dead(), 1, 'nor can a receiver that is gone')
+})
+
+t.test('a count of what is dead never fails a scrape', async t => {
+  const { proxy, url } = await proxyPostgres(t, await createDatabase(t))
+  await proxy.refuse()
+  const registry = new Registry()
+  measureDeadDeliveries(registry, openTestDatabase(t, url))
+  t.same(await read(registry, 'grantd_notice_deliveries_dead'), {}, 'unknown, not zero')
+})
+
+t.test('the key that signs tells its time', async t => {
+  const metrics = new Registry()
+  const clock = new Clock()
+  const grantd = await startApp(t, { metrics, now: clock.now, environment: { KEY_ROTATION_DAYS: '10' } })
+  t.equal((await grantd.send('GET', '/health/ready')).status, 200)
+  t.same(await read(metrics, 'grantd_signing_key_signs_from_timestamp_seconds'), { '': clock.time / 1_000 })
+  t.same(await read(metrics, 'grantd_signing_key_signs_until_timestamp_seconds'), {
+    // A day to spare.
+    '': (clock.time + 11 * DAY_MS) / 1_000
+  })
 })
 
 t.test('that the database is away, and that it is back, shows in a metric and in one line of the log each', async t => {

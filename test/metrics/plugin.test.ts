@@ -2,6 +2,7 @@ import { Agent, request } from 'node:http'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { expose, Registry } from '../../src/metrics/registry.ts'
+import { createClientSecret } from '../../src/registrations/client-secret.ts'
 import { REFUSAL_REASONS } from '../../src/tokens/oauth-error.ts'
 import { startApp } from '../fixtures/app.ts'
 import { basic } from '../fixtures/grantd.ts'
@@ -24,9 +25,11 @@ t.test('token requests are counted by what became of them', async t => {
   const credentials = { client_id: clientId, client_secret: clientSecret }
   t.equal((await grantd.requestToken(credentials)).status, 200)
   t.equal((await grantd.requestToken({ ...credentials, scope: 'b' })).status, 400)
-  for (let time = 0; time < 2; time++) await grantd.requestToken({ ...credentials, client_secret: 'wrong' })
-  t.equal((await grantd.requestToken({ ...credentials, client_secret: 'wrong' })).status, 429)
-  await grantd.requestToken({ client_id: 'nobody', client_secret: 'x' })
+  const wrong = { ...credentials, client_secret: createClientSecret('grantd_') }
+  for (let time = 0; time < 2; time++) await grantd.requestToken(wrong)
+  t.equal((await grantd.requestToken(wrong)).status, 429)
+  await grantd.requestToken({ client_id: '0'.repeat(20), client_secret: createClientSecret('grantd_') })
+  await grantd.requestToken({ client_id: '1'.repeat(20), client_secret: 'x' })
   await grantd.requestToken({}, { authorization: 'Basic ?' })
   await grantd.send('PUT', '/oauth/token')
   await grantd.asAdmin('PATCH', path, { body: { enabled: false } })
@@ -37,6 +40,7 @@ t.test('token requests are counted by what became of them', async t => {
     wrong_secret: 2,
     too_many_failures: 1,
     unknown_client: 1,
+    malformed_secret: 1,
     malformed_basic: 1,
     method: 1,
     disabled: 1

@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert'
+import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { decodeJwt } from 'jose'
 import t from 'tap'
@@ -12,6 +13,13 @@ interface Modelled {
   site: Site
   clientId: string
   clientSecret: string
+  secretCreatedAt: number
+  /** Latest exchange with it. */
+  secretUsedAt: number | null
+  /** The secret before the latest rotation. */
+  previous: { clientSecret: string; expiresAt: number } | undefined
+  /** Secrets that can't work any more. */
+  replaced: string[]
   name: string
   enabled: boolean
   scopes: string[]
@@ -42,6 +50,7 @@ type Command = fc.AsyncCommand<Model, Real>
 
 const DAY_MS = 86_400_000
 const BEHIND_MS = 7_000
+const LATE_MS = 1_000
 const SITES = ['acme', 'globex'] as const
 const SCOPES = ['devices:read', 'devices:write', 'billing'] as const
 
@@ -52,7 +61,18 @@ const isEnabled = fc.constantFrom(true, true, true, false)
 const scopes = fc.subarray([...SCOPES])
 const lifetimeMs = fc.constantFrom(1_000, 60_000, 6 * DAY_MS, 29 * DAY_MS, 90 * DAY_MS, 365 * DAY_MS)
 const tickMs = fc.constantFrom(1, 999, 1_000, 30_000, 60_000, 60_000, DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
-const secretKind = fc.constantFrom('right', 'right', 'right', 'wrong', "another's", 'edited')
+const secretKind = fc.constantFrom(
+  'right',
+  'right',
+  'right',
+  'previous',
+  'previous',
+  'replaced',
+  'wrong',
+  "another's",
+  'edited'
+)
+const overlapSeconds = fc.constantFrom(0, 1, 60, 60, 86_400, 7 * 86_400)
 
 const commands = [
   fc.tuple(site, isEnabled, scopes, lifetimeMs, instance).map(args => create(...args)),
@@ -64,6 +84,8 @@ const commands = [
     .map(([at, enabled, which]) => change('enable', at, which, () => ({ enabled }))),
   fc.tuple(pick, scopes, instance).map(([at, some, which]) => change('scopes', at, which, () => ({ scopes: some }))),
   fc.tuple(pick, instance).map(args => remove(...args)),
+  ...[0, 1].map(() => fc.tuple(pick, overlapSeconds, instance).map(args => rotate(...args))),
+  fc.tuple(pick, instance).map(args => retire(...args)),
   fc.tuple(pick, secretKind, fc.option(scopes, { nil: undefined }), instance).map(args => exchange(...args)),
   ...[0, 1, 2].map(() => fc.tuple(pick, secretKind, fc.constant(undefined), instance).map(args => exchange(...args))),
   fc.tuple(pick, instance).map(args => trespass(...args)),
@@ -86,6 +108,7 @@ t.test(
     ]
     let runs = 0
     let used = 0
+    let rotated = 0
     await fc.assert(
       fc.asyncProperty(fc.commands(commands, { size: 'max', maxCommands: 60 }), async sequence => {
         runs++
@@ -96,12 +119,14 @@ t.test(
         await fc.asyncModelRun(() => ({ model, real }), sequence)
         for (const each of SITES) await list(each, 0).run(model, real)
         used += model.registrations.filter(({ lastUsedAt }) => lastUsedAt !== null).length
+        rotated += model.registrations.filter(({ previous }) => previous !== undefined).length
       }),
-      { numRuns: 40, interruptAfterTimeLimit: 40_000 }
+      { numRuns: 40, interruptAfterTimeLimit: 40_000, includeErrorInReport: true }
     )
-    t.comment(`${runs} runs, ${used} registrations that got a token`)
+    t.comment(`${runs} runs, ${used} registrations that got a token, ${rotated} whose secret was rotated`)
     t.ok(runs >= 2, `${runs} runs`)
     t.ok(used > runs / 2, `${used} registrations that got a token`)
+    t.ok(rotated > 0, `${rotated} registrations whose secret was rotated`)
   }
 )
 
@@ -124,7 +149,12 @@ function instanceOf({ instances }: Real, which: number): Instance {
   return found
 }
 
-/** As an administrator of one Site. No answer but that of create has a secret in it. */
+/** All that there ever were. */
+function secretsOf({ clientSecret, previous, replaced }: Modelled): string[] {
+  return [clientSecret, ...(previous === undefined ? [] : [previous.clientSecret]), ...replaced]
+}
+
+/** As an administrator of one Site. No answer has a secret in it that another has had. */
 async function administer(
   model: Model,
   real: Real,
@@ -136,7 +166,9 @@ async function administer(
 ): Promise<Answer> {
   const { grantd } = instanceOf(real, which)
   const answer = await grantd.asAdmin(method, path, { sites: [real.siteIds[as]], body })
-  for (const { clientSecret } of model.registrations) assert(!answer.text.includes(clientSecret), 'a secret seen twice')
+  for (const secret of model.registrations.flatMap(secretsOf)) {
+    assert(!answer.text.includes(secret), 'a secret seen twice')
+  }
   return answer
 }
 
@@ -153,9 +185,10 @@ function create(of: Site, enabled: boolean, some: string[], ms: number, which: n
     const answer = await administer(model, real, which, of, 'POST', collection, body)
     assert.equal(answer.status, 201, answer.text)
     const { clientId, clientSecret } = answer.json()
-    assert(model.registrations.every(known => known.clientId !== clientId && known.clientSecret !== clientSecret))
+    assert(model.registrations.every(known => known.clientId !== clientId && !secretsOf(known).includes(clientSecret)))
     model.registrations.push({
       ...{ site: of, clientId, clientSecret, name, enabled, scopes: some, expiresAt },
+      ...{ secretCreatedAt: instanceOf(real, which).now(), secretUsedAt: null, previous: undefined, replaced: [] },
       ...{ lastUsedAt: null, isDeleted: false }
     })
   })
@@ -187,6 +220,53 @@ function remove(at: number, which: number): Command {
   return command(`delete ${at} at ${which}`, run, hasAny)
 }
 
+function worksBeside({ previous }: Modelled, now: number): boolean {
+  return previous !== undefined && now < previous.expiresAt
+}
+
+/** Two secrets at most, and none that somebody uses is taken away before its time. */
+function rotate(at: number, overlap: number, which: number): Command {
+  const run: Command['run'] = async (model, real) => {
+    const registration = chosen(model, at)
+    const { now } = instanceOf(real, which)
+    const path = `${pathOf(real, registration)}/secret`
+    const body = { overlapSeconds: overlap }
+    const answer = await administer(model, real, which, registration.site, 'POST', path, body)
+    if (registration.isDeleted) return assert.equal(answer.status, 404, answer.text)
+    const { clientSecret, secretCreatedAt, secretUsedAt, previous, replaced } = registration
+    const isUnderWay = worksBeside(registration, now())
+    if (answer.status === 409) return assert(isUnderWay && registration.lastUsedAt !== null, 'refused for nothing')
+    assert.equal(answer.status, 201, answer.text)
+    const expiresAt = overlap === 0 ? Number.NEGATIVE_INFINITY : now() + overlap * 1_000
+    if (isUnderWay && previous !== undefined) {
+      assert(secretUsedAt === null || secretUsedAt < secretCreatedAt, 'a secret in use was taken away')
+      registration.previous = { ...previous, expiresAt }
+      replaced.push(clientSecret)
+    } else {
+      if (previous !== undefined) replaced.push(previous.clientSecret)
+      registration.previous = { clientSecret, expiresAt }
+    }
+    Object.assign(registration, {
+      ...{ clientSecret: answer.json().clientSecret, secretCreatedAt: now(), secretUsedAt: null }
+    })
+  }
+  return command(`rotate ${at} with ${overlap} s at ${which}`, run, hasAny)
+}
+
+function retire(at: number, which: number): Command {
+  const run: Command['run'] = async (model, real) => {
+    const registration = chosen(model, at)
+    const { now } = instanceOf(real, which)
+    const isThere = !registration.isDeleted && worksBeside(registration, now())
+    const path = `${pathOf(real, registration)}/secret/previous`
+    const answer = await administer(model, real, which, registration.site, 'DELETE', path)
+    assert.equal(answer.status, isThere ? 204 : 404, answer.text)
+    // On every instance, whatever its clock says.
+    if (isThere && registration.previous !== undefined) registration.previous.expiresAt = Number.NEGATIVE_INFINITY
+  }
+  return command(`retire the previous secret of ${at} at ${which}`, run, hasAny)
+}
+
 function exchange(at: number, kind: string, asked: string[] | undefined, which: number): Command {
   const run: Command['run'] = async (model, real) => {
     const registration = chosen(model, at)
@@ -201,12 +281,17 @@ function exchange(at: number, kind: string, asked: string[] | undefined, which: 
     if (answer.status === 200) {
       checkToken(answer, registration, asked, real, now())
       registration.lastUsedAt = Math.max(registration.lastUsedAt ?? 0, now())
+      if (kind === 'right') registration.secretUsedAt = Math.max(registration.secretUsedAt ?? 0, now())
     } else assert(!('access_token' in answer.json()))
     if (registration.isDeleted) return
     // Whoever holds a token can see its use, on the other instance too.
     const path = pathOf(real, registration)
-    const read = await administer(model, real, 1 - which, registration.site, 'GET', path)
-    assert.equal(read.json().lastUsedAt, instantOf(registration.lastUsedAt))
+    const read = async () =>
+      (await administer(model, real, 1 - which, registration.site, 'GET', path)).json().lastUsedAt
+    const expectedUse = instantOf(registration.lastUsedAt)
+    // A token waits 50 ms for it to be written, and no longer: this machine may be slower than that.
+    if ((await read()) !== expectedUse) await sleep(LATE_MS)
+    assert.equal(await read(), expectedUse)
   }
   return command(`exchange ${at} with the ${kind} secret for [${asked}] at ${which}`, run, hasAny)
 }
@@ -214,12 +299,16 @@ function exchange(at: number, kind: string, asked: string[] | undefined, which: 
 /** By the model alone. */
 function expectedOf(registration: Modelled, kind: string, asked: string[] | undefined, now: number): number {
   const { isDeleted, enabled, expiresAt } = registration
-  if (isDeleted || kind !== 'right' || !enabled || expiresAt <= now) return 401
+  const isRight = kind === 'right' || (kind === 'previous' && worksBeside(registration, now))
+  if (isDeleted || !isRight || !enabled || expiresAt <= now) return 401
   return (asked ?? []).every(scope => registration.scopes.includes(scope)) ? 200 : 400
 }
 
-function presented({ registrations }: Model, { clientSecret }: Modelled, kind: string): string {
+function presented({ registrations }: Model, registration: Modelled, kind: string): string {
+  const { clientSecret, previous, replaced } = registration
   if (kind === 'right') return clientSecret
+  if (kind === 'previous') return previous?.clientSecret ?? createClientSecret('grantd_')
+  if (kind === 'replaced') return replaced.at(-1) ?? createClientSecret('grantd_')
   if (kind === 'edited') return `${clientSecret.slice(0, -1)}${clientSecret.endsWith('a') ? 'b' : 'a'}`
   const other = registrations.find(known => known.clientSecret !== clientSecret)
   return kind === "another's" && other !== undefined ? other.clientSecret : createClientSecret('grantd_')
@@ -259,6 +348,8 @@ function trespass(at: number, which: number): Command {
       for (const [method, body] of bodies) {
         assert.equal((await administer(model, real, which, as, method, path, body)).status, 404)
       }
+      assert.equal((await administer(model, real, which, as, 'POST', `${path}/secret`)).status, 404)
+      assert.equal((await administer(model, real, which, as, 'DELETE', `${path}/secret/previous`)).status, 404)
     }
   }
   return command(`trespass on ${at} at ${which}`, run, hasAny)
@@ -271,9 +362,14 @@ function list(of: Site, which: number): Command {
     const { items } = (await administer(model, real, which, of, 'GET', path)).json()
     const expected = model.registrations.filter(({ site, isDeleted }) => site === of && !isDeleted)
     assert.deepEqual(
-      items.map(({ registeredAt: _, expiresInDays: __, ...rest }: Json) => rest),
-      expected.map(({ clientId, name, enabled, scopes, expiresAt, lastUsedAt }) => ({
+      items.map(({ registeredAt: _, expiresInDays: __, secretLastUsedAt: ___, previousSecret, ...rest }: Json) => ({
+        ...rest,
+        hasPrevious: previousSecret !== null
+      })),
+      expected.map(({ clientId, name, enabled, scopes, expiresAt, lastUsedAt, ...secrets }) => ({
         ...{ clientId, name, enabled, scopes },
+        secretCreatedAt: instantOf(secrets.secretCreatedAt),
+        hasPrevious: secrets.previous !== undefined && now() < secrets.previous.expiresAt,
         expiresAt: instantOf(expiresAt),
         lastUsedAt: instantOf(lastUsedAt),
         state: registrationState(expiresAt, now())

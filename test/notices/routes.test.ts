@@ -139,6 +139,9 @@ t.test('what is dead can be sent again, with the same event id', async t => {
     receiver.received.map(({ headers }) => headers['webhook-id']),
     [noticeId, noticeId]
   )
+  t.match((await grantd.asAdmin('GET', '/v1/sites/acme/audit-events?action=delivery.retried')).json().items, [
+    { actor: 'ada', subject: deliveries[0].deliveryId, changes: { state: { from: 'dead', to: 'pending' } } }
+  ])
 })
 
 t.test('a delivery of another Site, or of another notice, is byte for byte an unknown one', async t => {

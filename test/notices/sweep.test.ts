@@ -11,12 +11,12 @@ const DAY_MS = 86_400_000
 const STEPS = [30, 7, 0]
 
 /** Sweeps of as many instances as asked for, each with its own pool, on one database and one clock. */
-async function startSweeps(t: Test, instances = 1, steps = STEPS) {
+async function startSweeps(t: Test, instances = 1, steps = STEPS, retentionDays = 0) {
   const clock = new Clock()
   const databaseUrl = await createDatabase(t)
   const sweeps = Array.from({ length: instances }, () => {
     const db = openTestDatabase(t, asServingRole(databaseUrl))
-    return new Sweep({ db, steps, serviceReceivers: [], now: clock.now })
+    return new Sweep({ db, steps, serviceReceivers: [], retentionDays, now: clock.now })
   })
   const run = async () => (await Promise.all(sweeps.map(sweep => sweep.run()))).reduce((sum, made) => sum + made, 0)
   return { clock, databaseUrl, run }
@@ -164,7 +164,7 @@ t.test('a cadence of other days fires those, and a day taken out of it does not 
   await first.run()
   t.same(await fired(databaseUrl), ['a service 60', 'a service 1'])
   const db = openTestDatabase(t, databaseUrl)
-  const second = new Sweep({ db, steps: STEPS, serviceReceivers: [], now: clock.now })
+  const second = new Sweep({ db, steps: STEPS, serviceReceivers: [], retentionDays: 0, now: clock.now })
   t.equal(await second.run(), 0, 'not an earlier step after a later one')
 })
 
@@ -194,6 +194,7 @@ t.test('each receiver of the Site that wants the step gets its delivery, and tho
     db: openTestDatabase(t, asServingRole(databaseUrl)),
     steps: STEPS,
     serviceReceivers: [{ id: ids.service, kind: 'webhook' }],
+    retentionDays: 0,
     now: clock.now
   })
   await sweep.run()
@@ -253,4 +254,89 @@ t.test('after an hour of a clock that ran ahead, what was made since is told all
   clock.advance(DAY_MS)
   await run()
   t.same(await fired(databaseUrl), ['a service 7'])
+})
+
+t.test('what fired long ago goes with its deliveries, once its registration has another expiry or is gone', async t => {
+  const { clock, databaseUrl, run } = await startSweeps(t, 2, STEPS, 400)
+  await query(
+    databaseUrl,
+    `insert into notice_receivers (id, site_id, kind, addresses, created_at)
+     values (gen_random_uuid(), 'acme', 'mail', '{ops@example.com}', now())`
+  )
+  for (const name of ['renewed', 'deleted', 'left']) {
+    await insertRegistrationRow(databaseUrl, { name, expiresAt: clock.time + 7 * DAY_MS, armedAt: clock.time - DAY_MS })
+  }
+  const counts = async () => {
+    await run()
+    const [row] = await query(
+      databaseUrl,
+      `select (select count(*)::int from notices) as notices, (select count(*)::int from notice_deliveries) as deliveries`
+    )
+    return row
+  }
+  t.same(await counts(), { notices: 3, deliveries: 3 })
+  await query(databaseUrl, "update registrations set expires_at = $1, expiry_set_at = $2 where name = 'renewed'", [
+    new Date(clock.time + 3_000 * DAY_MS),
+    new Date(clock.time)
+  ])
+  await query(databaseUrl, "delete from registrations where name = 'deleted'")
+  clock.advance(7 * DAY_MS)
+  t.same(await counts(), { notices: 4, deliveries: 4 }, 'the one that is left has expired')
+  clock.advance(400 * DAY_MS)
+  t.same(await counts(), { notices: 4, deliveries: 4 }, 'not on the last day')
+  clock.advance(DAY_MS)
+  t.same(await counts(), { notices: 2, deliveries: 2 })
+  t.same((await fired(databaseUrl)).sort(), ['left 0', 'left 7'], 'and no step of it fires again')
+  clock.advance(1_000 * DAY_MS)
+  t.same(await counts(), { notices: 2, deliveries: 2 }, 'as long as the registration is there')
+  await query(databaseUrl, "delete from registrations where name = 'left'")
+  clock.advance(DAY_MS)
+  t.same(await counts(), { notices: 0, deliveries: 0 })
+})
+
+t.test('what expired long ago but fired lately stays', async t => {
+  const { clock, databaseUrl, run } = await startSweeps(t, 1, STEPS, 400)
+  await insertRegistrationRow(databaseUrl, { expiresAt: clock.time - 900 * DAY_MS, armedAt: clock.time - 950 * DAY_MS })
+  t.equal(await run(), 1)
+  await query(databaseUrl, 'delete from registrations')
+  clock.advance(DAY_MS)
+  await run()
+  t.equal((await fired(databaseUrl)).length, 1)
+})
+
+t.test('an expiry that is moved away and back again fires no step again, even with the row of it deleted', async t => {
+  const { clock, databaseUrl, run } = await startSweeps(t, 1, [900, 0])
+  const expiresAt = clock.time + 900 * DAY_MS
+  await insertRegistrationRow(databaseUrl, { expiresAt, armedAt: clock.time - DAY_MS })
+  t.equal(await run(), 1)
+  const move = (to: number) =>
+    query(databaseUrl, 'update registrations set expires_at = $1, expiry_set_at = $2', [
+      new Date(to),
+      new Date(clock.time)
+    ])
+  clock.advance(10 * DAY_MS)
+  await move(expiresAt + DAY_MS)
+  await query(databaseUrl, 'delete from notices')
+  clock.advance(10 * DAY_MS)
+  await run()
+  await move(expiresAt)
+  t.equal(await run(), 0)
+})
+
+t.test('retention deletes in batches, and 0 keeps everything', async t => {
+  for (const [days, left] of [
+    [0, 2_500],
+    [400, 0]
+  ] as const) {
+    const { clock, databaseUrl, run } = await startSweeps(t, 2, STEPS, days)
+    const at = new Date(clock.time - 500 * DAY_MS)
+    await query(
+      databaseUrl,
+      `insert into notices
+       select gen_random_uuid(), 'acme', substr(md5(n::text), 1, 20), 'a', true, $1, 0, $1 from generate_series(1, 2500) n`,
+      [at]
+    )
+    await run()
+    t.equal((await fired(databaseUrl)).length, left, `${days} days`)
+  }
 })

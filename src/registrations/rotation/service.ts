@@ -40,7 +40,7 @@ export async function rotate(
   const hash = await hashBehindGate(needs.gate, clientSecret)
   const registration = await change(needs, target, 'registration.rotated', async (trx, before, now) => {
     const secret: StoredSecret = { hash, checksum: checksumOf(clientSecret), createdAt: new Date(now) }
-    const previousExpiresAt = new Date(now + overlapSeconds * 1_000)
+    const previousExpiresAt = overlapSeconds === 0 ? atOnce(now) : new Date(now + overlapSeconds * 1_000)
     const isUnderWay = previousSecretOf(before, now) !== undefined
     if (isUnderWay && secretUses(before).current !== null) throw rotationUnderWay()
     await (isUnderWay ? replaceSecret : rotateSecret)(trx, target.clientId, secret, previousExpiresAt)
@@ -56,8 +56,16 @@ export async function rotate(
 export async function retirePrevious(needs: RegistrationNeeds, target: Target): Promise<void> {
   await change(needs, target, 'secret.retired', async (trx, before, now) => {
     if (previousSecretOf(before, now) === undefined) throw notFound()
-    await retirePreviousSecret(trx, target.clientId, new Date(now))
+    await retirePreviousSecret(trx, target.clientId, atOnce(now))
   })
+}
+
+/** Clocks of instances may differ by 30 s; twice that is past for all of them. */
+const PAST_FOR_ALL_MS = 60_000
+
+/** The expiry of what is refused from the next request on, also by an instance whose clock is behind. */
+function atOnce(now: number): Date {
+  return new Date(now - PAST_FOR_ALL_MS)
 }
 
 type Trx = Parameters<typeof lockRegistration>[0]
