@@ -74,7 +74,7 @@ async function start(config: Config): Promise<void> {
     // The greater part of the code is read while the database starts or is connected; a primary needs none of it.
     isServing ? import('./serve.ts') : undefined
   ])
-  if (cluster.isPrimary) measureRegistrations(metrics, foundation.connection.db, Date.now)
+  if (cluster.isPrimary) measureRegistrations(metrics, foundation.connection.background, Date.now)
   close = async isReplaced => {
     log.info('closing')
     await service?.close(isReplaced)
@@ -103,7 +103,7 @@ async function serveByWorkers(
   await workers.start()
   restart = () => workers.restart()
   return {
-    isReady: async () => workers.areServing && (await isReachable(connection.db)),
+    isReady: async () => workers.areServing && (await isReachable(connection.background)),
     readMetrics: () => workers.readMetrics(),
     close: () => workers.close()
   }

@@ -1,7 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import type { Kysely } from 'kysely'
 import type { Static } from 'typebox'
-import type { Database } from '../database/schema.ts'
+import type { Tables } from '../database/client.ts'
 import type { CursorKeys } from '../http/cursor.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { notFound, Problem } from '../http/problem.ts'
@@ -14,7 +13,7 @@ import { representDelivery } from './representation.ts'
 import { DeliveryParams, DeliverySchema, NoticePageSchema, NoticeQuery, NoticeSchema } from './schemas.ts'
 
 export interface NoticeRoutesNeeds {
-  db: Kysely<Database>
+  tables: Tables
   /** Sign the cursors of listings; the same on every instance. */
   cursorKeys: CursorKeys
   /** Milliseconds since the epoch. */
@@ -25,7 +24,7 @@ const tags = ['Notices']
 
 /** Notices of one Site. Register it where `siteId` has been checked. */
 export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeeds): Promise<void> {
-  const { db, now } = needs
+  const { tables, cursorKeys, now } = needs
   for (const schema of [DeliverySchema, NoticeSchema, NoticePageSchema]) app.addSchema(schema)
 
   app.get<{ Params: Static<typeof SiteParams>; Querystring: Static<typeof NoticeQuery> }>(
@@ -41,7 +40,7 @@ export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeed
         response: { 200: answer('A page', 'NoticePage'), ...problems(400, 401, 403, 404, 500, 503) }
       }
     },
-    ({ params: { siteId }, query }) => readNoticePage(needs, siteId, query)
+    ({ params: { siteId }, query }) => readNoticePage({ db: tables.ofSite(siteId), cursorKeys }, siteId, query)
   )
 
   app.post<{ Params: Static<typeof DeliveryParams> }>(
@@ -61,6 +60,7 @@ export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeed
       }
     },
     async ({ params: { siteId, noticeId, deliveryId } }, reply) => {
+      const db = tables.ofSite(siteId)
       const found = await findDelivery(db, siteId, noticeId, deliveryId)
       if (found === undefined) throw notFound()
       const isToBeTried = await retryDelivery(db, deliveryId, new Date(now()))

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
+import type { Tables } from '../database/client.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { notFound } from '../http/problem.ts'
 import { NoQuery } from '../registrations/schemas.ts'
@@ -22,9 +23,15 @@ type One = { Params: Static<typeof ReceiverParams> }
 
 const tags = ['Notices']
 
+/** What the routes need: what the service needs in any Site. */
+interface ReceiverRoutesNeeds extends Omit<ReceiverNeeds, 'db'> {
+  tables: Tables
+}
+
 /** Notice receivers of one Site. Register it where `siteId` has been checked. */
-export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds): Promise<void> {
-  const { db, now } = needs
+export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutesNeeds): Promise<void> {
+  const { tables, now } = needs
+  const inSite = (siteId: string) => ({ ...needs, db: tables.ofSite(siteId) })
   for (const schema of [
     ReceiverSchema,
     ReceiverWithSecretSchema,
@@ -57,7 +64,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds)
       }
     },
     async ({ params: { siteId }, body }, reply) => {
-      const { receiver, signingSecret } = await createReceiver(needs, siteId, body)
+      const { receiver, signingSecret } = await createReceiver(inSite(siteId), siteId, body)
       reply.code(201).header('location', `/v1/sites/${siteId}/notice-receivers/${receiver.id}`)
       return { ...representReceiver(receiver, now()), signingSecret }
     }
@@ -77,7 +84,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds)
     },
     async ({ params: { siteId } }) => {
       const at = now()
-      return { items: (await listReceivers(db, siteId)).map(row => representReceiver(row, at)) }
+      return { items: (await listReceivers(tables.ofSite(siteId), siteId)).map(row => representReceiver(row, at)) }
     }
   )
 
@@ -94,7 +101,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds)
       }
     },
     async ({ params: { siteId, receiverId } }) => {
-      const receiver = await findReceiver(db, siteId, receiverId)
+      const receiver = await findReceiver(tables.ofSite(siteId), siteId, receiverId)
       if (receiver === undefined) throw notFound()
       return representReceiver(receiver, now())
     }
@@ -118,7 +125,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds)
       }
     },
     async ({ params: { siteId, receiverId }, body }) =>
-      representReceiver(await changeReceiver(needs, siteId, receiverId, body), now())
+      representReceiver(await changeReceiver(inSite(siteId), siteId, receiverId, body), now())
   )
 
   app.delete<One>(
@@ -138,7 +145,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds)
       }
     },
     async ({ params: { siteId, receiverId } }, reply) => {
-      if (!(await deleteReceiver(db, siteId, receiverId))) throw notFound()
+      if (!(await deleteReceiver(tables.ofSite(siteId), siteId, receiverId))) throw notFound()
       return reply.code(204).send()
     }
   )
@@ -160,7 +167,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds)
       }
     },
     async ({ params: { siteId, receiverId } }) => {
-      const { receiver, signingSecret } = await rotateSecret(needs, siteId, receiverId)
+      const { receiver, signingSecret } = await rotateSecret(inSite(siteId), siteId, receiverId)
       return { ...representReceiver(receiver, now()), signingSecret }
     }
   )
@@ -182,7 +189,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverNeeds)
       }
     },
     async ({ params: { siteId, receiverId } }) => {
-      const { isDelivered, detail, eventId } = await testReceiver(needs, siteId, receiverId)
+      const { isDelivered, detail, eventId } = await testReceiver(inSite(siteId), siteId, receiverId)
       return { delivered: isDelivered, detail, eventId }
     }
   )
