@@ -44,6 +44,8 @@ export interface Connection {
 const QUERY_TIMEOUT_MS = 5_000
 /** A look-up takes a millisecond: after this long the database is not answering. */
 const LOOKUP_TIMEOUT_MS = 1_000
+/** The token endpoint is asked by clients of all Sites. */
+export const ALL_SITES_SEEN = `${SITE_SETTING} = '${ALL_SITES}'`
 /** Plans are made once for each statement: making them costs more than following them. */
 const PLAN_ONCE = 'plan_cache_mode = force_generic_plan'
 /**
@@ -53,12 +55,15 @@ const PLAN_ONCE = 'plan_cache_mode = force_generic_plan'
 const IN_THE_ORDER_GIVEN = ['enable_hashjoin = off', 'enable_mergejoin = off', 'enable_seqscan = off']
 /** Less than writing Last used may delay a token: it ends here, and is tried again. */
 const LAST_USES_LOCK_TIMEOUT = "lock_timeout = '40ms'"
+/** For the session of each lane: each serves one purpose. */
+export const settingsOfLanes = {
+  lookups: [ALL_SITES_SEEN, PLAN_ONCE],
+  lastUses: [ALL_SITES_SEEN, PLAN_ONCE, ...IN_THE_ORDER_GIVEN, LAST_USES_LOCK_TIMEOUT]
+} as const
 /** Whoever waits this long for a connection comes back later: a caller is told, and makes room for others. */
 const ADMIN_WAITING = { maxWaiting: 1_000, maxWaitMs: 1_000 }
 /** Of the connections, for background work; 3 of 10, so that a slow sweep and a count leave one. */
 const BACKGROUND_SHARE = 0.25
-/** The token endpoint is asked by clients of all Sites. */
-export const ALL_SITES_SEEN = `${SITE_SETTING} = '${ALL_SITES}'`
 /** One that holds the migration lock, one that migrates. */
 const OWNER_CONNECTIONS = 2
 
@@ -101,14 +106,14 @@ export function openLanes(
       connectionString,
       name: 'lookups',
       queryTimeoutMs: LOOKUP_TIMEOUT_MS,
-      settings: [ALL_SITES_SEEN, PLAN_ONCE],
+      settings: settingsOfLanes.lookups,
       onLaneChange
     }),
     lastUses: openLane({
       connectionString,
       name: 'last uses',
       queryTimeoutMs: QUERY_TIMEOUT_MS,
-      settings: [ALL_SITES_SEEN, PLAN_ONCE, ...IN_THE_ORDER_GIVEN, LAST_USES_LOCK_TIMEOUT],
+      settings: settingsOfLanes.lastUses,
       onLaneChange
     })
   }
