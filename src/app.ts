@@ -7,7 +7,7 @@ import { allAlertRoutes, siteAlertRoutes } from './alerts/routes.ts'
 import { apiReferenceRoutes } from './api-reference/routes.ts'
 import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
 import type { Config } from './config.ts'
-import { isReachable } from './database/client.ts'
+import { isReachable, type Tables } from './database/client.ts'
 import type { Database } from './database/schema.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
 import { answerClientError } from './http/client-error.ts'
@@ -56,7 +56,10 @@ import { answerMethodNotAllowed, tokenRoutes } from './tokens/routes.ts'
 /** What an instance is made of, beside its configuration. */
 export interface AppNeeds {
   config: Config
-  db: Kysely<Database>
+  /** For administrators: each request gets those of its Site. */
+  tables: Tables
+  /** For what runs by itself. */
+  background: Kysely<Database>
   /** For the look-ups of the token endpoint alone. */
   lookups: Kysely<Database>
   /** For writing Last used alone. */
@@ -92,19 +95,19 @@ export async function buildApp(
   needs: AppNeeds,
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
-  const { config, db, lookups, lastUses, sealing, keySet, trusted, log, metrics, drain, now } = needs
+  const { config, tables, background, lookups, lastUses, sealing, keySet, trusted, log, metrics, drain, now } = needs
   const app = createServer(needs)
   const adminGate = new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING)
   const registrations = {
     ...config.registrations,
-    db,
+    tables,
     now,
     gate: adminGate,
     cursorKeys: sealing.keys('listing cursors'),
     retryPepper: sealing.keys('idempotent creates')[0],
     originOf
   }
-  const audit = { db, cursorKeys: sealing.keys('audit cursors') }
+  const audit = { tables, cursorKeys: sealing.keys('audit cursors') }
   const known = new KnownClients()
   const confirmations = new Confirmations(asked => confirmUnchanged(lookups, asked))
   // The workers of an instance share its cores, and its limit on failures: together they never let more pass.
@@ -117,7 +120,7 @@ export async function buildApp(
   measureSigningKey(metrics, keySet)
   const guard = new AddressGuard(config.notices.allowed)
   const receivers = {
-    db,
+    tables,
     now,
     issuer: config.issuer,
     steps: config.notices.steps,
@@ -187,15 +190,16 @@ export async function buildApp(
   })
   await app.register(notices, {
     ...receivers,
+    db: background,
     intervalMs: config.notices.intervalSeconds * 1_000,
     retentionDays: config.notices.retentionDays,
     webhook: config.notices.webhook,
     mailTo: config.notices.mailTo,
     count: countDeliveries(metrics)
   })
-  await app.register(sealingOfSecretsAnew, { db, sealing })
-  await app.register(purgeOfSealedCreates, { db, now })
-  await app.register(health, { isReady: async () => drain.takesClients && (await isReachable(db)) })
+  await app.register(sealingOfSecretsAnew, { db: background, sealing })
+  await app.register(purgeOfSealedCreates, { db: background, now })
+  await app.register(health, { isReady: async () => drain.takesClients && (await isReachable(lookups)) })
   await app.register(apiReferenceRoutes)
   return app
 }

@@ -15,7 +15,7 @@ try {
   const { database } = processConfig('audit')
   const connection = await connect({ ...database, onIdleError: () => {}, onLaneChange: () => {} })
   let [sites, events, brokenSites] = [0, 0, 0]
-  for await (const verdict of verifyChains(connection.db)) {
+  for await (const verdict of verifyChains(connection.background)) {
     sites++
     events += verdict.events
     if (verdict.broken === undefined) continue

@@ -117,7 +117,7 @@ function variables(read: Read) {
     ),
     databasePoolSize: read(
       'DATABASE_POOL_SIZE',
-      'connections of one process, beside two for the token endpoint',
+      'connections of one process, beside two for the token endpoint: a quarter for background work, the rest for administrators',
       wholeNumber(10, 2, 100)
     ),
     dataFolder: read('DATA_DIR', 'embedded Postgres and the keys of development mode', text('./data')),

@@ -41,11 +41,14 @@ export async function layFoundation({ config, log, onLaneChange, migrates }: Fou
   if (migrates && (await connection.needsMigration())) {
     log.info({ migrations: await connection.migrate() }, 'migrated')
   }
+  if (migrates && !(await connection.isWalled())) {
+    log.warn('DATABASE_URL: this login is a superuser or has BYPASSRLS, so the database keeps no Site from another')
+  }
   const { identityProvider, sitesClaim } = config.admin
   const { trusted, signToken } =
     identityProvider === undefined
       ? await openDevelopmentMode(config.dataFolder, sitesClaim)
       : { trusted: trustIdentityProvider(identityProvider), signToken: undefined }
-  const keyStore = await openKeyStore(config, connection.db)
+  const keyStore = await openKeyStore(config, connection.background)
   return { connection, sealing: keyStore.sealing, keySet: await loadKeySet(keyStore), trusted, signToken }
 }

@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import { stringify } from 'yaml'
 import { buildApp } from './app.ts'
 import { loadConfig } from './config.ts'
-import { openDatabase } from './database/client.ts'
+import { openTables } from './database/client.ts'
 import { Drain } from './http/drain.ts'
 import { createLog } from './http/log.ts'
 import { Registry } from './metrics/registry.ts'
@@ -27,7 +27,7 @@ export async function describeApi(): Promise<string> {
   // Without anchors: not every reader of OpenAPI knows them.
   const yaml = stringify(app.swagger(), { aliasDuplicateObjects: false, lineWidth: 120 })
   await app.close()
-  await needs.db.destroy()
+  await needs.background.destroy()
   return yaml
 }
 
@@ -83,7 +83,7 @@ function unconnected() {
   const keys = async (): Promise<never> => {
     throw new Error('there is no issuer here')
   }
-  const db = openDatabase({
+  const tables = openTables({
     connectionString: 'postgresql://',
     maxConnections: 2,
     queryTimeoutMs: 0,
@@ -91,9 +91,10 @@ function unconnected() {
   })
   return {
     config: loadConfig({}),
-    db,
-    lookups: db,
-    lastUses: db,
+    tables,
+    background: tables.ofAllSites,
+    lookups: tables.ofAllSites,
+    lastUses: tables.ofAllSites,
     sealing: new Sealing(Buffer.alloc(32)),
     keySet,
     trusted: { issuer: '', audience: '', keys },

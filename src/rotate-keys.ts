@@ -23,7 +23,7 @@ async function rotateKeys(): Promise<string> {
     onLaneChange: () => {}
   })
   try {
-    const store = await openKeyStore(config, connection.db)
+    const store = await openKeyStore(config, connection.background)
     const { kid, signsFrom, destroyed } = await (values.compromised ? replaceCompromised : rotateNow)(store)
     if (!values.compromised) {
       return `${kid} is published now and signs from ${new Date(signsFrom).toISOString()}; then the last one ends\n`

@@ -22,12 +22,11 @@ export async function serve(
   log: Logger,
   metrics: Registry
 ): Promise<Service> {
-  const { db, lookups, lastUses } = connection
   const drain = new Drain()
-  const app = await buildApp({ ...foundation, config, db, lookups, lastUses, log, metrics, drain, now: Date.now })
+  const app = await buildApp({ ...foundation, ...connection, config, log, metrics, drain, now: Date.now })
   await app.listen({ host: config.host, port: config.port })
   return {
-    isReady: async () => drain.takesClients && (await isReachable(db)),
+    isReady: async () => drain.takesClients && (await isReachable(connection.lookups)),
     readMetrics: () => metrics.read(),
     close: async isReplaced => {
       await drain.run(app.server, isReplaced)

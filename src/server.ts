@@ -75,8 +75,8 @@ async function start(config: Config): Promise<void> {
     isServing ? import('./serve.ts') : undefined
   ])
   if (cluster.isPrimary) {
-    measureRegistrations(metrics, foundation.connection.db, Date.now)
-    measureDeadDeliveries(metrics, foundation.connection.db)
+    measureRegistrations(metrics, foundation.connection.background, Date.now)
+    measureDeadDeliveries(metrics, foundation.connection.background)
   }
   close = async isReplaced => {
     log.info('closing')
@@ -106,7 +106,7 @@ async function serveByWorkers(
   await workers.start()
   restart = () => workers.restart()
   return {
-    isReady: async () => workers.areServing && (await isReachable(connection.db)),
+    isReady: async () => workers.areServing && (await isReachable(connection.background)),
     readMetrics: () => workers.readMetrics(),
     close: () => workers.close()
   }

@@ -1,7 +1,6 @@
 import type { FastifyInstance } from 'fastify'
-import type { Kysely } from 'kysely'
 import type { Static } from 'typebox'
-import type { Database } from '../database/schema.ts'
+import type { Tables } from '../database/client.ts'
 import type { CursorKeys } from '../http/cursor.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { NoQuery } from '../registrations/schemas.ts'
@@ -19,7 +18,7 @@ import {
 } from './schemas.ts'
 
 export interface AlertRoutesNeeds {
-  db: Kysely<Database>
+  tables: Tables
   /** Sign the cursors of listings; the same on every instance. */
   cursorKeys: CursorKeys
   /** Days before expiry that the calendar reminds at. */
@@ -32,7 +31,7 @@ const tags = ['Notices']
 
 /** Alerts and the calendar of one Site. Register it where `siteId` has been checked. */
 export async function siteAlertRoutes(app: FastifyInstance, needs: AlertRoutesNeeds): Promise<void> {
-  const { db, steps, now } = needs
+  const { tables, cursorKeys, steps, now } = needs
   app.addSchema(AlertSchema)
   app.addSchema(AlertPageSchema)
 
@@ -51,7 +50,7 @@ export async function siteAlertRoutes(app: FastifyInstance, needs: AlertRoutesNe
     },
     async ({ params: { siteId }, query }) => {
       const at = now()
-      const { rows, nextCursor } = await readAlertPage(needs, siteId, query, at)
+      const { rows, nextCursor } = await readAlertPage({ db: tables.ofSite(siteId), cursorKeys }, siteId, query, at)
       return { items: rows.map(row => representAlert(row, at)), nextCursor }
     }
   )
@@ -74,7 +73,8 @@ export async function siteAlertRoutes(app: FastifyInstance, needs: AlertRoutesNe
       }
     },
     async ({ params: { siteId } }, reply) => {
-      const calendar = writeCalendar(siteId, await listExpirations(db, siteId), steps, now())
+      const expirations = await listExpirations(tables.ofSite(siteId), siteId)
+      const calendar = writeCalendar(siteId, expirations, steps, now())
       return reply.type('text/calendar; charset=utf-8').send(calendar)
     }
   )
@@ -99,7 +99,12 @@ export async function allAlertRoutes(app: FastifyInstance, needs: AlertRoutesNee
     },
     async ({ query }) => {
       const at = needs.now()
-      const { rows, nextCursor } = await readAlertPage(needs, query.siteId, query, at)
+      const { rows, nextCursor } = await readAlertPage(
+        { ...needs, db: needs.tables.ofAllSites },
+        query.siteId,
+        query,
+        at
+      )
       return { items: rows.map(row => ({ siteId: row.site_id, ...representAlert(row, at) })), nextCursor }
     }
   )

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
-import type { Kysely } from 'kysely'
 import type { Static } from 'typebox'
-import type { AuditEventTable, Database } from '../database/schema.ts'
+import type { Tables } from '../database/client.ts'
+import type { AuditEventTable } from '../database/schema.ts'
 import type { CursorKeys } from '../http/cursor.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { SiteParams } from '../site-id.ts'
@@ -17,7 +17,7 @@ import {
 } from './schemas.ts'
 
 export interface AuditRoutesNeeds {
-  db: Kysely<Database>
+  tables: Tables
   /** Sign the cursors of listings; the same on every instance. */
   cursorKeys: CursorKeys
 }
@@ -42,7 +42,7 @@ export async function siteAuditRoutes(app: FastifyInstance, needs: AuditRoutesNe
       }
     },
     async ({ params: { siteId }, query }) => {
-      const { rows, nextCursor } = await readEventPage(needs, siteId, query)
+      const { rows, nextCursor } = await readEventPage({ ...needs, db: needs.tables.ofSite(siteId) }, siteId, query)
       return { items: rows.map(representEvent), nextCursor }
     }
   )
@@ -64,7 +64,7 @@ export async function allAuditRoutes(app: FastifyInstance, needs: AuditRoutesNee
       }
     },
     async ({ query }) => {
-      const { rows, nextCursor } = await readEventPage(needs, query.siteId, query)
+      const { rows, nextCursor } = await readEventPage({ ...needs, db: needs.tables.ofAllSites }, query.siteId, query)
       return { items: rows.map(row => ({ siteId: row.site_id, ...representEvent(row) })), nextCursor }
     }
   )

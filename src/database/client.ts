@@ -1,5 +1,6 @@
 import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely'
 import pg from 'pg'
+import { Admission, type AdmissionLimits } from './admission.ts'
 import { DatabaseUnavailable, isConnectionLost, isUnavailable } from './errors.ts'
 import type { Database } from './schema.ts'
 import { StatementClient } from './statement-client.ts'
@@ -7,34 +8,60 @@ import { StatementClient } from './statement-client.ts'
 export interface PoolOptions {
   connectionString: string
   maxConnections: number
+  /** Callers that wait for a connection at most, and how long; as many and as long as it takes unless told. */
+  waiting?: Omit<AdmissionLimits, 'places'>
   /** A statement that takes longer fails and takes its connection with it; 0 for none. */
   queryTimeoutMs: number
   /** Called with errors of connections that nobody was using. */
   onIdleError: (error: Error) => void
 }
 
-/** How long a caller waits for a connection, new or returned by another, before it is told that there is none. */
+/** The tables, as far as one may see them: each is the same pool. */
+export interface Tables {
+  /** Of one Site: no statement sees or writes a row of another, whatever it asks for. */
+  ofSite: (siteId: string) => Kysely<Database>
+  /** Of all Sites. Destroying it closes the pool. */
+  ofAllSites: Kysely<Database>
+}
+
+/** What row-level security goes by (migrations/0011_site_walls.sql): a Site's id, or ALL_SITES. */
+export const SITE_SETTING = 'grantd.site_id'
+/** No Site's id. */
+export const ALL_SITES = '*'
+
 const CONNECT_TIMEOUT_MS = 2_000
+/** As long as a connection is ever in use, with nobody to tell meanwhile. */
+const PATIENCE = { maxWaiting: 1_000, maxWaitMs: 10_000 }
 
 /**
- * Opens a pool as a Kysely instance. No connection is made before the first query.
+ * Opens a pool. No connection is made before the first query.
  *
  * A connection on which anything but a plain SQL error happened is closed rather than used again:
  * node-postgres and Kysely would hand out a half-dead one for ever.
  *
- * @throws DatabaseUnavailable from any query when the database can't be reached or can't write now
+ * @throws DatabaseUnavailable from any query when the database can't be reached or can't write now, or when no
+ * connection becomes free in time
  */
-export function openDatabase(options: PoolOptions): Kysely<Database> {
+export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tables {
   const pool = new pg.Pool({
     connectionString: options.connectionString,
     max: options.maxConnections,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: options.queryTimeoutMs,
+    pipeline: true,
     keepAlive: true,
     application_name: 'grantd'
   })
   pool.on('error', options.onIdleError)
-  return new Kysely<Database>({ dialect: new PostgresDialect({ pool: watched(pool) }) })
+  const admission = new Admission({ places: options.maxConnections, ...waiting })
+  const open = (sites: string) =>
+    new Kysely<Database>({ dialect: new PostgresDialect({ pool: walled(pool, admission, sites) }) })
+  return { ofSite: open, ofAllSites: open(ALL_SITES) }
+}
+
+/** A pool for work on all Sites. */
+export function openDatabase(options: PoolOptions): Kysely<Database> {
+  return openTables(options).ofAllSites
 }
 
 /** Does the database answer now? */
@@ -47,13 +74,22 @@ export async function isReachable(db: Kysely<Database>): Promise<boolean> {
   }
 }
 
-function watched(pool: pg.Pool): PostgresPool {
+/** Does row-level security hold for this login? Not for a superuser, nor for one with BYPASSRLS. */
+export async function isWalled(db: Kysely<Database>): Promise<boolean> {
+  const { rows } = await sql<{ active: boolean }>`select row_security_active('registrations') as active`.execute(db)
+  return rows[0]?.active === true
+}
+
+/** @param sites value of SITE_SETTING in every transaction */
+function walled(pool: pg.Pool, admission: Admission, sites: string): PostgresPool {
   return {
     options: pool.options,
     async connect() {
+      await admission.enter()
       try {
-        return new WatchedClient(await pool.connect())
+        return new WalledClient(await pool.connect(), sites, () => admission.leave())
       } catch (error) {
+        admission.leave()
         throw isUnavailable(error) ? new DatabaseUnavailable(error) : error
       }
     },
@@ -61,31 +97,70 @@ function watched(pool: pg.Pool): PostgresPool {
   }
 }
 
-class WatchedClient extends StatementClient {
-  readonly #client: pg.PoolClient
-  #lost = false
+const BEGIN = /^(begin|start transaction)\b/
+const END = /^(commit|rollback)$/
 
-  constructor(client: pg.PoolClient) {
+/**
+ * A connection from when it is checked out until it is given back. Its Sites are set in each transaction and end with
+ * it, so that they never reach whoever has the connection next; a statement outside one gets a transaction of its own.
+ * What belongs together is sent together: the wall costs no round trip.
+ */
+class WalledClient extends StatementClient {
+  readonly #client: pg.PoolClient
+  readonly #sites: string
+  readonly #onRelease: () => void
+  #isInTransaction = false
+  #isLost = false
+
+  constructor(client: pg.PoolClient, sites: string, onRelease: () => void) {
     super()
     this.#client = client
+    this.#sites = sites
+    this.#onRelease = onRelease
     // While a client is checked out nobody else listens, and an unheard 'error' would end the process.
     client.on('error', this.#onError)
   }
 
-  protected send(sql: string, parameters: readonly unknown[]): Promise<pg.QueryResult> {
-    return this.#client.query(sql, [...parameters])
+  protected async send(text: string, parameters: readonly unknown[]): Promise<pg.QueryResult> {
+    const values = [...parameters]
+    if (BEGIN.test(text)) {
+      this.#isInTransaction = true
+      const [begun] = await this.#all([this.#client.query(text), this.#setSites()])
+      return begun
+    }
+    if (END.test(text)) this.#isInTransaction = false
+    if (this.#isInTransaction || END.test(text)) return this.#client.query(text, values)
+    const [, , result] = await this.#all([
+      this.#client.query('begin'),
+      this.#setSites(),
+      this.#client.query(text, values),
+      // Rolls back when the statement failed.
+      this.#client.query('commit')
+    ])
+    return result
   }
 
   protected failed(error: unknown): void {
-    if (isConnectionLost(error)) this.#lost = true
+    if (isConnectionLost(error)) this.#isLost = true
   }
 
   release(destroy = false): void {
     this.#client.off('error', this.#onError)
-    this.#client.release(destroy || this.#lost)
+    this.#client.release(destroy || this.#isLost || this.#isInTransaction)
+    this.#onRelease()
+  }
+
+  #setSites(): Promise<pg.QueryResult> {
+    return this.#client.query('select set_config($1, $2, true)', [SITE_SETTING, this.#sites])
+  }
+
+  /** Waits for all, so that nothing is under way when the connection is given back. @throws the first error */
+  async #all<T extends Promise<pg.QueryResult>[]>(queries: [...T]): Promise<{ [K in keyof T]: Awaited<T[K]> }> {
+    await Promise.allSettled(queries)
+    return Promise.all(queries)
   }
 
   readonly #onError = (): void => {
-    this.#lost = true
+    this.#isLost = true
   }
 }

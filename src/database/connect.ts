@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely'
-import { openDatabase } from './client.ts'
+import { ALL_SITES, isWalled, openDatabase, openTables, SITE_SETTING, type Tables } from './client.ts'
 import { startEmbeddedPostgres } from './embedded.ts'
 import { type LaneOptions, openLane } from './lane.ts'
 import { migrate, pendingMigrations } from './migrator.ts'
@@ -10,6 +10,7 @@ export interface DatabaseOptions {
   url: string | undefined
   /** The same database as the owner of the schema. */
   migrationUrl: string | undefined
+  /** Connections beside the lanes; some of them are for background work. */
   poolSize: number
   /** Where the embedded Postgres keeps its data. */
   folder: string
@@ -21,8 +22,10 @@ export interface DatabaseOptions {
 }
 
 export interface Connection {
-  /** The pool to serve from. */
-  db: Kysely<Database>
+  /** For administrators' requests. */
+  tables: Tables
+  /** For what runs by itself, over all Sites: however many administrators ask for what, it goes on. */
+  background: Kysely<Database>
   /** A connection of its own for the look-ups of the token endpoint. */
   lookups: Kysely<Database>
   /** A connection of its own for writing Last used: a commit takes longer than a look-up may wait. */
@@ -33,12 +36,16 @@ export interface Connection {
   migrate: () => Promise<string[]>
   /** Is there anything to apply? Needs no more than the serving role. */
   needsMigration: () => Promise<boolean>
+  /** Is one Site hidden from the others by the database too? */
+  isWalled: () => Promise<boolean>
   close: () => Promise<void>
 }
 
 const QUERY_TIMEOUT_MS = 5_000
 /** A look-up takes a millisecond: after this long the database is not answering. */
 const LOOKUP_TIMEOUT_MS = 1_000
+/** The token endpoint is asked by clients of all Sites. */
+export const ALL_SITES_SEEN = `${SITE_SETTING} = '${ALL_SITES}'`
 /** Plans are made once for each statement: making them costs more than following them. */
 const PLAN_ONCE = 'plan_cache_mode = force_generic_plan'
 /**
@@ -48,6 +55,15 @@ const PLAN_ONCE = 'plan_cache_mode = force_generic_plan'
 const IN_THE_ORDER_GIVEN = ['enable_hashjoin = off', 'enable_mergejoin = off', 'enable_seqscan = off']
 /** Less than writing Last used may delay a token: it ends here, and is tried again. */
 const LAST_USES_LOCK_TIMEOUT = "lock_timeout = '40ms'"
+/** For the session of each lane: each serves one purpose. */
+export const settingsOfLanes = {
+  lookups: [ALL_SITES_SEEN, PLAN_ONCE],
+  lastUses: [ALL_SITES_SEEN, PLAN_ONCE, ...IN_THE_ORDER_GIVEN, LAST_USES_LOCK_TIMEOUT]
+} as const
+/** Whoever waits this long for a connection comes back later: a caller is told, and makes room for others. */
+const ADMIN_WAITING = { maxWaiting: 1_000, maxWaitMs: 1_000 }
+/** Of the connections, for background work; 3 of 10, so that a slow sweep and a count leave one. */
+const BACKGROUND_SHARE = 0.25
 /** One that holds the migration lock, one that migrates. */
 const OWNER_CONNECTIONS = 2
 
@@ -58,23 +74,23 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
   const leastUrl = url ?? embedded?.servingUrl ?? ''
   const ownerUrl = migrationUrl ?? embedded?.ownerUrl ?? leastUrl
   const servingUrl = options.asOwner === true ? ownerUrl : leastUrl
-  const db = openDatabase({
-    connectionString: servingUrl,
-    maxConnections: poolSize,
-    queryTimeoutMs: QUERY_TIMEOUT_MS,
-    onIdleError
-  })
+  const pool = { connectionString: servingUrl, queryTimeoutMs: QUERY_TIMEOUT_MS, onIdleError }
+  const backgroundSize = Math.ceil(poolSize * BACKGROUND_SHARE)
+  const tables = openTables({ ...pool, maxConnections: poolSize - backgroundSize, waiting: ADMIN_WAITING })
+  const background = openDatabase({ ...pool, maxConnections: backgroundSize })
   const { lookups, lastUses } = openLanes(servingUrl, options)
   const asOwner: Connection['asOwner'] = work => workAs(ownerUrl, onIdleError, work)
   return {
-    db,
+    tables,
+    background,
     lookups,
     lastUses,
-    needsMigration: async () => (await pendingMigrations(db)).length > 0,
+    needsMigration: async () => (await pendingMigrations(background)).length > 0,
+    isWalled: () => isWalled(background),
     asOwner,
     migrate: () => asOwner(migrate),
     close: async () => {
-      await Promise.all([db.destroy(), lookups.destroy(), lastUses.destroy()])
+      await Promise.all([tables.ofAllSites.destroy(), background.destroy(), lookups.destroy(), lastUses.destroy()])
       embedded?.release()
     }
   }
@@ -90,14 +106,14 @@ export function openLanes(
       connectionString,
       name: 'lookups',
       queryTimeoutMs: LOOKUP_TIMEOUT_MS,
-      settings: [PLAN_ONCE],
+      settings: settingsOfLanes.lookups,
       onLaneChange
     }),
     lastUses: openLane({
       connectionString,
       name: 'last uses',
       queryTimeoutMs: QUERY_TIMEOUT_MS,
-      settings: [PLAN_ONCE, ...IN_THE_ORDER_GIVEN, LAST_USES_LOCK_TIMEOUT],
+      settings: settingsOfLanes.lastUses,
       onLaneChange
     })
   }

@@ -13,8 +13,11 @@ interface Answers {
   isReady: () => Promise<boolean>
 }
 
-/** Nobody who scrapes takes longer to ask. */
+/** Nobody who scrapes takes longer to ask, or asks for more. */
 const REQUEST_TIMEOUT_MS = 5_000
+const HEADERS_LIMIT_BYTES = 8_192
+/** Of a few scrapers and probes. */
+const MAX_CONNECTIONS = 64
 
 /**
  * Serves `/metrics` on a port of its own, away from callers; also `/health/live` and `/health/ready`, which answer
@@ -26,7 +29,13 @@ export async function listenForScrapes(
   { host, port }: { host: string; port: number },
   answers: Answers
 ): Promise<MetricsListener> {
-  const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS })
+  const server = createServer({
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    headersTimeout: REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: 1_000,
+    maxHeaderSize: HEADERS_LIMIT_BYTES
+  })
+  server.maxConnections = MAX_CONNECTIONS
   server.on('request', async ({ method = '', url = '' }, response) => {
     const answer = await answerTo(method, url.split('?', 1)[0] ?? '', answers).catch(() => refusal(500, 'server_error'))
     response.writeHead(answer.status, { 'content-type': answer.type ?? JSON_TYPE, 'cache-control': 'no-store' })

@@ -1,8 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Kysely } from 'kysely'
 import type { Static } from 'typebox'
 import type { Origin } from '../audit/record.ts'
-import type { Database } from '../database/schema.ts'
+import type { Tables } from '../database/client.ts'
 import type { CursorKeys } from '../http/cursor.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { NoQuery } from '../registrations/schemas.ts'
@@ -13,7 +12,7 @@ import { representDelivery } from './representation.ts'
 import { DeliveryParams, DeliverySchema, NoticePageSchema, NoticeQuery, NoticeSchema } from './schemas.ts'
 
 export interface NoticeRoutesNeeds {
-  db: Kysely<Database>
+  tables: Tables
   /** Sign the cursors of listings; the same on every instance. */
   cursorKeys: CursorKeys
   /** Milliseconds since the epoch. */
@@ -26,6 +25,7 @@ const tags = ['Notices']
 
 /** Notices of one Site. Register it where `siteId` has been checked. */
 export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeeds): Promise<void> {
+  const { tables, cursorKeys, now, originOf } = needs
   for (const schema of [DeliverySchema, NoticeSchema, NoticePageSchema]) app.addSchema(schema)
 
   app.get<{ Params: Static<typeof SiteParams>; Querystring: Static<typeof NoticeQuery> }>(
@@ -41,7 +41,7 @@ export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeed
         response: { 200: answer('A page', 'NoticePage'), ...problems(400, 401, 403, 404, 500, 503) }
       }
     },
-    ({ params: { siteId }, query }) => readNoticePage(needs, siteId, query)
+    ({ params: { siteId }, query }) => readNoticePage({ db: tables.ofSite(siteId), cursorKeys }, siteId, query)
   )
 
   app.post<{ Params: Static<typeof DeliveryParams> }>(
@@ -61,7 +61,8 @@ export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeed
       }
     },
     async (request, reply) => {
-      const delivery = await sendAgain(needs, request.params, needs.originOf(request))
+      const db = tables.ofSite(request.params.siteId)
+      const delivery = await sendAgain({ db, now }, request.params, originOf(request))
       return reply.code(202).send(representDelivery(delivery))
     }
   )

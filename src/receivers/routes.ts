@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
 import type { Origin } from '../audit/record.ts'
+import type { Tables } from '../database/client.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { notFound } from '../http/problem.ts'
 import { NoQuery } from '../registrations/schemas.ts'
@@ -25,19 +26,22 @@ import {
   testReceiver
 } from './service.ts'
 
-export interface ReceiverRoutesNeeds extends ReceiverNeeds {
-  /** Who sends a request, and from where: for the audit. */
-  originOf: (request: FastifyRequest) => Origin
-}
-
 type Site = { Params: Static<typeof SiteParams> }
 type One = { Params: Static<typeof ReceiverParams> }
 
 const tags = ['Notices']
 
+/** What the routes need: what the service needs in any Site. */
+interface ReceiverRoutesNeeds extends Omit<ReceiverNeeds, 'db'> {
+  tables: Tables
+  /** Who sends a request, and from where: for the audit. */
+  originOf: (request: FastifyRequest) => Origin
+}
+
 /** Notice receivers of one Site. Register it where `siteId` has been checked. */
 export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutesNeeds): Promise<void> {
-  const { db, now, originOf } = needs
+  const { tables, now, originOf } = needs
+  const inSite = (siteId: string) => ({ ...needs, db: tables.ofSite(siteId) })
   for (const schema of [
     ReceiverSchema,
     ReceiverWithSecretSchema,
@@ -71,7 +75,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     },
     async (request, reply) => {
       const { siteId } = request.params
-      const { receiver, signingSecret } = await createReceiver(needs, siteId, request.body, originOf(request))
+      const { receiver, signingSecret } = await createReceiver(inSite(siteId), siteId, request.body, originOf(request))
       reply.code(201).header('location', `/v1/sites/${siteId}/notice-receivers/${receiver.id}`)
       return { ...representReceiver(receiver, now()), signingSecret }
     }
@@ -91,7 +95,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     },
     async ({ params: { siteId } }) => {
       const at = now()
-      return { items: (await listReceivers(db, siteId)).map(row => representReceiver(row, at)) }
+      return { items: (await listReceivers(tables.ofSite(siteId), siteId)).map(row => representReceiver(row, at)) }
     }
   )
 
@@ -108,7 +112,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
       }
     },
     async ({ params: { siteId, receiverId } }) => {
-      const receiver = await findReceiver(db, siteId, receiverId)
+      const receiver = await findReceiver(tables.ofSite(siteId), siteId, receiverId)
       if (receiver === undefined) throw notFound()
       return representReceiver(receiver, now())
     }
@@ -133,7 +137,8 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     },
     async request => {
       const { siteId, receiverId } = request.params
-      return representReceiver(await changeReceiver(needs, siteId, receiverId, request.body, originOf(request)), now())
+      const receiver = await changeReceiver(inSite(siteId), siteId, receiverId, request.body, originOf(request))
+      return representReceiver(receiver, now())
     }
   )
 
@@ -155,7 +160,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     },
     async (request, reply) => {
       const { siteId, receiverId } = request.params
-      await removeReceiver(needs, siteId, receiverId, originOf(request))
+      await removeReceiver(inSite(siteId), siteId, receiverId, originOf(request))
       return reply.code(204).send()
     }
   )
@@ -178,7 +183,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     },
     async request => {
       const { siteId, receiverId } = request.params
-      const { receiver, signingSecret } = await rotateSecret(needs, siteId, receiverId, originOf(request))
+      const { receiver, signingSecret } = await rotateSecret(inSite(siteId), siteId, receiverId, originOf(request))
       return { ...representReceiver(receiver, now()), signingSecret }
     }
   )
@@ -200,7 +205,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
       }
     },
     async ({ params: { siteId, receiverId } }) => {
-      const { isDelivered, detail, eventId } = await testReceiver(needs, siteId, receiverId)
+      const { isDelivered, detail, eventId } = await testReceiver(inSite(siteId), siteId, receiverId)
       return { delivered: isDelivered, detail, eventId }
     }
   )

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
 import type { Origin } from '../audit/record.ts'
+import type { Tables } from '../database/client.ts'
 import type { CursorKeys } from '../http/cursor.ts'
 import { answer, problems } from '../http/openapi.ts'
 import { notFound } from '../http/problem.ts'
@@ -27,8 +28,9 @@ import {
 } from './schemas.ts'
 import { changeRegistration, createRegistration, type RegistrationNeeds, removeRegistration } from './service.ts'
 
-/** What the routes need beside what the service needs. */
-export interface RegistrationRoutesNeeds extends RegistrationNeeds {
+/** What the routes need: what the service needs in any Site, and more. */
+export interface RegistrationRoutesNeeds extends Omit<RegistrationNeeds, 'db'> {
+  tables: Tables
   /** Sign the cursors of listings; the same on every instance. */
   cursorKeys: CursorKeys
   /** Who sent this request, for the audit. */
@@ -43,7 +45,8 @@ const etagHeader = { ETag: { type: 'string', description: 'Version of the regist
 
 /** Registrations of one Site. Register it where `siteId` has been checked. */
 export async function siteRegistrationRoutes(app: FastifyInstance, needs: RegistrationRoutesNeeds): Promise<void> {
-  const { db, now, originOf } = needs
+  const { tables, now, originOf } = needs
+  const inSite = (siteId: string) => ({ ...needs, db: tables.ofSite(siteId) })
   for (const schema of [
     RegistrationSchema,
     CreatedRegistrationSchema,
@@ -79,7 +82,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
     async (request, reply) => {
       const { siteId } = request.params
       const { registration, clientSecret } = await createRegistration(
-        needs,
+        inSite(siteId),
         siteId,
         request.body,
         originOf(request),
@@ -107,7 +110,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
     },
     async ({ params: { siteId }, query }) => {
       const at = now()
-      const { rows, nextCursor } = await readPage(needs, siteId, query, at)
+      const { rows, nextCursor } = await readPage(inSite(siteId), siteId, query, at)
       return { items: rows.map(row => representRegistration(row, at)), nextCursor }
     }
   )
@@ -128,7 +131,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
       }
     },
     async ({ params: { siteId, clientId } }, reply) => {
-      const registration = await findRegistration(db, siteId, clientId)
+      const registration = await findRegistration(tables.ofSite(siteId), siteId, clientId)
       if (registration === undefined) throw notFound()
       return withEtag(reply, registration).send(representRegistration(registration, now()))
     }
@@ -156,7 +159,14 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
     async (request, reply) => {
       const { siteId, clientId } = request.params
       const ifMatch = request.headers['if-match']
-      const registration = await changeRegistration(needs, siteId, clientId, request.body, ifMatch, originOf(request))
+      const registration = await changeRegistration(
+        inSite(siteId),
+        siteId,
+        clientId,
+        request.body,
+        ifMatch,
+        originOf(request)
+      )
       return withEtag(reply, registration).send(representRegistration(registration, now()))
     }
   )
@@ -181,7 +191,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
     },
     async (request, reply) => {
       const { siteId, clientId } = request.params
-      await removeRegistration(needs, siteId, clientId, request.headers['if-match'], originOf(request))
+      await removeRegistration(inSite(siteId), siteId, clientId, request.headers['if-match'], originOf(request))
       return reply.code(204).send()
     }
   )
@@ -206,7 +216,7 @@ export async function allRegistrationRoutes(app: FastifyInstance, needs: Registr
     },
     async ({ query }) => {
       const at = needs.now()
-      const { rows, nextCursor } = await readPage(needs, query.siteId, query, at)
+      const { rows, nextCursor } = await readPage({ ...needs, db: needs.tables.ofAllSites }, query.siteId, query, at)
       return { items: rows.map(row => ({ siteId: row.site_id, ...representRegistration(row, at) })), nextCursor }
     }
   )

@@ -1,8 +1,9 @@
 import t from 'tap'
 import { recordEvent } from '../../src/audit/record.ts'
+import { ALL_SITES } from '../../src/database/client.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
 import { auditRows, eventOf, verdicts } from '../fixtures/audit.ts'
-import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/database.ts'
+import { asServingRole, createDatabase, openTestDatabase, query, queryInSites } from '../fixtures/database.ts'
 import { proxyPostgres } from '../fixtures/tcp-proxy.ts'
 import { until } from '../fixtures/until.ts'
 
@@ -73,7 +74,11 @@ t.test('an event that does not continue the chain of its Site is refused, whoeve
     ['a Site that begins in the middle', INSERT.replace('site_id', `'umbrella'`)]
   ] as const) {
     for (const url of [grantd.databaseUrl, asServingRole(grantd.databaseUrl)]) {
-      await t.rejects(query(url, statement), /does not continue|audit_chains_pkey|audit_events_pkey/, what)
+      await t.rejects(
+        queryInSites(url, ALL_SITES, statement),
+        /does not continue|audit_chains_pkey|audit_events_pkey/,
+        what
+      )
     }
   }
   t.equal((await auditRows(grantd.databaseUrl)).length, 2)

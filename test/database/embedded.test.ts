@@ -253,9 +253,9 @@ t.test('two instances of grantd that start at once in an empty folder share it, 
   const connections = await Promise.all([connect(options), connect(options)])
   const applied = await Promise.all(connections.map(connection => connection.migrate()))
   t.equal(applied.filter(names => names.length > 0).length, 1)
-  for (const { db, needsMigration } of connections) {
+  for (const { background, needsMigration } of connections) {
     t.equal(await needsMigration(), false)
-    t.same(await db.selectFrom('registrations').select('client_id').execute(), [])
+    t.same(await background.selectFrom('registrations').select('client_id').execute(), [])
   }
   for (const { close } of connections) await close()
 })

@@ -11,7 +11,7 @@ import { until } from '../fixtures/until.ts'
 /** The statistics of Postgres come late; a sequence is exact. */
 const COUNT_UPDATES = `
   create sequence updates;
-  create function count_update() returns trigger language plpgsql as
+  create function count_update() returns trigger language plpgsql security definer as
     $$ begin perform nextval('updates'); return null; end $$;
   create trigger count_update after update on registration_last_used for each row execute function count_update()`
 

@@ -2,7 +2,7 @@ import t from 'tap'
 import { moveLastUsed, moveLastUsedOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
 import { startApp } from '../fixtures/app.ts'
-import { openTestLanes, query } from '../fixtures/database.ts'
+import { asServingRole, openTestLanes, query } from '../fixtures/database.ts'
 import type { Grantd } from '../fixtures/grantd.ts'
 
 const AT = Date.parse('2026-11-25T10:00:00.000Z')
@@ -15,7 +15,7 @@ const atVersionOne = (ids: string[], at: number) =>
 
 t.test('it moves for those whose registration is unchanged and was used before, and tells which', async t => {
   const grantd = await startApp(t)
-  const { lastUses } = openTestLanes(t, grantd.databaseUrl)
+  const { lastUses } = openTestLanes(t, asServingRole(grantd.databaseUrl))
   const [used, changed, unused] = [await grantd.register(), await grantd.register(), await grantd.register()]
   await moveLastUsed(lastUses, new Map([used, changed].map(({ clientId }) => [clientId, useOf(1, AT)])))
   await grantd.asAdmin('PATCH', changed.path, { body: { enabled: false } })
@@ -28,7 +28,7 @@ t.test('it moves for those whose registration is unchanged and was used before, 
 
 t.test('it never moves back, and the exchange is confirmed all the same', async t => {
   const grantd = await startApp(t)
-  const { lastUses } = openTestLanes(t, grantd.databaseUrl)
+  const { lastUses } = openTestLanes(t, asServingRole(grantd.databaseUrl))
   const { clientId, path } = await grantd.register()
   await moveLastUsed(lastUses, new Map([[clientId, useOf(1, AT)]]))
   t.same(await moveLastUsedOfUnchanged(lastUses, ...atVersionOne([clientId], AT - 5_000)), [clientId])
@@ -55,8 +55,8 @@ for (const registrations of [3, 3_000]) {
       await query(grantd.databaseUrl, 'analyze')
       const rows = (await query(grantd.databaseUrl, 'select client_id from registrations')).map(Object)
       const ids = rows.map(({ client_id: id }) => String(id)).sort()
-      const one = openTestLanes(t, grantd.databaseUrl).lastUses
-      const other = openTestLanes(t, grantd.databaseUrl).lastUses
+      const one = openTestLanes(t, asServingRole(grantd.databaseUrl)).lastUses
+      const other = openTestLanes(t, asServingRole(grantd.databaseUrl)).lastUses
       const write = (lane: typeof one, from: number, round: number) => {
         const some = ids.filter((_, index) => (index + from) % 3 !== 0)
         return moveLastUsedOfUnchanged(lane, ...atVersionOne(from === 0 ? some : some.reverse(), AT + round))
@@ -77,7 +77,7 @@ for (const registrations of [3, 3_000]) {
 
 t.test('a use of each of two secrets moves its own instant, and Last used to the later', async t => {
   const grantd = await startApp(t)
-  const { lastUses } = openTestLanes(t, grantd.databaseUrl)
+  const { lastUses } = openTestLanes(t, asServingRole(grantd.databaseUrl))
   const { clientId, path } = await grantd.register()
   await moveLastUsed(lastUses, new Map([[clientId, useOf(1, AT)]]))
   await moveLastUsedOfUnchanged(

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { listenForScrapes, type MetricsListener } from '../../src/metrics/listener.ts'
 import { Registry } from '../../src/metrics/registry.ts'
@@ -37,6 +37,18 @@ t.test('health answers there too; everything else is refused', async t => {
   t.equal(await status('POST', '/metrics'), 405)
   await listener.close()
   await t.rejects(status('GET', '/metrics'), { code: 'ECONNREFUSED' })
+})
+
+t.test('headers beyond 8 KiB are refused, and one who sends no request does not stay', async t => {
+  const { url } = await listen(t)
+  const { status } = await send('GET', `${url}/metrics`, { headers: { 'x-long': 'x'.repeat(9_000) } })
+  t.equal(status, 431)
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  socket.write('GET /metrics HTTP/1.1\r\n')
+  const began = performance.now()
+  socket.resume()
+  await once(socket, 'close')
+  t.ok(performance.now() - began < 10_000, 'cut off')
 })
 
 t.test('metrics are on their own port alone, and go with the service', async t => {

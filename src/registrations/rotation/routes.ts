@@ -14,6 +14,7 @@ const tags = ['App registrations']
 /** The secrets of a registration: a new one, and the end of the one before. Register it where `siteId` has been checked. */
 export async function rotationRoutes(app: FastifyInstance, needs: RegistrationRoutesNeeds): Promise<void> {
   app.addSchema(RotateSecretSchema)
+  const inSite = (siteId: string) => ({ ...needs, db: needs.tables.ofSite(siteId) })
   const targetOf = (request: FastifyRequest<One>): Target => ({
     ...request.params,
     ifMatch: request.headers['if-match'],
@@ -47,7 +48,11 @@ export async function rotationRoutes(app: FastifyInstance, needs: RegistrationRo
     },
     async (request, reply) => {
       const { overlapSeconds = OVERLAP_DEFAULT_SECONDS } = request.body
-      const { registration, clientSecret } = await rotate(needs, targetOf(request), overlapSeconds)
+      const { registration, clientSecret } = await rotate(
+        inSite(request.params.siteId),
+        targetOf(request),
+        overlapSeconds
+      )
       reply.code(201).header('etag', etag(registration.version))
       return { ...representRegistration(registration, needs.now()), clientSecret }
     }
@@ -71,7 +76,7 @@ export async function rotationRoutes(app: FastifyInstance, needs: RegistrationRo
       }
     },
     async (request, reply) => {
-      await retirePrevious(needs, targetOf(request))
+      await retirePrevious(inSite(request.params.siteId), targetOf(request))
       return reply.code(204).send()
     }
   )

@@ -1,0 +1,376 @@
+import { execFile } from 'node:child_process'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { promisify } from 'node:util'
+import {
+  BinaryOperationNode,
+  type Kysely,
+  type OperationNode,
+  OperationNodeTransformer,
+  OperatorNode,
+  ValueNode
+} from 'kysely'
+import t, { type Test } from 'tap'
+import { listExpirations, listExpired } from '../../src/alerts/repository.ts'
+import { recordEvent } from '../../src/audit/record.ts'
+import { findChain, listEvents } from '../../src/audit/repository.ts'
+import { ALL_SITES, isWalled, type Tables } from '../../src/database/client.ts'
+import { connect } from '../../src/database/connect.ts'
+import { migrate } from '../../src/database/migrator.ts'
+import type { Database } from '../../src/database/schema.ts'
+import { findDelivery, listNotices } from '../../src/notices/repository.ts'
+import { deleteReceiver, findReceiver, listReceivers } from '../../src/receivers/repository.ts'
+import { findRegistration, listRegistrations } from '../../src/registrations/repository.ts'
+import { startApp } from '../fixtures/app.ts'
+import { eventOf } from '../fixtures/audit.ts'
+import {
+  asServingRole,
+  createDatabase,
+  openTestDatabase,
+  openTestTables,
+  query,
+  queryInSites,
+  serverUrl
+} from '../fixtures/database.ts'
+import { ROOT } from '../fixtures/paths.ts'
+import { insertRegistrationRow } from '../fixtures/registration-row.ts'
+
+const SITES = ['acme', 'umbrella'] as const
+
+interface Ids {
+  clientId: string
+  receiverId: string
+  noticeId: string
+  deliveryId: string
+}
+
+/** A database in which both Sites have one row of everything. */
+async function twoSites(t: Test): Promise<{ url: string; ids: Record<(typeof SITES)[number], Ids> }> {
+  const url = await createDatabase(t)
+  return { url, ids: { acme: await furnish(t, url, 'acme'), umbrella: await furnish(t, url, 'umbrella') } }
+}
+
+async function furnish(t: Test, url: string, siteId: string): Promise<Ids> {
+  const expired = Date.now() - 1_000
+  const { clientId } = await insertRegistrationRow(url, { siteId, expiresAt: expired, armedAt: expired })
+  const [receiverId, noticeId, deliveryId] = [randomUUID(), randomUUID(), randomUUID()]
+  await query(url, 'insert into registration_last_used values ($1, now())', [clientId])
+  await query(
+    url,
+    `insert into notice_receivers (id, site_id, kind, addresses, created_at) values ($1, $2, 'mail', '{a@b}', now())`,
+    [receiverId, siteId]
+  )
+  await query(
+    url,
+    `insert into notices select $1, site_id, client_id, name, enabled, expires_at, 0, now()
+       from registrations where client_id = $2`,
+    [noticeId, clientId]
+  )
+  await query(
+    url,
+    `insert into notice_deliveries (id, notice_id, receiver_id, kind, state, attempts, due_at)
+       values ($1, $2, $3, 'mail', 'pending', 0, now())`,
+    [deliveryId, noticeId, receiverId]
+  )
+  await openTestDatabase(t, url)
+    .transaction()
+    .execute(trx => recordEvent(trx, { ...eventOf(siteId), subject: clientId }))
+  return { clientId, receiverId, noticeId, deliveryId }
+}
+
+/** Makes every condition on a Site true: what a statement asks that forgot it. */
+class ForgetSite extends OperationNodeTransformer {
+  protected override transformBinaryOperation(node: BinaryOperationNode): BinaryOperationNode {
+    if (!JSON.stringify(node.leftOperand).includes('"site_id"')) return super.transformBinaryOperation(node)
+    const one: OperationNode = ValueNode.createImmediate(1)
+    return BinaryOperationNode.create(one, OperatorNode.create('='), one)
+  }
+}
+
+function forgetful(db: Kysely<Database>): Kysely<Database> {
+  const forget = new ForgetSite()
+  return db.withPlugin({
+    transformQuery: ({ node }) => forget.transformNode(node),
+    transformResult: async ({ result }) => result
+  })
+}
+
+const LISTING = { sort: 'name', descending: false, limit: 10, after: undefined, search: undefined } as const
+const UNFILTERED = { subject: undefined, actor: undefined, action: undefined, from: undefined, to: undefined }
+
+/** What each read of one Site gives, by the Sites and ids it names. */
+async function everyRead(db: Kysely<Database>, siteId: string): Promise<Record<string, string[]>> {
+  const page = { siteId, limit: 10, after: undefined }
+  const registrations = await listRegistrations(db, {
+    ...page,
+    ...LISTING,
+    enabled: undefined,
+    expiry: {},
+    unusedSince: undefined
+  })
+  const notices = await listNotices(db, { ...page, clientId: undefined, step: undefined })
+  return {
+    registrations: registrations.map(row => row.site_id),
+    expired: (await listExpired(db, { ...page, now: new Date() })).map(row => row.site_id),
+    expirations: (await listExpirations(db, siteId)).map(row => row.client_id),
+    receivers: (await listReceivers(db, siteId)).map(row => row.site_id),
+    notices: notices.map(row => row.site_id),
+    events: (await listEvents(db, { ...page, ...UNFILTERED })).map(row => row.site_id)
+  }
+}
+
+/** Looks for each thing of another Site by its id. @returns what was found */
+async function everyLookUp(db: Kysely<Database>, siteId: string, others: Ids): Promise<string[]> {
+  const found = {
+    registration: await findRegistration(db, siteId, others.clientId),
+    receiver: await findReceiver(db, siteId, others.receiverId),
+    delivery: await findDelivery(db, siteId, others.noticeId, others.deliveryId),
+    chain: await findChain(db, siteId)
+  }
+  return Object.entries(found).flatMap(([what, row]) => (row === undefined ? [] : [what]))
+}
+
+t.test('every table that has a Site, or belongs to one that has, is behind the wall, its owner too', async t => {
+  const url = await createDatabase(t)
+  const rows = await query(
+    url,
+    `with recursive of_site as (
+       select attrelid as oid from pg_attribute join pg_class on pg_class.oid = attrelid and relkind = 'r'
+         where attname = 'site_id' and not attisdropped and relnamespace = 'public'::regnamespace
+       union select conrelid from pg_constraint join of_site on confrelid = of_site.oid where contype = 'f'
+     )
+     select relname, relrowsecurity and relforcerowsecurity as walled, exists (
+       select from pg_policy where polrelid = pg_class.oid
+     ) as has_policy from of_site join pg_class using (oid) order by 1`
+  )
+  t.same(
+    rows,
+    [
+      ...['audit_chains', 'audit_events', 'notice_deliveries', 'notice_receivers', 'notices'],
+      ...['registration_last_used', 'registrations']
+    ].map(relname => ({ relname, walled: true, has_policy: true }))
+  )
+})
+
+t.test('a statement that forgets its Site shows what is of this Site, and nothing of another', async t => {
+  const { url, ids } = await twoSites(t)
+  const { ofSite, ofAllSites } = openTestTables(t, asServingRole(url))
+  const control = await everyRead(forgetful(ofAllSites), 'acme')
+  for (const [read, rows] of Object.entries(control)) t.equal(rows.length, 2, `${read}: it does forget`)
+  t.ok((await everyLookUp(forgetful(ofAllSites), 'acme', ids.umbrella)).includes('delivery'), 'it does forget')
+  for (const [siteId, other] of [SITES, [...SITES].reverse()] as [keyof typeof ids, keyof typeof ids][]) {
+    const db = forgetful(ofSite(siteId))
+    const { expirations, ...rows } = await everyRead(db, siteId)
+    t.same(expirations, [ids[siteId].clientId])
+    for (const [read, sites] of Object.entries(rows)) t.same(sites, [siteId], read)
+    t.same(await everyLookUp(db, siteId, ids[other]), ['chain'], 'which is its own')
+    t.same(await everyLookUp(db, siteId, ids[siteId]), ['registration', 'receiver', 'delivery', 'chain'])
+    await db.transaction().execute(trx => deleteReceiver(trx, ids[other].receiverId))
+    t.ok(await findReceiver(ofAllSites, other, ids[other].receiverId), 'it is still there')
+  }
+})
+
+const TABLES = [
+  ...['registrations', 'registration_last_used', 'audit_events', 'audit_chains'],
+  ...['notice_receivers', 'notices', 'notice_deliveries']
+]
+
+t.test('without a Site nothing is seen; in one, its rows; in all, all', async t => {
+  const { url } = await twoSites(t)
+  const serving = asServingRole(url)
+  for (const table of TABLES) {
+    const count = `select count(*)::int from ${table}`
+    t.same(await query(serving, count), [{ count: 0 }], table)
+    for (const [sites, seen] of [
+      ['acme', 1],
+      [ALL_SITES, 2],
+      ['', 0],
+      ['nowhere', 0],
+      ['%', 0]
+    ] as const) {
+      t.same(await queryInSites(serving, sites, count), [{ count: seen }], `${table} in ${sites}`)
+    }
+  }
+})
+
+t.test('nothing of another Site is written, and nothing is moved to one', async t => {
+  const { url, ids } = await twoSites(t)
+  const serving = asServingRole(url)
+  const { umbrella } = ids
+  const before = await query(url, 'select row::text from registrations row order by 1')
+  const [{ end }] = (await query(url, `select hash::text as end from audit_chains where site_id = 'umbrella'`)).map(
+    Object
+  )
+  for (const statement of [
+    `update registrations set site_id = 'umbrella'`,
+    `insert into registrations (client_id, site_id, name, name_folded, secret_hash, scopes, enabled, registered_at, expires_at)
+       select 'zzzzzzzzzzzzzzzzzzzz', 'umbrella', name, name, secret_hash, scopes, enabled, now(), now() from registrations`,
+    `insert into notice_receivers (id, site_id, kind, addresses, created_at)
+       values (gen_random_uuid(), 'umbrella', 'mail', '{a@b}', now())`,
+    `insert into notices values
+       (gen_random_uuid(), 'umbrella', '${umbrella.clientId}', 'name', true, now(), 7, now())`,
+    `insert into notice_deliveries (id, notice_id, receiver_id, kind, state, attempts, due_at)
+       values (gen_random_uuid(), '${umbrella.noticeId}', gen_random_uuid(), 'mail', 'pending', 0, now())`,
+    `update notice_deliveries set notice_id = '${umbrella.noticeId}'`,
+    `insert into audit_events select 'umbrella', 2, occurred_at, action, subject, actor, actor_issuer,
+       request_id, source, changes, '${end}', hash from audit_events`,
+    // Of this Site too: the token endpoint alone writes Last used.
+    `insert into registration_last_used select client_id, now() from registrations on conflict do nothing`
+  ]) {
+    for (const sites of ['acme', '']) {
+      if (sites === '' && /select|update/.test(statement)) continue
+      await t.rejects(queryInSites(serving, sites, statement), { code: '42501' }, `${sites}: ${statement}`)
+    }
+  }
+  for (const statement of [
+    `update registrations set enabled = false where client_id = '${umbrella.clientId}' returning 1`,
+    `delete from registrations where client_id = '${umbrella.clientId}' returning 1`,
+    `update notice_receivers set addresses = '{}' where id = '${umbrella.receiverId}' returning 1`,
+    `update notice_deliveries set state = 'dead' where id = '${umbrella.deliveryId}' returning 1`,
+    `update registration_last_used set last_used_at = now() returning 1`
+  ]) {
+    t.same(await queryInSites(serving, 'acme', statement), [], statement)
+  }
+  t.same(await query(url, 'select row::text from registrations row order by 1'), before)
+})
+
+const sitesSeen = async (db: Kysely<Database>): Promise<string[]> =>
+  (await db.selectFrom('registrations').select('site_id').orderBy('site_id').execute()).map(row => row.site_id)
+
+/** Uses of a connection that end in each way there is. */
+const ENDINGS: Record<string, (tables: Tables) => Promise<unknown>> = {
+  'a statement': ({ ofSite }) => sitesSeen(ofSite('acme')),
+  'a statement over all Sites': ({ ofAllSites }) => sitesSeen(ofAllSites),
+  'a statement that failed': ({ ofSite }) =>
+    ofSite('acme')
+      .updateTable('registrations')
+      .set({ site_id: 'umbrella' })
+      .execute()
+      .catch(() => {}),
+  'a transaction': ({ ofSite }) =>
+    ofSite('acme')
+      .transaction()
+      .execute(trx => sitesSeen(trx)),
+  'a transaction that failed': ({ ofAllSites }) =>
+    ofAllSites
+      .transaction()
+      .execute(async trx => trx.insertInto('registrations').values([]).execute())
+      .catch(() => {}),
+  'a snapshot': ({ ofAllSites }) =>
+    ofAllSites
+      .transaction()
+      .setIsolationLevel('repeatable read')
+      .setAccessMode('read only')
+      .execute(trx => sitesSeen(trx))
+}
+
+t.test('what a connection may see ends with its use, however that ends', async t => {
+  const { url } = await twoSites(t)
+  const tables = openTestTables(t, asServingRole(url), 1)
+  for (const [ending, use] of Object.entries(ENDINGS)) {
+    await use(tables)
+    t.same(await sitesSeen(tables.ofSite('umbrella')), ['umbrella'], ending)
+    await use(tables)
+    t.same(await tables.ofSite('umbrella').transaction().execute(sitesSeen), ['umbrella'], ending)
+    await use(tables)
+    // The one connection as it is between two uses: its session has no Site.
+    const [row] = await query(
+      url,
+      `select count(*)::int from pg_stat_activity where state = 'idle in transaction' and datname = current_database()`
+    )
+    t.same(row, { count: 0 }, ending)
+  }
+  const sites = Array.from({ length: 200 }, (_, index) => SITES[index % 2] ?? '')
+  t.same(
+    await Promise.all(sites.map(site => sitesSeen(tables.ofSite(site)))),
+    sites.map(site => [site]),
+    '200 that take turns'
+  )
+})
+
+t.test('a statement outside a transaction is one: all of it or nothing, and its error is told', async t => {
+  const { url } = await twoSites(t)
+  const { ofAllSites } = openTestTables(t, asServingRole(url), 1)
+  const { numDeletedRows } = await ofAllSites.deleteFrom('registrations').executeTakeFirstOrThrow()
+  t.equal(numDeletedRows, 2n)
+  t.same(await query(url, 'select from registrations'), [])
+  const nonsense = ofAllSites.updateTable('registrations').set({ version: -1_000_000_000_000 })
+  await t.rejects(nonsense.execute(), { code: '22003' })
+  t.same(await sitesSeen(ofAllSites), [])
+})
+
+t.test(
+  'where the owner is no superuser he migrates, verifies and prunes, and stands behind the wall himself',
+  async t => {
+    const { url, owner } = await databaseOfOrdinaryOwner(t)
+    await migrate(openTestDatabase(t, owner))
+    t.same(await query(owner, 'select rolsuper or rolbypassrls as mighty from pg_roles where rolname = current_user'), [
+      { mighty: false }
+    ])
+    t.ok(await isWalled(openTestDatabase(t, owner)))
+    t.ok(await isWalled(openTestDatabase(t, asServingRole(url))))
+    t.notOk(await isWalled(openTestDatabase(t, url)), 'a superuser has none')
+
+    const grantd = await startApp(t, { databaseUrl: url })
+    const registered = await grantd.register()
+    await grantd.register({}, 'umbrella')
+    t.equal((await grantd.exchange(registered)).status, 200)
+    t.equal((await grantd.asAdmin('PATCH', registered.path, { body: { enabled: false } })).status, 200)
+    t.equal((await grantd.asAdmin('DELETE', registered.path)).status, 204)
+    t.same(await query(url, 'select from registration_last_used'), [], 'deleted with its registration')
+    t.same(await query(owner, 'select from audit_events'), [], 'who names no Site sees none, as owner too')
+
+    const { PATH = '' } = process.env
+    const run = (door: string, environment = {}) =>
+      promisify(execFile)(process.execPath, [door], {
+        cwd: ROOT,
+        env: { PATH, DATABASE_URL: asServingRole(url), MIGRATION_DATABASE_URL: owner, ...environment }
+      })
+    t.match((await run('src/audit-verify.ts')).stdout, 'Sites: 2, events: 4, Sites with a fault: 0')
+    t.match((await run('src/audit-verify.ts', { DATABASE_URL: owner })).stdout, 'Sites: 2, events: 4')
+    await openTestDatabase(t, owner)
+      .transaction()
+      .execute(trx => recordEvent(trx, eventOf('acme', 0, Date.now() - 400 * 86_400_000)))
+    await openTestDatabase(t, owner)
+      .transaction()
+      .execute(trx => recordEvent(trx, eventOf('globex', 0, Date.now() - 400 * 86_400_000)))
+    t.match((await run('src/audit-prune.ts', { AUDIT_RETENTION_DAYS: '30' })).stdout, /^1 audit events before/)
+    t.match((await run('src/audit-verify.ts')).stdout, 'Sites with a fault: 0')
+    t.same(await migrate(openTestDatabase(t, owner)), [], 'again')
+  }
+)
+
+/** @returns connection strings of a superuser and of its owner, who is none */
+async function databaseOfOrdinaryOwner(t: Test): Promise<{ url: string; owner: string }> {
+  const url = await createDatabase(t, 'template0')
+  const [name, role] = [new URL(url).pathname.slice(1), `owner_${randomBytes(6).toString('hex')}`]
+  await query(serverUrl().href, `create role ${role}`)
+  await query(serverUrl().href, `alter database ${name} owner to ${role}`)
+  t.teardown(async () => {
+    await query(url, `drop owned by ${role} cascade`)
+    await query(serverUrl().href, `alter database ${name} owner to current_user`)
+    await query(serverUrl().href, `drop role ${role}`)
+  })
+  const owner = new URL(url)
+  owner.searchParams.set('options', `-c role=${role}`)
+  return { url, owner: owner.href }
+}
+
+t.test('served by the owner alone, who is no superuser, one Site is hidden from another all the same', async t => {
+  const { owner } = await databaseOfOrdinaryOwner(t)
+  const connection = await connect({
+    url: owner,
+    migrationUrl: owner,
+    poolSize: 4,
+    folder: '',
+    onIdleError: () => {},
+    onLaneChange: () => {}
+  })
+  await connection.migrate()
+  for (const siteId of SITES) {
+    await connection.background.transaction().execute(trx => recordEvent(trx, eventOf(siteId)))
+  }
+  const { ofSite } = connection.tables
+  t.same(await ofSite('acme').selectFrom('audit_events').select('site_id').execute(), [{ site_id: 'acme' }])
+  t.ok(await connection.isWalled())
+  await connection.close()
+})
