@@ -1,10 +1,9 @@
 -- The second wall between Sites. Whoever isn't a superuser sees and writes the rows of the Site that "grantd.site_id"
--- names, all where it is '*', and none where it is not set: a statement that forgets its "where" shows nothing of
--- another Site. Forced, so that the owner stands behind it too. src/database/client.ts sets it in every transaction,
--- the lanes of the token endpoint in their session.
+-- names, and all where it is '*': a statement that forgets its "where" shows nothing of another Site. Forced, so that
+-- the owner stands behind it too. src/database/client.ts sets it in every transaction of a pool, the lanes of the
+-- token endpoint in their session; after a transaction it is empty, and shows nothing.
 --
--- This breaks with "old code runs on the new schema": releases before this one set nothing and would find no
--- registration at all. Stop all instances, migrate, start; CHANGELOG says so.
+-- Where it was never set in a session all is seen: that is a release from before the wall, which goes on working.
 --
 -- "(select current_setting(...))" is asked once for each statement, not for each row; "case" costs less than "or",
 -- and makes the planner guess half the rows rather than next to none, which would turn its plans.
@@ -13,38 +12,38 @@
 -- opened by nothing else.
 
 create policy registrations_of_site on registrations using (
-  case (select current_setting('grantd.site_id', true)) when '*' then true
+  case (select coalesce(current_setting('grantd.site_id', true), '*')) when '*' then true
     else site_id = (select current_setting('grantd.site_id', true)) end
 );
 create policy audit_events_of_site on audit_events using (
-  case (select current_setting('grantd.site_id', true)) when '*' then true
+  case (select coalesce(current_setting('grantd.site_id', true), '*')) when '*' then true
     else site_id = (select current_setting('grantd.site_id', true)) end
 );
 create policy audit_chains_of_site on audit_chains using (
-  case (select current_setting('grantd.site_id', true)) when '*' then true
+  case (select coalesce(current_setting('grantd.site_id', true), '*')) when '*' then true
     else site_id = (select current_setting('grantd.site_id', true)) end
 );
 create policy notice_receivers_of_site on notice_receivers using (
-  case (select current_setting('grantd.site_id', true)) when '*' then true
+  case (select coalesce(current_setting('grantd.site_id', true), '*')) when '*' then true
     else site_id = (select current_setting('grantd.site_id', true)) end
 );
 create policy notices_of_site on notices using (
-  case (select current_setting('grantd.site_id', true)) when '*' then true
+  case (select coalesce(current_setting('grantd.site_id', true), '*')) when '*' then true
     else site_id = (select current_setting('grantd.site_id', true)) end
 );
 
 -- These have the Site of what they belong to, whose own policy says which that may be.
 create policy registration_last_used_of_site on registration_last_used for select using (
-  case (select current_setting('grantd.site_id', true)) when '*' then true
+  case (select coalesce(current_setting('grantd.site_id', true), '*')) when '*' then true
     else exists (select from registrations r where r.client_id = registration_last_used.client_id) end
 );
 -- The token endpoint alone writes it, for clients of all Sites.
 create policy registration_last_used_noted on registration_last_used for insert
-  with check ((select current_setting('grantd.site_id', true)) = '*');
+  with check ((select coalesce(current_setting('grantd.site_id', true), '*')) = '*');
 create policy registration_last_used_moved on registration_last_used for update
-  using ((select current_setting('grantd.site_id', true)) = '*');
+  using ((select coalesce(current_setting('grantd.site_id', true), '*')) = '*');
 create policy notice_deliveries_of_site on notice_deliveries using (
-  case (select current_setting('grantd.site_id', true)) when '*' then true
+  case (select coalesce(current_setting('grantd.site_id', true), '*')) when '*' then true
     else exists (select from notices n where n.id = notice_deliveries.notice_id) end
 );
 
