@@ -7,7 +7,7 @@ import { StatementClient } from './statement-client.ts'
 export interface PoolOptions {
   connectionString: string
   maxConnections: number
-  /** A statement that takes longer fails and takes its connection with it; 0 for none. */
+  /** A statement that takes longer fails; when the server doesn't even say so, its connection ends too. 0 for none. */
   queryTimeoutMs: number
   /** Called with errors of connections that nobody was using. */
   onIdleError: (error: Error) => void
@@ -15,6 +15,10 @@ export interface PoolOptions {
 
 /** How long a caller waits for a connection, new or returned by another, before it is told that there is none. */
 const CONNECT_TIMEOUT_MS = 2_000
+/** Of a query's time-out: the server gives up first, and the connection stays good. */
+const SERVER_SHARE = 0.9
+/** Times a query's time-out: nothing of ours pauses so long within a transaction, but a machine that is lost does. */
+const PAUSE_SHARE = 2
 
 /**
  * Opens a pool as a Kysely instance. No connection is made before the first query.
@@ -34,7 +38,22 @@ export function openDatabase(options: PoolOptions): Kysely<Database> {
     application_name: 'grantd'
   })
   pool.on('error', options.onIdleError)
+  // Queued before the first statement. Should it fail, so does that.
+  if (options.queryTimeoutMs > 0) {
+    pool.on('connect', client => void client.query(limitsOf(options.queryTimeoutMs)).catch(() => {}))
+  }
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool: watched(pool) }) })
+}
+
+/**
+ * For the session: without them a backend waits for a lock long after its caller has gone, one more with each try,
+ * until Postgres has no connection left; and keeps what it has locked when the machine of its caller is lost.
+ */
+function limitsOf(queryTimeoutMs: number): string {
+  return (
+    `set statement_timeout = ${Math.ceil(queryTimeoutMs * SERVER_SHARE)};` +
+    `set idle_in_transaction_session_timeout = ${queryTimeoutMs * PAUSE_SHARE}`
+  )
 }
 
 /** Does the database answer now? */
@@ -72,7 +91,9 @@ class WatchedClient extends StatementClient {
     client.on('error', this.#onError)
   }
 
-  protected send(sql: string, parameters: readonly unknown[]): Promise<pg.QueryResult> {
+  protected async send(sql: string, parameters: readonly unknown[]): Promise<pg.QueryResult> {
+    // Kysely's rollback would wait for its time-out once more.
+    if (this.#lost) throw new Error('the connection is lost')
     return this.#client.query(sql, [...parameters])
   }
 

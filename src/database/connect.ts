@@ -39,6 +39,8 @@ export interface Connection {
 const QUERY_TIMEOUT_MS = 5_000
 /** A look-up takes a millisecond: after this long the database is not answering. */
 const LOOKUP_TIMEOUT_MS = 1_000
+/** The server gives up before we do: nothing waits on there, for a lock, once nobody waits here. */
+const LOOKUP_SERVER_TIMEOUT = "statement_timeout = '900ms'"
 /** Plans are made once for each statement: making them costs more than following them. */
 const PLAN_ONCE = 'plan_cache_mode = force_generic_plan'
 /**
@@ -90,7 +92,7 @@ export function openLanes(
       connectionString,
       name: 'lookups',
       queryTimeoutMs: LOOKUP_TIMEOUT_MS,
-      settings: [PLAN_ONCE],
+      settings: [PLAN_ONCE, LOOKUP_SERVER_TIMEOUT],
       onLaneChange
     }),
     lastUses: openLane({

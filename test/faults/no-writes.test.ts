@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startCluster } from '../fixtures/cluster.ts'
-import { query } from '../fixtures/database.ts'
+import { withClient } from '../fixtures/database.ts'
 import { startInstance, unrecorded, warmClients } from '../fixtures/instance.ts'
 import { countStatuses, Registering, slowest, Traffic } from '../fixtures/traffic.ts'
 import { until } from '../fixtures/until.ts'
@@ -13,13 +13,12 @@ t.test(
     const { grantd } = await startInstance(t, cluster.url, { LOG_LEVEL: 'fatal' })
     const clients = await warmClients(15, grantd)
     const cold = await grantd.register()
-    const setReadOnly = async (value: 'on' | 'off') => {
-      await query(
-        cluster.url,
-        `set default_transaction_read_only = off; alter system set default_transaction_read_only = ${value}`
-      )
-      await query(cluster.url, 'select pg_reload_conf()')
-    }
+    const setReadOnly = (value: 'on' | 'off') =>
+      withClient(cluster.url, async client => {
+        await client.query('set default_transaction_read_only = off')
+        await client.query(`alter system set default_transaction_read_only = ${value}`)
+        await client.query('select pg_reload_conf()')
+      })
     await setReadOnly('on')
     await until('it is read-only', async () => (await grantd.asAdmin('DELETE', cold.path)).status === 503)
     const traffic = new Traffic([grantd.baseUrl], clients, { connections: 6, perSecond: 60 })

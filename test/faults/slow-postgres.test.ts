@@ -12,7 +12,7 @@ import { until } from '../fixtures/until.ts'
 /** Long enough for what waits to pile up, if it did. */
 const FAULT_MS = 4_000
 /** For a connection of the pool, when all are taken: the pool's own limit, and what a busy machine adds. */
-const SHED_WITHIN_MS = 3_000
+const SHED_WITHIN_MS = 4_000
 
 t.test('a database that answers late, by 50 or 200 ms, delays tokens and fails none', async t => {
   const directUrl = await createDatabase(t)
@@ -92,13 +92,13 @@ t.test('all connections of Postgres are taken: tokens are issued as ever, and no
   const cluster = await startCluster(t, ['max_connections=12', 'superuser_reserved_connections=0'])
   const { grantd } = await startInstance(t, cluster.url, { LOG_LEVEL: 'fatal' })
   const clients = await warmClients(15, grantd)
-  await query(cluster.urlOf('postgres'), 'alter system set superuser_reserved_connections = 0')
   // What the pool has open it keeps for 10 s: only when that is over are all gone.
   const taken: pg.Client[] = []
   t.teardown(() => Promise.all(taken.map(client => client.end())))
   await until('all are taken and the pool has none', async () => {
     while (await take(cluster.url, taken));
-    return (await grantd.asAdmin('GET', '/v1/app-registrations')).status === 503
+    const answers = await Promise.all(Array.from({ length: 5 }, () => grantd.asAdmin('GET', '/v1/app-registrations')))
+    return answers.every(({ status }) => status === 503)
   })
   const traffic = exchanging(grantd, clients)
   await sleep(1_000)
