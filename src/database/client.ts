@@ -10,7 +10,7 @@ export interface PoolOptions {
   maxConnections: number
   /** Callers that wait for a connection at most, and how long; as many and as long as it takes unless told. */
   waiting?: Omit<AdmissionLimits, 'places'>
-  /** A statement that takes longer fails and takes its connection with it; 0 for none. */
+  /** A statement that takes longer fails; when the server doesn't even say so, its connection ends too. 0 for none. */
   queryTimeoutMs: number
   /** Called with errors of connections that nobody was using. */
   onIdleError: (error: Error) => void
@@ -32,6 +32,10 @@ export const ALL_SITES = '*'
 const CONNECT_TIMEOUT_MS = 2_000
 /** As long as a connection is ever in use, with nobody to tell meanwhile. */
 const PATIENCE = { maxWaiting: 1_000, maxWaitMs: 10_000 }
+/** Of a query's time-out: the server gives up first, and the connection stays good. */
+const SERVER_SHARE = 0.9
+/** Times a query's time-out: nothing of ours pauses so long within a transaction, but a machine that is lost does. */
+const PAUSE_SHARE = 2
 
 /**
  * Opens a pool. No connection is made before the first query.
@@ -53,6 +57,10 @@ export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tab
     application_name: 'grantd'
   })
   pool.on('error', options.onIdleError)
+  // Queued before the first statement. Should it fail, so does that.
+  if (options.queryTimeoutMs > 0) {
+    pool.on('connect', client => void client.query(limitsOf(options.queryTimeoutMs)).catch(() => {}))
+  }
   const admission = new Admission({ places: options.maxConnections, ...waiting })
   const open = (sites: string) =>
     new Kysely<Database>({ dialect: new PostgresDialect({ pool: walled(pool, admission, sites) }) })
@@ -62,6 +70,17 @@ export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tab
 /** A pool for work on all Sites. */
 export function openDatabase(options: PoolOptions): Kysely<Database> {
   return openTables(options).ofAllSites
+}
+
+/**
+ * For the session: without them a backend waits for a lock long after its caller has gone, one more with each try,
+ * until Postgres has no connection left; and keeps what it has locked when the machine of its caller is lost.
+ */
+function limitsOf(queryTimeoutMs: number): string {
+  return (
+    `set statement_timeout = ${Math.ceil(queryTimeoutMs * SERVER_SHARE)};` +
+    `set idle_in_transaction_session_timeout = ${queryTimeoutMs * PAUSE_SHARE}`
+  )
 }
 
 /** Does the database answer now? */
@@ -122,6 +141,8 @@ class WalledClient extends StatementClient {
   }
 
   protected async send(text: string, parameters: readonly unknown[]): Promise<pg.QueryResult> {
+    // Kysely's rollback would wait for its time-out once more.
+    if (this.#isLost) throw new Error('the connection is lost')
     const values = [...parameters]
     if (BEGIN.test(text)) {
       this.#isInTransaction = true

@@ -44,6 +44,8 @@ export interface Connection {
 const QUERY_TIMEOUT_MS = 5_000
 /** A look-up takes a millisecond: after this long the database is not answering. */
 const LOOKUP_TIMEOUT_MS = 1_000
+/** The server gives up before we do: nothing waits on there, for a lock, once nobody waits here. */
+const LOOKUP_SERVER_TIMEOUT = "statement_timeout = '900ms'"
 /** The token endpoint is asked by clients of all Sites. */
 export const ALL_SITES_SEEN = `${SITE_SETTING} = '${ALL_SITES}'`
 /** Plans are made once for each statement: making them costs more than following them. */
@@ -57,7 +59,7 @@ const IN_THE_ORDER_GIVEN = ['enable_hashjoin = off', 'enable_mergejoin = off', '
 const LAST_USES_LOCK_TIMEOUT = "lock_timeout = '40ms'"
 /** For the session of each lane: each serves one purpose. */
 export const settingsOfLanes = {
-  lookups: [ALL_SITES_SEEN, PLAN_ONCE],
+  lookups: [ALL_SITES_SEEN, PLAN_ONCE, LOOKUP_SERVER_TIMEOUT],
   lastUses: [ALL_SITES_SEEN, PLAN_ONCE, ...IN_THE_ORDER_GIVEN, LAST_USES_LOCK_TIMEOUT]
 } as const
 /** Whoever waits this long for a connection comes back later: a caller is told, and makes room for others. */

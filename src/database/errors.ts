@@ -11,8 +11,13 @@ export class DatabaseUnavailable extends Error {
 /** Classes of SQLSTATE that say "not now": connection, resources, operator intervention, system error. */
 const UNAVAILABLE_CLASSES = ['08', '53', '57', '58']
 
-/** read_only_sql_transaction, lock_not_available, serialization_failure, deadlock_detected. */
-const UNAVAILABLE_CODES = ['25006', '55P03', '40001', '40P01']
+/** idle_in_transaction_session_timeout: the server has ended the connection. */
+const PAUSED_TOO_LONG = '25P03'
+/** invalid_sql_statement_name: preparing it failed, for want of a lock, and this one came down the lane right behind. */
+const NOT_PREPARED = '26000'
+
+/** Beside them read_only_sql_transaction, lock_not_available, serialization_failure, deadlock_detected. */
+const UNAVAILABLE_CODES = [PAUSED_TOO_LONG, NOT_PREPARED, '25006', '55P03', '40001', '40P01']
 
 export function isUnavailable(error: unknown): boolean {
   if (!(error instanceof pg.DatabaseError)) return true
@@ -23,8 +28,8 @@ export function isUnavailable(error: unknown): boolean {
 /** An error without an SQLSTATE comes from the socket or a timeout: what the server thinks of the connection is unknown. */
 export function isConnectionLost(error: unknown): boolean {
   if (!(error instanceof pg.DatabaseError)) return true
-  const sqlClass = (error.code ?? '').slice(0, 2)
-  return sqlClass === '08' || (error.code ?? '').startsWith('57P')
+  const { code = '' } = error
+  return code.startsWith('08') || code.startsWith('57P') || code === PAUSED_TOO_LONG || code === NOT_PREPARED
 }
 
 /** The row that another refers to is gone (SQLSTATE 23503). */

@@ -260,6 +260,38 @@ t.test('the connection of a transaction that went half-open is not used again, a
   t.same(await query(directUrl, 'select kid from signing_keys'), [])
 })
 
+t.test('a statement that waits too long is given up by the server too, and its connection stays', async t => {
+  const { db, proxy, directUrl } = await openProxied(t, { maxConnections: 1, queryTimeoutMs: 1_000 })
+  await query(directUrl, 'create table locked ()')
+  const owner = new pg.Client({ connectionString: directUrl })
+  await owner.connect()
+  t.teardown(() => owner.end())
+  await owner.query('begin; lock table locked')
+  const startedAt = performance.now()
+  const failure = failureOf(db.transaction().execute(trx => sql`select from locked`.execute(trx)))
+  t.type(await failure, DatabaseUnavailable)
+  t.ok(performance.now() - startedAt < 1_800, 'rolling back does not wait once more')
+  await untilBackendsRun(directUrl, 'from locked', 0)
+  t.same(await failuresOf(db, 5), [])
+  t.equal(proxy.accepted, 1)
+})
+
+t.test('a transaction whose caller is lost lets go of what it has locked', async t => {
+  const { db, proxy, directUrl } = await openProxied(t, { maxConnections: 1, queryTimeoutMs: 1_000 })
+  await query(directUrl, 'create table locked ()')
+  const startedAt = performance.now()
+  const failure = failureOf(
+    db.transaction().execute(async trx => {
+      await sql`lock table locked`.execute(trx)
+      proxy.freeze()
+      await backendPid(trx)
+    })
+  )
+  t.type(await failure, DatabaseUnavailable)
+  t.ok(performance.now() - startedAt < 1_800, 'rolling back does not wait once more')
+  await query(directUrl, 'select from locked')
+})
+
 t.test('a commit whose answer is lost is an error, not a success', async t => {
   const { db, proxy } = await openProxied(t, { maxConnections: 1, queryTimeoutMs: 300 })
   const work = db.transaction().execute(async trx => {

@@ -1,0 +1,113 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import t from 'tap'
+import { startCluster } from '../../fixtures/cluster.ts'
+import { createDatabase, withClient } from '../../fixtures/database.ts'
+import type { Grantd } from '../../fixtures/grantd.ts'
+import { startInstance, unrecorded, warmClients } from '../../fixtures/instance.ts'
+import { type Client, countStatuses, slowest, Traffic } from '../../fixtures/traffic.ts'
+import { until } from '../../fixtures/until.ts'
+
+/** For a connection of the pool, when all are taken: the pool's own limit, and what a busy machine adds. */
+const SHED_WITHIN_MS = 4_000
+
+t.test('writers that wait for a lock exhaust the pool: tokens are issued as ever, the rest is 503 soon', async t => {
+  const databaseUrl = await createDatabase(t)
+  const { grantd } = await startInstance(t, databaseUrl, { LOG_LEVEL: 'fatal' })
+  const clients = await warmClients(15, grantd)
+  await withClient(databaseUrl, async client => {
+    await client.query('begin; lock table audit_events in exclusive mode')
+    const traffic = exchanging(grantd, clients)
+    const sentAt = performance.now()
+    const writes = await Promise.all(Array.from({ length: 25 }, () => timed(register(grantd))))
+    const reads = await Promise.all(
+      Array.from({ length: 5 }, () => timed(grantd.asAdmin('GET', '/v1/app-registrations')))
+    )
+    await traffic.stop()
+    const tookMs = performance.now() - sentAt
+    await client.query('rollback')
+    t.same(traffic.failures, [])
+    t.same([...new Set(writes.map(({ status }) => status))], [503])
+    const shed = writes.filter(({ ms }) => ms < SHED_WITHIN_MS)
+    t.ok(shed.length >= 10, 'all but those that have a connection are told soon')
+    t.comment(
+      `0 of ${traffic.outcomes.length} exchanges in ${Math.round(tookMs)} ms failed, the slowest ${slowest(traffic.outcomes)} ms; ` +
+        `${shed.length} of 25 writes were 503 within ${slowestOf(shed)} ms, the others within ${slowestOf(writes)} ms; ` +
+        `reads then ${JSON.stringify(countStatuses(reads))}`
+    )
+  })
+  await until('administrators are served again', async () => (await register(grantd)).status === 201)
+})
+
+t.test('all connections of Postgres are taken: tokens are issued as ever, and nothing waits for one', async t => {
+  const cluster = await startCluster(t, ['max_connections=12', 'superuser_reserved_connections=0'])
+  const { grantd } = await startInstance(t, cluster.url, { LOG_LEVEL: 'fatal' })
+  const clients = await warmClients(15, grantd)
+  const taken: pg.Client[] = []
+  t.teardown(() => Promise.all(taken.map(client => client.end())))
+  await until('all are taken and the pool has none', async () => {
+    while (await take(cluster.url, taken));
+    await taken[0]?.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'grantd'")
+    while (await take(cluster.url, taken));
+    const answers = await Promise.all(Array.from({ length: 5 }, () => grantd.asAdmin('GET', '/v1/app-registrations')))
+    return answers.every(({ status }) => status === 503)
+  })
+  const traffic = exchanging(grantd, clients)
+  await sleep(1_000)
+  const refused = await Promise.all(Array.from({ length: 10 }, () => timed(register(grantd))))
+  await traffic.stop()
+  t.same(traffic.failures, [])
+  // Should the pool have kept one, it serves.
+  t.same(
+    Object.keys(countStatuses(refused)).filter(status => !['201', '503'].includes(status)),
+    []
+  )
+  t.ok(refused.some(({ status }) => status === 503))
+  t.ok(slowestOf(refused) < 1_000)
+  await Promise.all(taken.splice(0).map(client => client.end()))
+  await until('administrators are served again', async () => (await register(grantd)).status === 201)
+  t.same(await unrecorded(cluster.url, traffic.latest), [])
+  t.comment(
+    `0 of ${traffic.outcomes.length} exchanges failed, the slowest ${slowest(traffic.outcomes)} ms; ` +
+      `administrators were told 503 within ${slowestOf(refused)} ms`
+  )
+})
+
+function exchanging(grantd: Grantd, clients: readonly Client[]): Traffic {
+  return new Traffic([grantd.baseUrl], clients, { connections: 6, perSecond: 60 })
+}
+
+function register(grantd: Grantd): Promise<{ status: number }> {
+  const expiresAt = new Date(Date.now() + 365 * 86_400_000).toISOString()
+  return grantd.asAdmin('POST', '/v1/sites/acme/app-registrations', { body: { name: 'a service', expiresAt } })
+}
+
+interface Timed {
+  status: number
+  ms: number
+  sentAt: number
+  baseUrl: string
+}
+
+async function timed(answer: Promise<{ status: number }>): Promise<Timed> {
+  const sentAt = performance.now()
+  const { status } = await answer
+  return { status, ms: performance.now() - sentAt, sentAt, baseUrl: '' }
+}
+
+function slowestOf(answers: readonly Timed[]): number {
+  return slowest(answers)
+}
+
+/** @returns whether there was one left to take */
+async function take(connectionString: string, taken: pg.Client[]): Promise<boolean> {
+  const client = new pg.Client({ connectionString })
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    taken.push(client)
+    return true
+  } catch {
+    return false
+  }
+}

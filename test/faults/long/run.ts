@@ -1,0 +1,113 @@
+import { spawn } from 'node:child_process'
+import { globSync } from 'node:fs'
+import path from 'node:path'
+import { Parser, type Result } from 'tap-parser'
+import { ROOT } from '../../fixtures/paths.ts'
+
+/**
+ * Runs every fault, one after the other, and prints a line for each: its number in docs/trust.md, what was done and
+ * what must hold, what was measured, ok or FAILED. What could not be run is told, and again in the last line.
+ * `npm run test:faults -- patroni` runs those with that in their file's name.
+ */
+
+/** Where each number of docs/trust.md is proven: by all tests of a file, or by those with a text in their name. */
+const FAULTS: readonly (readonly [number: string, file: string, name?: string])[] = [
+  ['1', 'test/faults/long/rolling-restart.fault.ts'],
+  ['2', 'test/faults/instance-killed.test.ts'],
+  ['2', 'test/faults/workers.test.ts'],
+  ['3', 'test/faults/postgres-restarts.test.ts'],
+  ['4', 'test/faults/database-away.test.ts'],
+  ['4', 'test/faults/long/postgres-away.fault.ts'],
+  ['5', 'test/faults/broken-connections.test.ts'],
+  ['5', 'test/database/client.test.ts', 'half-open connections cost'],
+  ['5', 'test/database/lane.test.ts', 'after a cut'],
+  ['6', 'test/faults/slow-postgres.test.ts'],
+  ['6', 'test/faults/long/exhausted.fault.ts'],
+  ['7', 'test/faults/long/primary-lost.fault.ts'],
+  ['7', 'test/faults/long/patroni.fault.ts'],
+  ['8', 'test/faults/no-writes.test.ts'],
+  ['8', 'test/faults/long/disk-full.fault.ts'],
+  ['9', 'test/registrations/idempotency/create.test.ts', ' commit'],
+  ['10', 'test/faults/long/starts-at-once.fault.ts'],
+  ['11', 'test/faults/notices.test.ts'],
+  ['12', 'test/notices/outbox.test.ts', 'delays no other'],
+  ['12', 'test/receivers/guarded-post.test.ts', 'cut'],
+  ['13', 'test/faults/long/clock-jumps.fault.ts'],
+  ['14', 'test/faults/long/many-registrations.fault.ts'],
+  ['upgrade', 'test/faults/long/upgrade.fault.ts'],
+  ['flood', 'test/faults/flood.test.ts']
+]
+
+const [only = ''] = process.argv.slice(2)
+const files = FAULTS.filter(([, file]) => file.includes(only))
+const known = new Set(FAULTS.map(([, file]) => file))
+const unknown = globSync('test/faults/**/*.{test,fault}.ts', { cwd: ROOT }).filter(file => !known.has(file))
+if (unknown.length > 0) throw new Error(`no number is given to ${unknown.join(', ')}`)
+
+const counts = { ok: 0, failed: 0, leftOut: 0 }
+const started = Date.now()
+for (const [number, file, name] of files) await run(number, file, name)
+const minutes = ((Date.now() - started) / 60_000).toFixed(1)
+const leftOut = counts.leftOut === 0 ? 'nothing left out' : `${counts.leftOut} LEFT OUT`
+process.stdout.write(`${counts.ok} ok, ${counts.failed} failed, ${leftOut}; ${minutes} minutes\n`)
+process.exit(counts.failed === 0 ? 0 : 1)
+
+async function run(number: string, file: string, named = ''): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const tap = spawn(path.join(ROOT, 'node_modules/.bin/tap'), ['--reporter=tap', '--jobs=1', '--timeout=600', file], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  const parser = new Parser()
+  let tests = 0
+  parser.on('child', (ofFile: Parser) => {
+    const measured: string[] = []
+    const failures: string[] = []
+    ofFile.on('child', (test: Parser) => listen(test, measured, failures))
+    ofFile.on('assert', (result: Result) => {
+      if (!result.ok || result.name.includes(named)) {
+        tests++
+        report(number, result, measured, failures)
+      }
+      measured.length = 0
+      failures.length = 0
+    })
+  })
+  parser.on('complete', () => {
+    if (tests === 0) {
+      process.stdout.write(`#${number} ${file}: nothing was tested: FAILED\n`)
+      counts.failed++
+    }
+    resolve()
+  })
+  tap.stdout.pipe(parser)
+  await promise
+}
+
+/** Of a test and those within it. */
+function listen(test: Parser, measured: string[], failures: string[]): void {
+  test.on('comment', (comment: string) => {
+    if (!/^# (Subtest|time=|No coverage|\{)/.test(comment)) measured.push(comment.replace(/^# /, '').trim())
+  })
+  test.on('child', (inner: Parser) => listen(inner, measured, failures))
+  test.on('assert', ({ ok, name }: Result) => {
+    if (!ok) failures.push(name)
+  })
+}
+
+function report(
+  number: string,
+  { ok, name, skip }: Result,
+  measured: readonly string[],
+  failures: readonly string[]
+): void {
+  const what = `#${number} ${name.replace(/ # time=.*/, '')}`
+  if (skip !== undefined && skip !== false) {
+    counts.leftOut++
+    process.stdout.write(`${what}: ${String(skip)}\n`)
+    return
+  }
+  counts[ok ? 'ok' : 'failed']++
+  const details = [...measured, ...(ok ? [] : failures)].join(' | ')
+  process.stdout.write(`${what}: ${details === '' ? '' : `${details}: `}${ok ? 'ok' : 'FAILED'}\n`)
+}
