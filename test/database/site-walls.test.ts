@@ -292,7 +292,7 @@ t.test('what a connection may see ends with its use, however that ends', async t
     await use(tables)
     t.same(await tables.ofSite('umbrella').transaction().execute(sitesSeen), ['umbrella'], ending)
     await use(tables)
-    // The one connection as it is between two uses: its session has no Site.
+    // The one connection as it is between two uses.
     const [row] = await query(
       url,
       `select count(*)::int from pg_stat_activity where state = 'idle in transaction' and datname = current_database()`
