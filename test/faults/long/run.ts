@@ -55,7 +55,8 @@ process.exit(counts.failed === 0 ? 0 : 1)
 
 async function run(number: string, file: string, named = ''): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
-  const tap = spawn(path.join(ROOT, 'node_modules/.bin/tap'), ['--reporter=tap', '--jobs=1', '--timeout=600', file], {
+  const command = [path.join(ROOT, 'node_modules/.bin/tap'), '--reporter=tap', '--jobs=1', '--timeout=600', file]
+  const tap = spawn(process.execPath, command, {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'inherit']
   })
