@@ -1,9 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { TrustedIssuer } from './admin/admin-token.ts'
 import { openDevelopmentMode } from './admin/development.ts'
 import { trustIdentityProvider } from './admin/identity-provider.ts'
 import type { Config } from './config.ts'
 import { type Connection, connect } from './database/connect.ts'
+import { DatabaseUnavailable } from './database/errors.ts'
 import { openKeyStore } from './key-store.ts'
 import type { Sealing } from './sealing.ts'
 import { loadKeySet, type TendedKeySet } from './signing-keys/key-set.ts'
@@ -38,7 +40,8 @@ export async function layFoundation({ config, log, onLaneChange, migrates }: Fou
       else log.warn({ lane }, 'lost the database')
     }
   })
-  if (migrates && (await connection.needsMigration())) {
+  const isBehind = await needsMigration(connection, log)
+  if (migrates && isBehind) {
     log.info({ migrations: await connection.migrate() }, 'migrated')
   }
   if (migrates && !(await connection.isWalled())) {
@@ -51,4 +54,23 @@ export async function layFoundation({ config, log, onLaneChange, migrates }: Fou
       : { trusted: trustIdentityProvider(identityProvider), signToken: undefined }
   const keyStore = await openKeyStore(config, connection.background)
   return { connection, sealing: keyStore.sealing, keySet: await loadKeySet(keyStore), trusted, signToken }
+}
+
+/** A database that starts as we do, or has no connection free just now, is waited for this long. */
+const PATIENCE_MS = 10_000
+const PAUSE_MS = 250
+
+/** @throws DatabaseUnavailable when it is not there in time */
+async function needsMigration(connection: Connection, log: Logger): Promise<boolean> {
+  const deadline = performance.now() + PATIENCE_MS
+  for (let isFirst = true; ; isFirst = false) {
+    try {
+      return await connection.needsMigration()
+    } catch (error) {
+      if (!(error instanceof DatabaseUnavailable) || performance.now() > deadline) throw error
+      const detail = error.cause instanceof Error ? error.cause.message : undefined
+      if (isFirst) log.warn({ detail }, 'the database is not available yet; trying again')
+      await sleep(PAUSE_MS)
+    }
+  }
 }

@@ -10,6 +10,7 @@ import { createDatabase, createEmptyDatabase, query } from './fixtures/database.
 import { type Json, send } from './fixtures/grantd.ts'
 import { ROOT } from './fixtures/paths.ts'
 import { spawnServer, temporaryFolder, untilPrinted, untilReady } from './fixtures/process.ts'
+import { proxyPostgres } from './fixtures/tcp-proxy.ts'
 import { until } from './fixtures/until.ts'
 
 /** Runs a pasted line in this folder. @returns what it prints, read as JSON */
@@ -160,6 +161,15 @@ t.test('SIGTERM to npm start reaches the server, which closes', async t => {
   npm.kill('SIGTERM')
   await exited
   await until('the server is gone', async () => (await live()) === undefined)
+})
+
+t.test('a database that comes up a moment later is waited for', async t => {
+  const { proxy, url } = await proxyPostgres(t, await createDatabase(t))
+  await proxy.refuse()
+  const server = await spawnServer(t, { DATABASE_URL: url, DATA_DIR: temporaryFolder(t) })
+  await untilPrinted(server, 'the database is not available yet')
+  await proxy.accept()
+  await untilReady(server)
 })
 
 t.test('what can only be found out at start is told with the variable that is to blame', async t => {

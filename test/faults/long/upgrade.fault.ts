@@ -5,6 +5,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startCluster } from '../../fixtures/cluster.ts'
+import { asServingRole } from '../../fixtures/database.ts'
 import { missing, startInstance, unrecorded, warmClients } from '../../fixtures/instance.ts'
 import { ROOT } from '../../fixtures/paths.ts'
 import { temporaryFolder } from '../../fixtures/process.ts'
@@ -19,19 +20,22 @@ t.test(
   { skip: withoutHistory() },
   async t => {
     const cluster = await startCluster(t)
-    const environment = { DATA_DIR: temporaryFolder(t), LOG_LEVEL: 'error' }
+    const environment = { DATA_DIR: temporaryFolder(t), LOG_LEVEL: 'error', MIGRATION_DATABASE_URL: cluster.url }
     const root = unpack(t)
-    const before = await startInstance(t, cluster.url, environment, root)
+    await migrate(cluster.url, root)
+    // Behind the wall, which a superuser is not.
+    const serving = asServingRole(cluster.url)
+    const before = await startInstance(t, serving, environment, root)
     const clients = await warmClients(15, before.grantd)
     const traffic = new Traffic([before.grantd.baseUrl], clients, { connections: 6, perSecond: 60 })
     const registering = new Registering([before.grantd], 30)
     await until('there is load', () => traffic.outcomes.length > 60 && registering.acknowledged.length > 10)
 
     const migrated = performance.now()
-    await migrate(cluster.url)
+    await migrate(cluster.url, ROOT)
     const migrationMs = performance.now() - migrated
     await sleep(500)
-    const after = await startInstance(t, cluster.url, environment)
+    const after = await startInstance(t, serving, environment)
     const both = new Traffic([before.grantd.baseUrl, after.grantd.baseUrl], clients, { connections: 6, perSecond: 60 })
     await sleep(1_500)
 
@@ -53,7 +57,7 @@ t.test(
     t.same(await unrecorded(cluster.url, both.latest), [])
 
     await before.grantd.close()
-    const again = await startInstance(t, cluster.url, environment, root)
+    const again = await startInstance(t, serving, environment, root)
     const [client] = clients
     t.equal(client && (await again.grantd.exchange(client)).status, 200, 'the release before starts on the new schema')
     t.comment(
@@ -81,11 +85,11 @@ function unpack(t: Test): string {
   return folder
 }
 
-/** As a step of its own, by this release. */
-async function migrate(DATABASE_URL: string): Promise<void> {
+/** As a step of its own. @param root of the release whose migrations they are */
+async function migrate(DATABASE_URL: string, root: string): Promise<void> {
   const { PATH = '' } = process.env
   const child = spawn(process.execPath, ['src/migrate.ts'], {
-    cwd: ROOT,
+    cwd: root,
     env: { PATH, DATABASE_URL },
     stdio: 'inherit'
   })
