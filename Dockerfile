@@ -16,6 +16,8 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY package.json openapi.yaml ./
 COPY migrations migrations
 COPY src src
+# A third less memory, for a twentieth more CPU.
+ENV NODE_OPTIONS=--max-semi-space-size=8
 
 # Starting it without configuration proves that it refuses to run so, and compiles what that takes; the import compiles
 # the rest, which a start reads while the database is being connected.
