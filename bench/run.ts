@@ -19,7 +19,7 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     clients: { type: 'string', default: '200' },
-    connections: { type: 'string', default: '32' },
+    connections: { type: 'string', default: '64' },
     workers: { type: 'string' },
     exchanges: { type: 'string', default: '1000000' }
   }
