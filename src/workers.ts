@@ -4,9 +4,15 @@ import type { Logger } from 'pino'
 import { addUp, type Family, type Registry, whatItCounted } from './metrics/registry.ts'
 
 /**
- * The workers of an instance: processes that serve on one port. The primary takes the connections and hands them out
- * in turn; it serves none itself.
+ * The workers of an instance: processes that serve on one port. Each takes connections from the one socket that they
+ * share, the idle ones first; the primary serves none itself.
  */
+
+/**
+ * Node's own way is to hand connections out in turn. A worker that is killed while one is being handed to it then takes
+ * that caller with it into silence, and is never told to have ended.
+ */
+cluster.schedulingPolicy = cluster.SCHED_NONE
 
 /** A worker that lived shorter than this died at once. */
 const STEADY_MS = 5_000
@@ -18,6 +24,8 @@ const MAX_EARLY_DEATHS = 3
 const DISMISS_TIMEOUT_MS = 9_300
 /** How long a scrape waits for a worker; what that told last counts otherwise. */
 const READ_TIMEOUT_MS = 1_000
+/** What a worker told last is heard by then after its end. One that is killed while it gets its socket has no last word. */
+const LAST_WORD_MS = 1_000
 
 /** From the primary: end with the instance; make room for a successor that serves already; tell the metrics. */
 type Order = 'close' | 'yield' | 'read'
@@ -177,7 +185,8 @@ class Member {
       this.end = signal ?? code ?? 'nothing'
       exited.resolve()
     })
-    this.gone = Promise.all([exited.promise, disconnected.promise]).then(() => {
+    this.gone = exited.promise.then(async () => {
+      await within(LAST_WORD_MS, disconnected.promise)
       this.#told.resolve()
       listening.reject(new Error(fault ?? `a worker ended with ${this.end} before it listened`))
     })
@@ -231,6 +240,8 @@ export function obeyPrimary(metrics: Registry, close: (isReplaced: boolean) => v
     if (order === 'read') await tellPrimary({ metrics: await metrics.read() })
     else close(order === 'yield')
   })
+  // What it told its primary found nobody there.
+  cluster.worker?.on('error', () => process.exit(1))
 }
 
 /** In a worker. @returns when it is on its way */

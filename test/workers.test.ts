@@ -71,6 +71,7 @@ t.test('a fault of the workers is told once, by the variable that is to blame', 
   })
   t.equal(await second.exited, 1)
   t.equal(second.output().split('does not start: HOST and PORT:').length, 2, second.output())
+  t.notMatch(second.output(), /^ +at /m)
 })
 
 t.test('with one worker there is no other process, and SIGHUP closes as SIGTERM does', async t => {

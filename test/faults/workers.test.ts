@@ -1,6 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
+import { send } from '../fixtures/grantd.ts'
 import { startLoad } from '../fixtures/load.ts'
 import { spawnServer, temporaryFolder, untilPrinted } from '../fixtures/process.ts'
 import { until } from '../fixtures/until.ts'
@@ -24,6 +25,25 @@ t.test('a worker that is killed under load is replaced while the others serve on
   t.ok(failures(load.outcomes) <= 8, 'what was on its connections is lost, nothing else')
   t.equal(failures(load.outcomes), failedSoFar)
   t.equal(await metric(instance, 'grantd_processes'), 3)
+})
+
+t.test('whoever connects while a worker is killed is answered or cut off, and each is replaced', async t => {
+  const instance = await startWorkers(t)
+  const load = startLoad(instance.baseUrl, instance.credentials, 12, false)
+  for (const kills of [1, 2, 3]) {
+    const served = load.outcomes.get(200) ?? 0
+    await until('there is load', () => (load.outcomes.get(200) ?? 0) > served + 200)
+    process.kill(workersOf(instance).filter(isAlive)[0] ?? 0, 'SIGKILL')
+    await until('another takes its place', () => workersOf(instance).length === 2 + kills, 60_000)
+    t.equal((await send('GET', `${instance.metricsUrl}/health/ready`)).status, 200)
+  }
+  await load.stop()
+  t.notOk(load.outcomes.has('no answer'))
+  t.same(
+    [...load.outcomes.keys()].filter(outcome => outcome !== 200 && outcome !== 'ECONNRESET'),
+    []
+  )
+  t.ok(failures(load.outcomes) <= 3 * 12, `${failures(load.outcomes)} were cut off`)
 })
 
 function failures(outcomes: ReadonlyMap<number | string, number>): number {
