@@ -232,7 +232,7 @@ function variables(read: Read) {
     ),
     noticeWebhookAllow: read(
       'NOTICE_WEBHOOK_ALLOW',
-      'where webhooks may go though it is not public: host names, addresses or CIDR ranges, comma-separated',
+      'where webhooks may go though it is not public: host names, addresses or CIDR ranges, each with all its ports, comma-separated',
       list(outgoingTarget, 'none')
     ),
     maxReceiversPerSite: read(

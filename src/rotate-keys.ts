@@ -26,7 +26,7 @@ async function rotateKeys(): Promise<string> {
     const store = await openKeyStore(config, connection.background)
     const { kid, signsFrom, destroyed } = await (values.compromised ? replaceCompromised : rotateNow)(store)
     if (!values.compromised) {
-      return `${kid} is published now and signs from ${new Date(signsFrom).toISOString()}; then the last one ends\n`
+      return `${kid} is published within 20 seconds and signs from ${new Date(signsFrom).toISOString()}; then the last one ends\n`
     }
     return [
       `${kid} signs now. Destroyed: ${destroyed.join(', ') || 'none'}.`,

@@ -77,7 +77,8 @@ export async function updateReceiver(trx: Transaction<Database>, id: string, cha
 }
 
 /** Puts a new secret in place of the present one, which goes on signing beside it until this instant. */
-export async function replaceSecret(
+/** The one so far goes on signing until then. */
+export async function beginOverlap(
   trx: Transaction<Database>,
   id: string,
   sealedSecret: string,
@@ -90,6 +91,15 @@ export async function replaceSecret(
       sealed_previous_secret: eb.ref('sealed_secret'),
       previous_secret_until: previousUntil
     }))
+    .where('id', '=', id) // served by notice_receivers_pkey
+    .execute()
+}
+
+/** The one so far signs no more. */
+export async function replaceSecret(trx: Transaction<Database>, id: string, sealedSecret: string): Promise<void> {
+  await trx
+    .updateTable('notice_receivers')
+    .set({ sealed_secret: sealedSecret })
     .where('id', '=', id) // served by notice_receivers_pkey
     .execute()
 }

@@ -171,7 +171,8 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
       schema: {
         operationId: 'rotateNoticeReceiverSecret',
         summary: 'Give a webhook a new signing secret',
-        description: 'The answer holds it, this once. The one before goes on signing beside it for 24 hours.',
+        description:
+          'The answer holds it, this once. The one before goes on signing beside it for 24 hours. Once more within them makes another in place of the new one.',
         tags,
         params: ReceiverParams,
         querystring: NoQuery,

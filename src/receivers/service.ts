@@ -12,6 +12,7 @@ import { permittedAddresses, TargetRefused } from './guarded-post.ts'
 import { changesBetween } from './history.ts'
 import { testMessage } from './message.ts'
 import {
+  beginOverlap,
   countForQuota,
   deleteReceiver,
   findReceiverWithSecrets,
@@ -129,7 +130,8 @@ export async function removeReceiver(
 }
 
 /**
- * Gives a webhook a new signing secret. For a day both sign, so that its owner can change over.
+ * Gives a webhook a new signing secret. For a day both sign, so that its owner can change over. Once more within that day
+ * makes another in place of the new one: whoever still verifies with the one before is not cut off sooner.
  *
  * @throws Problem 404; 409 for mail
  */
@@ -142,14 +144,16 @@ export async function rotateSecret(
   const signingSecret = createSigningSecret()
   const sealed = await sealSecret(needs.sealing, id, signingSecret)
   const at = needs.now()
-  const previousUntil = new Date(at + OVERLAP_MS)
   const receiver = await needs.db.transaction().execute(async trx => {
     const found = await lockReceiver(trx, siteId, id)
     if (found === undefined) throw notFound()
     if (found.kind !== 'webhook') throw notAWebhook()
-    await replaceSecret(trx, id, sealed, previousUntil)
-    const from = found.previous_secret_until?.toISOString() ?? null
-    const changes = { previousSecretUntil: { from, to: previousUntil.toISOString() } }
+    const from = found.previous_secret_until
+    const isUnderWay = from !== null && from.getTime() > at
+    const previousUntil = isUnderWay ? from : new Date(at + OVERLAP_MS)
+    if (isUnderWay) await replaceSecret(trx, id, sealed)
+    else await beginOverlap(trx, id, sealed, previousUntil)
+    const changes = { previousSecretUntil: { from: from?.toISOString() ?? null, to: previousUntil.toISOString() } }
     await record(trx, found, 'receiver.rotated', changes, at, origin)
     return { ...found, previous_secret_until: previousUntil }
   })

@@ -86,9 +86,12 @@ const NAME_MAX_CODE_POINTS = 100
 /** Control, format (bidirectional overrides, zero-width), lone surrogates, line separators, and letters that show nothing. */
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|\u034F|[\u115F\u1160\u3164\uFFA0]/u
 
+/** Spaces at the ends; `trim` would take control and zero-width characters along, unseen. */
+const OUTER_SPACES = /^\p{Zs}+|\p{Zs}+$/gu
+
 /** The form in which a name is kept: trimmed, NFC. */
 export function normaliseName(name: string): string {
-  return name.trim().normalize('NFC')
+  return name.replaceAll(OUTER_SPACES, '').normalize('NFC')
 }
 
 /** @param name as `normaliseName` gives it */

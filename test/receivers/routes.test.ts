@@ -208,6 +208,26 @@ t.test('a new secret signs at once, the one before beside it for 24 hours', asyn
   t.match((await grantd.asAdmin('GET', path)).json(), { previousSecretUntil: null })
 })
 
+t.test('a second new secret within 24 hours takes the place of the first, not of the one before', async t => {
+  const clock = new Clock()
+  clock.time = Date.now()
+  const grantd = await start(t, {}, clock)
+  const receiver = await startWebhookReceiver(t)
+  const first = (await grantd.asAdmin('POST', COLLECTION, { body: { kind: 'webhook', url: receiver.url } })).json()
+  const path = `${COLLECTION}/${first.receiverId}`
+  const lost = (await grantd.asAdmin('POST', `${path}/rotate-secret`)).json()
+  clock.advance(HOUR_MS)
+  const second = (await grantd.asAdmin('POST', `${path}/rotate-secret`)).json()
+  t.equal(second.previousSecretUntil, lost.previousSecretUntil)
+  await grantd.asAdmin('POST', `${path}/test`)
+  const { headers = {}, body = '' } = receiver.received.at(-1) ?? {}
+  const signedAt = new Date(Number(headers['webhook-timestamp']) * 1_000)
+  const signatures = [second, first].map(({ signingSecret }) =>
+    new Webhook(signingSecret).sign(headers['webhook-id'] ?? '', signedAt, body)
+  )
+  t.equal(headers['webhook-signature'], signatures.join(' '))
+})
+
 t.test('mail is a receiver where a mail server is configured', async t => {
   const server = await startMailServer(t)
   const grantd = await start(t, { SMTP_URL: server.url, NOTICE_MAIL_FROM: 'grantd@example.com' })

@@ -26,7 +26,7 @@ export async function rotationRoutes(app: FastifyInstance, needs: RegistrationRo
     {
       // Without a body all is as by default.
       preValidation: async request => {
-        request.body ??= {}
+        if (request.body === undefined) request.body = {}
       },
       schema: {
         operationId: 'rotateClientSecret',

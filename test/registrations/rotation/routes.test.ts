@@ -194,7 +194,7 @@ t.test('what is asked for wrongly changes nothing', async t => {
     t.equal(answer.status, 400, String(overlapSeconds))
     t.match(answer.json().errors, [{ pointer: '/overlapSeconds' }])
   }
-  t.equal((await post({ clientSecret: 'mine' })).status, 400)
+  for (const body of [{ clientSecret: 'mine' }, 'null', []]) t.equal((await post(body)).status, 400)
   t.equal((await post({}, { 'if-match': '"7"' })).status, 412)
   const other = await grantd.asAdmin('POST', `${old.path.replace('acme', 'zoo')}/secret`)
   const absent = await grantd.asAdmin('POST', `/v1/sites/zoo/app-registrations/${'0'.repeat(20)}/secret`)
