@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
+import { urlsOf } from './database/addresses.ts'
 
 /** What a variable of the configuration can be: how it is read, and what holds without it. */
 export interface Kind<T> {
@@ -131,10 +132,14 @@ export function origin(value: string): string {
 
 export function postgresUrl(value: string): string {
   // node-postgres also takes a user without a host, whose socket is in the query.
-  if (!/^postgres(ql)?:\/\//.test(value) || !URL.canParse(value.replace('@/', '@localhost/'))) {
-    throw new Error('a URL such as postgresql://user:password@host:5432/database')
+  const isUrl = (url: string): boolean =>
+    /^postgres(ql)?:\/\//.test(url) && URL.canParse(url.replace('@/', '@localhost/'))
+  try {
+    if (urlsOf(value).every(isUrl)) return value
+  } catch {
+    // Told below: a message of its own could repeat the value.
   }
-  return value
+  throw new Error('a URL such as postgresql://user:password@host:5432/database; hosts of one cluster comma-separated')
 }
 
 export function addressRange(value: string): string {

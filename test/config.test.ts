@@ -68,7 +68,11 @@ const BAD_DATABASE_URLS = [
   'postgres:/db',
   'postgresql://[db/grantd',
   'postgresql://db:port/grantd',
-  'postgresql://db:99999/grantd'
+  'postgresql://db:99999/grantd',
+  'postgresql://db,:5432/grantd',
+  'postgresql://db,db:99999/grantd',
+  'postgresql://db1,db2/grantd?target_session_attrs=standby',
+  'postgresql://db1,db2/grantd?host=/run/postgresql'
 ]
 
 const databaseUrl = (read: Variable['read'], fallback: unknown): Variable => ({
@@ -79,7 +83,8 @@ const databaseUrl = (read: Variable['read'], fallback: unknown): Variable => ({
     'postgres://grantd@[::1]/grantd',
     'postgresql:///grantd?host=%2Frun%2Fpostgresql',
     'postgresql://grantd@localhost/grantd?host=/run/postgresql',
-    'postgresql://grantd:secret@/grantd?host=/run/postgresql'
+    'postgresql://grantd:secret@/grantd?host=/run/postgresql',
+    'postgresql://grantd:secret@db1:5432,db2,[::1]:5433/grantd?target_session_attrs=read-write'
   ].map(url => [url, url] as const),
   bad: BAD_DATABASE_URLS
 })

@@ -1,10 +1,12 @@
-import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { READY_FILE, ROOT, TEST_FOLDER } from '../test/fixtures/paths.ts'
 
 /**
  * Mutation testing: Stryker changes a source file in every way it knows, one at a time, and the tests named here must
- * notice. `npm run test:mutation -- src/tokens/scope.ts` for one file; without names, the pure ones.
+ * notice. `npm run test:mutation -- src/tokens/scope.ts` for one file; without names, all below.
  *
  * Stryker is installed beside the cache, not as a dependency: 110 packages that nothing else needs. Its tap runner
  * asks for a build; the command runner takes the sources as they are.
@@ -12,40 +14,58 @@ import path from 'node:path'
 
 const STRYKER = '@stryker-mutator/core@10.1.1'
 const LEAST_SCORE = 85
-const ROOT = path.join(import.meta.dirname, '..')
 const FOLDER = path.join(ROOT, 'node_modules/.cache/stryker')
 
-/** Without a database: a fraction of a second for each mutant. */
-const PURE: Record<string, readonly string[]> = {
-  'src/tokens/scope.ts': ['test/tokens/scope.test.ts'],
-  'src/tokens/token-request.ts': ['test/tokens/token-request.test.ts'],
-  'src/tokens/failure-brake.ts': ['test/tokens/failure-brake.test.ts'],
-  'src/admin/access.ts': ['test/admin/access.test.ts'],
-  'src/registrations/lifecycle.ts': ['test/registrations/lifecycle.test.ts'],
-  'src/registrations/cursor.ts': ['test/registrations/cursor.test.ts']
+/** Which tests tell of each file: those that need no database first, since the first to fail ends it. */
+const TESTS: Record<string, readonly string[]> = {
+  'src/tokens/scope.ts': ['tokens/scope'],
+  'src/tokens/token-request.ts': ['tokens/token-request'],
+  'src/tokens/bounded-map.ts': ['tokens/bounded-map'],
+  'src/tokens/failure-brake.ts': ['tokens/failure-brake'],
+  'src/tokens/known-clients.ts': ['tokens/known-clients', 'tokens/exchange'],
+  'src/tokens/refused-secrets.ts': ['tokens/refused-secrets'],
+  'src/tokens/client-authentication.ts': ['tokens/refused-secrets', 'tokens/routes', 'registrations/rotation/routes'],
+  'src/tokens/access-token.ts': ['tokens/access-token', 'tokens/exchange'],
+  'src/tokens/confirmations.ts': ['tokens/confirmations', 'tokens/exchange'],
+  'src/tokens/credentials.ts': ['tokens/credentials', 'faults/database-away'],
+  'src/tokens/exchange.ts': ['tokens/exchange', 'tokens/routes', 'faults/database-away'],
+  'src/tokens/oauth-error.ts': ['tokens/routes', 'faults/database-away'],
+  'src/tokens/routes.ts': ['tokens/routes', 'metrics/plugin'],
+  'src/admin/access.ts': ['admin/access'],
+  'src/registrations/lifecycle.ts': ['registrations/lifecycle'],
+  'src/http/cursor.ts': ['http/cursor']
 }
 
-/** With a database of their own, started for each mutant: seconds each, so only by name. */
-const WITH_DATABASE: Record<string, readonly string[]> = {
-  'src/tokens/access-token.ts': ['test/tokens/access-token.test.ts'],
-  'src/tokens/client-authentication.ts': ['test/tokens/routes.test.ts', 'test/attacks/token-endpoint.test.ts'],
-  'src/tokens/credentials.ts': ['test/tokens/credentials.test.ts', 'test/faults/database-away.test.ts'],
-  'src/tokens/exchange.ts': ['test/tokens/routes.test.ts', 'test/faults/database-away.test.ts'],
-  'src/tokens/oauth-error.ts': ['test/tokens/routes.test.ts'],
-  'src/tokens/routes.ts': ['test/tokens/routes.test.ts'],
-  'src/tokens/verified-secrets.ts': ['test/tokens/routes.test.ts', 'test/registrations/routes.test.ts']
-}
+/** Of src/tokens all is here but the schemas, which are data. */
+const forgotten = globSync('src/tokens/!(schemas).ts', { cwd: ROOT }).filter(file => !(file in TESTS))
+if (forgotten.length > 0) throw new Error(`tools/mutation.ts names no tests for ${forgotten.join(', ')}`)
 
 const named = process.argv.slice(2)
-const files = named.length === 0 ? Object.keys(PURE) : named
+const files = named.length === 0 ? Object.keys(TESTS) : named
 install()
+const postgres = holdPostgres()
+const lines: string[] = []
 let hasFailed = false
-for (const file of files) {
-  const score = await mutate(file)
-  console.log(`${file}: ${score.toFixed(1)} %\n`)
-  if (score < LEAST_SCORE) hasFailed = true
+try {
+  while (!existsSync(READY_FILE)) await sleep(50)
+  for (const file of files) {
+    const { mutants, score } = mutate(file)
+    lines.push(`| \`${file}\` | ${mutants} | ${score.toFixed(1)} % |`)
+    hasFailed ||= score < LEAST_SCORE
+  }
+} finally {
+  postgres.kill('SIGTERM')
 }
+console.log(`| file | mutants | noticed |\n|---|---|---|\n${lines.join('\n')}`)
 process.exit(hasFailed ? 1 : 0)
+
+/** One Postgres for all mutants; each test has a database of its own in it. */
+function holdPostgres(): ChildProcess {
+  rmSync(TEST_FOLDER, { recursive: true, force: true })
+  mkdirSync(TEST_FOLDER, { recursive: true })
+  const holder = path.join(ROOT, 'test/fixtures/holder.ts')
+  return spawn(process.execPath, [holder, String(process.pid)], { stdio: ['ignore', 'ignore', 'inherit'] })
+}
 
 function install(): void {
   if (existsSync(path.join(FOLDER, 'node_modules/@stryker-mutator/core'))) return
@@ -55,22 +75,22 @@ function install(): void {
   execFileSync('npm', ['install', ...options, STRYKER], { stdio: 'inherit' })
 }
 
-/** @returns share of the mutants that the tests notice, in percent */
-async function mutate(file: string): Promise<number> {
-  const tests = PURE[file] ?? WITH_DATABASE[file]
+function mutate(file: string): Score {
+  const tests = TESTS[file]
   if (tests === undefined) throw new Error(`tools/mutation.ts names no tests for ${file}`)
   const report = path.join(FOLDER, 'report.json')
   const config = path.join(FOLDER, 'stryker.config.json')
-  writeFileSync(config, JSON.stringify(configuration(file, commandOf(file, tests), report)))
+  writeFileSync(config, JSON.stringify(configuration(file, commandOf(tests), report)))
   const stryker = path.join(FOLDER, 'node_modules/@stryker-mutator/core/bin/stryker.js')
   execFileSync(process.execPath, [stryker, 'run', config], { cwd: ROOT, stdio: 'inherit' })
   return scoreOf(JSON.parse(readFileSync(report, 'utf8')))
 }
 
-/** Pure tests need no runner of tests; the others need the one that starts Postgres. */
-function commandOf(file: string, tests: readonly string[]): string {
-  if (!(file in PURE)) return `npx tap --bail ${tests.join(' ')}`
-  return tests.map(test => `TAP_BAIL=1 node ${test}`).join(' && ')
+/** In a copy of the repository, which is told where Postgres is. */
+function commandOf(tests: readonly string[]): string {
+  const ready = path.relative(ROOT, READY_FILE)
+  const tellPostgres = `mkdir -p ${path.dirname(ready)} && cp ${READY_FILE} ${ready}`
+  return [tellPostgres, ...tests.map(test => `TAP_BAIL=1 node test/${test}.test.ts`)].join(' && ')
 }
 
 function configuration(file: string, command: string, report: string): Record<string, unknown> {
@@ -78,7 +98,7 @@ function configuration(file: string, command: string, report: string): Record<st
     testRunner: 'command',
     commandRunner: { command },
     mutate: [file],
-    concurrency: file in PURE ? 2 : 1,
+    concurrency: 2,
     checkers: [],
     plugins: [],
     // There is none of this name: Stryker would read ours by an interface that TypeScript 7 no longer has.
@@ -90,7 +110,7 @@ function configuration(file: string, command: string, report: string): Record<st
     allowConsoleColors: false,
     clearTextReporter: { allowColor: false, logTests: false },
     jsonReporter: { fileName: report },
-    timeoutMS: 20_000
+    timeoutMS: 30_000
   }
 }
 
@@ -98,9 +118,16 @@ interface Report {
   files: Record<string, { mutants: { status: string }[] }>
 }
 
-function scoreOf({ files }: Report): number {
+interface Score {
+  mutants: number
+  /** Of them, how many the tests noticed, in percent. */
+  score: number
+}
+
+function scoreOf({ files }: Report): Score {
   const statuses = Object.values(files).flatMap(({ mutants }) => mutants.map(({ status }) => status))
   const noticed = statuses.filter(status => status === 'Killed' || status === 'Timeout').length
   const missed = statuses.filter(status => status === 'Survived' || status === 'NoCoverage').length
-  return (100 * noticed) / (noticed + missed)
+  if (noticed + missed === 0) throw new Error('there was nothing to change')
+  return { mutants: noticed + missed, score: (100 * noticed) / (noticed + missed) }
 }

@@ -2,6 +2,7 @@ import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely'
 import pg from 'pg'
 import { Admission, type AdmissionLimits } from './admission.ts'
 import { DatabaseUnavailable, isConnectionLost, isUnavailable } from './errors.ts'
+import { Hosts } from './hosts.ts'
 import type { Database } from './schema.ts'
 import { StatementClient } from './statement-client.ts'
 
@@ -47,8 +48,10 @@ const PAUSE_SHARE = 2
  * connection becomes free in time
  */
 export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tables {
+  const hosts = new Hosts(options.connectionString)
   const pool = new pg.Pool({
-    connectionString: options.connectionString,
+    Client: clientOf(hosts),
+    onConnect: client => hosts.check(client),
     max: options.maxConnections,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: options.queryTimeoutMs,
@@ -63,7 +66,7 @@ export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tab
   }
   const admission = new Admission({ places: options.maxConnections, ...waiting })
   const open = (sites: string) =>
-    new Kysely<Database>({ dialect: new PostgresDialect({ pool: walled(pool, admission, sites) }) })
+    new Kysely<Database>({ dialect: new PostgresDialect({ pool: walled(pool, hosts, admission, sites) }) })
   return { ofSite: open, ofAllSites: open(ALL_SITES) }
 }
 
@@ -100,19 +103,38 @@ export async function isWalled(db: Kysely<Database>): Promise<boolean> {
 }
 
 /** @param sites value of SITE_SETTING in every transaction */
-function walled(pool: pg.Pool, admission: Admission, sites: string): PostgresPool {
+function walled(pool: pg.Pool, hosts: Hosts, admission: Admission, sites: string): PostgresPool {
   return {
     options: pool.options,
     async connect() {
       await admission.enter()
       try {
-        return new WalledClient(await pool.connect(), sites, () => admission.leave())
+        return new WalledClient(await checkOut(pool, hosts), sites, () => admission.leave())
       } catch (error) {
         admission.leave()
         throw isUnavailable(error) ? new DatabaseUnavailable(error) : error
       }
     },
     end: () => pool.end()
+  }
+}
+
+/** Each connection goes to where writes are taken when it is made. */
+function clientOf(hosts: Hosts): new () => pg.Client {
+  return class extends pg.Client {
+    constructor(options?: pg.ClientConfig) {
+      super({ ...options, connectionString: hosts.current })
+    }
+  }
+}
+
+/** Where another address takes writes now, a caller doesn't notice. */
+async function checkOut(pool: pg.Pool, hosts: Hosts): Promise<pg.PoolClient> {
+  try {
+    return await pool.connect()
+  } catch (error) {
+    if (!isUnavailable(error) || !(await hosts.search())) throw error
+    return pool.connect()
   }
 }
 

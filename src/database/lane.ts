@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import pg from 'pg'
 import { DatabaseUnavailable, isConnectionLost } from './errors.ts'
+import { Hosts } from './hosts.ts'
 import type { Database } from './schema.ts'
 import { StatementClient } from './statement-client.ts'
 
@@ -35,6 +36,7 @@ export function openLane(options: LaneOptions): Kysely<Database> {
 class LaneConnection implements PostgresPool {
   readonly options = {}
   readonly #lane: LaneOptions
+  readonly #hosts: Hosts
   #client: LaneClient | undefined
   /** The first connection, which statements wait for. */
   #first: Promise<void> | undefined
@@ -42,6 +44,7 @@ class LaneConnection implements PostgresPool {
 
   constructor(options: LaneOptions) {
     this.#lane = options
+    this.#hosts = new Hosts(options.connectionString)
   }
 
   async connect(): Promise<LaneClient> {
@@ -59,9 +62,9 @@ class LaneConnection implements PostgresPool {
   }
 
   async #open(): Promise<void> {
-    const { connectionString, queryTimeoutMs, settings, name } = this.#lane
+    const { queryTimeoutMs, settings, name } = this.#lane
     const client = new pg.Client({
-      connectionString,
+      connectionString: this.#hosts.current,
       pipeline: true,
       query_timeout: queryTimeoutMs,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -71,8 +74,15 @@ class LaneConnection implements PostgresPool {
     const lane = new LaneClient(client, () => this.#lose(lane))
     client.on('error', () => this.#lose(lane))
     client.on('end', () => this.#lose(lane))
-    await client.connect()
-    await client.query(settings.map(setting => `set ${setting}`).join(';'))
+    try {
+      await client.connect()
+      await this.#hosts.check(client)
+      await client.query(settings.map(setting => `set ${setting}`).join(';'))
+    } catch (error) {
+      void lane.end()
+      await this.#hosts.search()
+      throw error
+    }
     this.#client = lane
     this.#lane.onLaneChange(name, true)
   }

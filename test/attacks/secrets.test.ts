@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { createClientSecret } from '../../src/registrations/client-secret.ts'
+import { freePort } from '../fixtures/app.ts'
 import { createDatabase, dumpTables, query } from '../fixtures/database.ts'
 import { type Answer, basic, Grantd, type Sending, send } from '../fixtures/grantd.ts'
 import { AUDIENCE, makeKey, startIdentityProvider } from '../fixtures/identity-provider.ts'
@@ -52,6 +53,7 @@ interface Stage {
   canaries: Canaries
   databaseUrl: string
   keyEncryptionKey: string
+  metricsUrl: string
 }
 
 /** A process that logs all it can, and trusts an identity provider whose every token is a canary. */
@@ -62,7 +64,9 @@ async function setStage(t: Test): Promise<Stage> {
   provider.publish([key])
   const databaseUrl = await createDatabase(t)
   const keyEncryptionKey = canaries.add(randomBytes(32).toString('base64url'))
+  const METRICS_PORT = String(await freePort())
   const server = await spawnServer(t, {
+    METRICS_PORT,
     DATA_DIR: temporaryFolder(t),
     DATABASE_URL: databaseUrl,
     LOG_LEVEL: 'trace',
@@ -79,7 +83,8 @@ async function setStage(t: Test): Promise<Stage> {
     server,
     canaries,
     databaseUrl,
-    keyEncryptionKey
+    keyEncryptionKey,
+    metricsUrl: `http://127.0.0.1:${METRICS_PORT}/metrics`
   }
 }
 
@@ -228,12 +233,13 @@ async function driveFaults(stage: Stage): Promise<string[]> {
 }
 
 t.test(
-  'no secret, token or key is in the log, in an answer that does not hand it out, or in any table, in any form',
+  'no secret, token or key is in the log, in an answer that does not hand it out, in the metrics or in any table, in any form',
   { timeout: 110_000 },
   async t => {
     const stage = await setStage(t)
     const { server, canaries, databaseUrl, keyEncryptionKey } = stage
     const answers = [...(await driveOperations(stage)), ...(await driveMistakes(stage)), ...(await driveFaults(stage))]
+    const metrics = (await send('GET', stage.metricsUrl)).text
     const tables = await dumpTables(databaseUrl)
     server.child.kill('SIGTERM')
     t.equal(await server.exited, 0)
@@ -245,6 +251,9 @@ t.test(
     for (const [index, line] of lines.entries()) t.same(canaries.foundIn(line), [], `line ${index}`)
     for (const [index, answer] of answers.entries()) t.same(canaries.foundIn(answer), [], `answer ${index}`)
     for (const [table, rows] of Object.entries(tables)) t.same(canaries.foundIn(rows.join('\n')), [], table)
+
+    t.same(canaries.foundIn(metrics), [])
+    t.match(metrics, /^grantd_token_requests_total\{outcome="throttled"\} [1-9]/m)
 
     t.match(server.output(), '"level":"error"', 'the faults were logged')
     t.ok((tables['registrations'] ?? []).length > 30)

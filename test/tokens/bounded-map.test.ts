@@ -29,3 +29,15 @@ t.test('what was deleted is gone', async t => {
   map.delete('c')
   t.same([map.get('a'), map.get('b'), map.get('c'), map.size], [undefined, 1, undefined, 1])
 })
+
+t.test('what is got is kept as if it had been set', async t => {
+  const map = new BoundedMap<string, number>(6)
+  map.set('got', 1)
+  for (const key of ['a', 'b']) map.set(key, 2)
+  t.equal(map.size, 3)
+  map.get('got')
+  for (const key of ['c', 'd']) map.set(key, 3)
+  t.equal(map.size, 3, 'a and b made room')
+  t.equal(map.get('got'), 1)
+  t.equal(map.get('a'), undefined)
+})

@@ -15,6 +15,7 @@ import {
   type PatroniNode,
   startPatroni
 } from '../../fixtures/patroni.ts'
+import { temporaryFolder } from '../../fixtures/process.ts'
 import { type Client, countStatuses, Registering, slowest, Traffic } from '../../fixtures/traffic.ts'
 import { until } from '../../fixtures/until.ts'
 
@@ -50,16 +51,26 @@ ${servers.join('\n')}
         () => false
       )
     await until('haproxy has found the leader', isThere, 30_000)
-    const { grantd } = await startInstance(t, database, { LOG_LEVEL: 'fatal' })
+    const environment = { DATA_DIR: temporaryFolder(t), LOG_LEVEL: 'fatal' }
+    const { grantd } = await startInstance(t, database, environment)
     const clients = await warmClients(20, grantd)
+    const hasJoined = async () => (await membersOf(nodes)).filter(isServing).length === 3
 
     await t.test('kill -9 of the leading node, Patroni and Postgres', async t => {
-      const lost = await loseLeader(t, nodes, grantd, clients, leader => leader.kill())
+      const lost = await loseLeader(t, nodes, grantd, database, clients, leader => leader.kill())
       lost.start()
-      await until('it has joined again', async () => (await membersOf(nodes)).filter(isServing).length === 3, 120_000)
+      await until('it has joined again', hasJoined, 120_000)
     })
     await t.test('kill -9 of its postmaster alone', async t => {
-      await loseLeader(t, nodes, grantd, clients, async leader => killPostmaster(leader.dataFolder))
+      await loseLeader(t, nodes, grantd, database, clients, async leader => killPostmaster(leader.dataFolder))
+      await until('it has joined again', hasJoined, 120_000)
+    })
+    await t.test('the same without a proxy, by a connection string of all nodes', async t => {
+      const addresses = nodes.map(({ postgresPort }) => `127.0.0.1:${postgresPort}`).join(',')
+      const direct = `postgresql://postgres@${addresses}/grantd?target_session_attrs=read-write`
+      const { grantd } = await startInstance(t, direct, environment)
+      for (const client of clients) t.equal((await grantd.exchange(client)).status, 200)
+      await loseLeader(t, nodes, grantd, database, clients, async leader => killPostmaster(leader.dataFolder))
     })
   }
 )
@@ -69,6 +80,7 @@ async function loseLeader(
   t: Test,
   nodes: readonly PatroniNode[],
   grantd: Grantd,
+  databaseUrl: string,
   clients: readonly Client[],
   kill: (leader: PatroniNode) => Promise<void>
 ): Promise<PatroniNode> {
@@ -98,9 +110,9 @@ async function loseLeader(
   const acknowledged = registering.flatMap(each => each.acknowledged)
   t.same(traffic.failures, [])
   t.same(Object.keys(countStatuses(writes())), ['201', '503'])
-  t.same(await missing(grantd.databaseUrl, acknowledged), [], 'no acknowledged registration is lost')
+  t.same(await missing(databaseUrl, acknowledged), [], 'no acknowledged registration is lost')
   t.ok(back < BACK_WITHIN_MS, `writes are back after ${back} ms`)
-  await until('all uses are written', async () => (await unrecorded(grantd.databaseUrl, traffic.latest)).length === 0)
+  await until('all uses are written', async () => (await unrecorded(databaseUrl, traffic.latest)).length === 0)
   t.comment(
     `another led after ${((promoted - lost) / 1_000).toFixed(1)} s; 0 of ${traffic.outcomes.length} warm exchanges failed, ` +
       `the slowest ${slowest(traffic.outcomes)} ms; 0 of ${acknowledged.length} acknowledged registrations lost; ` +

@@ -19,12 +19,20 @@ t.test(
   'the primary is lost and its synchronous standby promoted: no acknowledged write is lost, no warm exchange fails, writes are back within 2 s',
   { skip: leftOutFor(HAPROXY) },
   async t => {
-    for (let round = 1; round <= ROUNDS; round++) await t.test(`round ${round}`, losePrimary)
+    for (let round = 1; round <= ROUNDS; round++) {
+      await t.test(`round ${round}, behind haproxy`, t => losePrimary(t, addressOfProxy))
+    }
+    await t.test('without a proxy, by a connection string of both', t => losePrimary(t, addressesOfBoth))
   }
 )
 
-async function losePrimary(t: Test): Promise<void> {
-  const { primary, standby } = await startReplication(t)
+type Replication = Awaited<ReturnType<typeof startReplication>>
+
+async function addressesOfBoth(_t: Test, { primary, standby }: Replication): Promise<string> {
+  return `127.0.0.1:${primary.port},127.0.0.1:${standby.port}`
+}
+
+async function addressOfProxy(t: Test, { primary, standby }: Replication): Promise<string> {
   const port = await freePort()
   // Once the primary is gone, all go to the standby: as it is at first, read-only, and then promoted.
   await startHaproxy(
@@ -39,7 +47,14 @@ listen postgres
   server standby 127.0.0.1:${standby.port} backup rise 1
 `
   )
-  const { grantd } = await startInstance(t, `postgresql://postgres@127.0.0.1:${port}/grantd`, { LOG_LEVEL: 'fatal' })
+  return `127.0.0.1:${port}`
+}
+
+async function losePrimary(t: Test, addressOf: (t: Test, replication: Replication) => Promise<string>): Promise<void> {
+  const replication = await startReplication(t)
+  const { primary, standby } = replication
+  const address = await addressOf(t, replication)
+  const { grantd } = await startInstance(t, `postgresql://postgres@${address}/grantd`, { LOG_LEVEL: 'fatal' })
   const clients = await warmClients(20, grantd)
   const traffic = new Traffic([grantd.baseUrl], clients, { connections: 8, perSecond: 100 })
   const registering = new Registering([grantd], 10)
