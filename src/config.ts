@@ -109,7 +109,11 @@ function variables(read: Read) {
       '`iss` of access tokens and base of the published URLs',
       optional(issuer, '`http://HOST:PORT`')
     ),
-    databaseUrl: read('DATABASE_URL', 'Postgres 14–18 to serve from; of several hosts, comma-separated, the one that takes writes', secret(postgresUrl, 'embedded, in DATA_DIR')),
+    databaseUrl: read(
+      'DATABASE_URL',
+      'Postgres 14–18 to serve from; of several hosts, comma-separated, the one that takes writes',
+      secret(postgresUrl, 'embedded, in DATA_DIR')
+    ),
     migrationDatabaseUrl: read(
       'MIGRATION_DATABASE_URL',
       'the same database, as the owner of its schema',
