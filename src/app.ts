@@ -10,10 +10,10 @@ import type { Config } from './config.ts'
 import { isReachable, type Tables } from './database/client.ts'
 import type { Database } from './database/schema.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
-import { answerClientError } from './http/client-error.ts'
+import { clientErrorAnswerer } from './http/client-error.ts'
 import { limitConnections } from './http/connection-limit.ts'
 import type { Drain } from './http/drain.ts'
-import { applyToAll } from './http/general.ts'
+import { applyToAll, withGeneralHeaders } from './http/general.ts'
 import { health } from './http/health.ts'
 import { answerUnrouted } from './http/not-found.ts'
 import { ProblemSchema, problemErrorHandler } from './http/problem.ts'
@@ -228,8 +228,9 @@ function createServer({ config, log }: AppNeeds): FastifyInstance {
     // What a representation makes is answered as it is, and the tests hold it against openapi.yaml: compiling the
     // schema of each answer would take a third of the time that starting does.
     schemaController: { compilersFactory: { buildSerializer: () => () => JSON.stringify } },
-    frameworkErrors: problemErrorHandler,
-    clientErrorHandler: answerClientError,
+    // Of a malformed URL: no hook has run for it.
+    frameworkErrors: (error, request, reply) => problemErrorHandler(error, request, withGeneralHeaders(reply)),
+    clientErrorHandler: clientErrorAnswerer(log),
     // What still comes while we close is answered.
     return503OnClosing: false,
     http: {

@@ -244,7 +244,11 @@ function variables(read: Read) {
       'notice receivers that one Site can have',
       wholeNumber(20, 1, 1_000)
     ),
-    smtpUrl: read('SMTP_URL', 'server that takes mails', secret(smtpUrl, 'none: no mail')),
+    smtpUrl: read(
+      'SMTP_URL',
+      'server that takes mails; a password in it goes out by TLS only',
+      secret(smtpUrl, 'none: no mail')
+    ),
     noticeMailFrom: read('NOTICE_MAIL_FROM', 'sender of mails; required with SMTP_URL', optional(mailbox, 'none')),
     noticeMailTo: read(
       'NOTICE_MAIL_TO',

@@ -19,7 +19,10 @@ const FLOORS: readonly (readonly string[])[] = [
   ]
 ]
 /** Ground that stands on ground. */
-const ON_THE_GROUND = ['http > database', 'config.ts > http', 'config.ts > config-kinds.ts']
+const ON_THE_GROUND = [
+  ...['http > database', 'config.ts > http', 'config.ts > config-kinds.ts'],
+  'config-kinds.ts > database'
+]
 /** The one write of a room that another may call. */
 const BETWEEN_ROOMS = ['registrations > audit/record.ts']
 /** What a door may keep beside itself. */

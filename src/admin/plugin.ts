@@ -93,15 +93,15 @@ async function authenticate(request: FastifyRequest, needs: AdministrationNeeds)
   const { authorization } = request.headers
   // Another scheme is no token either: no error code then (RFC 6750 §3.1).
   if (authorization === undefined || !/^Bearer\b/i.test(authorization)) {
-    throw unauthorized('A bearer token is required.', 'Bearer')
+    throw refuse(request, 'no_token', unauthorized('A bearer token is required.', 'Bearer'))
   }
   const [, token] = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i.exec(authorization) ?? []
   const administrator = token === undefined ? undefined : await verify(token, needs)
   if (administrator === undefined) {
-    throw unauthorized('The bearer token is not valid.', 'Bearer error="invalid_token"')
+    throw refuse(request, 'bad_token', unauthorized('The bearer token is not valid.', 'Bearer error="invalid_token"'))
   }
   request.logFields = { administrator: administrator.subject }
-  if (!administersAnything(administrator.sites)) throw forbidden()
+  if (!administersAnything(administrator.sites)) throw refuse(request, 'no_rights', forbidden())
   return administrator
 }
 
@@ -123,11 +123,19 @@ async function requireSite(request: FastifyRequest): Promise<void> {
   const { params, administrator } = request
   const siteId = typeof params === 'object' && params !== null && 'siteId' in params ? params.siteId : undefined
   if (typeof siteId !== 'string' || administrator === undefined) throw notFound()
-  if (!mayAdminister(administrator.sites, siteId)) throw notFound()
+  if (!mayAdminister(administrator.sites, siteId)) throw refuse(request, 'other_site', notFound())
 }
 
-async function requireAllSites({ administrator }: FastifyRequest): Promise<void> {
-  if (administrator?.sites !== 'all') throw forbidden()
+async function requireAllSites(request: FastifyRequest): Promise<void> {
+  if (request.administrator?.sites !== 'all') throw refuse(request, 'not_all_sites', forbidden())
+}
+
+/** Why a caller was refused, for the log: the answer doesn't tell it apart from what isn't there. */
+type Refusal = 'no_token' | 'bad_token' | 'no_rights' | 'other_site' | 'not_all_sites'
+
+function refuse(request: FastifyRequest, reason: Refusal, problem: Problem): Problem {
+  request.logFields = { ...request.logFields, reason }
+  return problem
 }
 
 function unauthorized(detail: string, challenge: string): Problem {

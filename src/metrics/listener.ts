@@ -38,7 +38,11 @@ export async function listenForScrapes(
   server.maxConnections = MAX_CONNECTIONS
   server.on('request', async ({ method = '', url = '' }, response) => {
     const answer = await answerTo(method, url.split('?', 1)[0] ?? '', answers).catch(() => refusal(500, 'server_error'))
-    response.writeHead(answer.status, { 'content-type': answer.type ?? JSON_TYPE, 'cache-control': 'no-store' })
+    response.writeHead(answer.status, {
+      'content-type': answer.type ?? JSON_TYPE,
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff'
+    })
     response.end(answer.body)
   })
   await listen(server, host, port)

@@ -29,8 +29,8 @@ export const requestMetrics = fastifyPlugin(
         if (request.exchange !== undefined) return countExchange(reply)
         const { url } = request.routeOptions
         const reason = request.logFields?.['reason']
-        if (url === TOKEN_PATH || reason !== undefined) countRefusal(reason)
-        else if (url?.startsWith(`${adminPrefix}/`)) countAdminRequest(request, url, reply)
+        if (url?.startsWith(`${adminPrefix}/`)) countAdminRequest(request, url, reply)
+        else if (url === TOKEN_PATH || reason !== undefined) countRefusal(reason)
       })
       done()
     })

@@ -1,3 +1,4 @@
+import { isLoopback } from '../http/loopback.ts'
 import type { Message } from './message.ts'
 import { withinTime } from './time-limit.ts'
 
@@ -25,6 +26,8 @@ export async function sendMail(
   const { createTransport } = await import('nodemailer')
   const transport = createTransport({
     url: smtpUrl,
+    // A password never goes over a network in the clear, nor does it when somebody on the way takes STARTTLS out.
+    requireTLS: new URL(smtpUrl).username !== '' && !isLoopback(smtpUrl),
     connectionTimeout: STEP_TIMEOUT_MS,
     greetingTimeout: STEP_TIMEOUT_MS,
     socketTimeout: STEP_TIMEOUT_MS,

@@ -1,9 +1,11 @@
 import { createRemoteJWKSet, SignJWT, UnsecuredJWT } from 'jose'
 import t, { type Test } from 'tap'
+import { createLog } from '../../src/http/log.ts'
 import { signAdminToken, startApp } from '../fixtures/app.ts'
 import { type Answer, type Grantd, send } from '../fixtures/grantd.ts'
 import { description } from '../fixtures/openapi.ts'
 import { answerBytes, exchangeBytes } from '../fixtures/raw-http.ts'
+import { until } from '../fixtures/until.ts'
 
 const FUTURE = '2027-01-01T00:00:00Z'
 const YEAR_FROM_NOW = () => new Date(Date.now() + 365 * 86_400_000).toISOString()
@@ -319,6 +321,29 @@ t.test('no answer of the admin API may be stored', async t => {
   t.equal((await grantd.asAdmin('GET', '/v1/app-registrations')).headers['cache-control'], 'no-store')
   const created = await grantd.asAdmin('POST', COLLECTION, { body: { name: 'n', expiresAt: YEAR_FROM_NOW() } })
   t.equal(created.headers['cache-control'], 'no-store')
+})
+
+t.test('why a caller was refused is in the log, and only there', async t => {
+  const lines: string[] = []
+  const grantd = await startApp(t, { log: createLog('info', { write: line => void lines.push(line) }) })
+  const ask = async (path: string, authorization?: string): Promise<unknown> => {
+    const answer = await grantd.send('GET', path, authorization === undefined ? {} : { headers: { authorization } })
+    await until('it is logged', () => lines.some(line => line.includes('"msg":"request"')))
+    const { reason, administrator } = JSON.parse(lines.find(line => line.includes('"msg":"request"')) ?? '')
+    lines.length = 0
+    return { status: answer.status, reason, isNamed: administrator !== undefined }
+  }
+  const token = async (sites: string[]): Promise<string> => `Bearer ${await grantd.adminToken(sites)}`
+  t.same(await ask(COLLECTION), { status: 401, reason: 'no_token', isNamed: false })
+  t.same(await ask(COLLECTION, 'Bearer x'), { status: 401, reason: 'bad_token', isNamed: false })
+  t.same(await ask(COLLECTION, await token([])), { status: 403, reason: 'no_rights', isNamed: true })
+  t.same(await ask(COLLECTION, await token(['globex'])), { status: 404, reason: 'other_site', isNamed: true })
+  t.same(await ask('/v1/app-registrations', await token(['acme'])), {
+    status: 403,
+    reason: 'not_all_sites',
+    isNamed: true
+  })
+  t.same(await ask(COLLECTION, await token(['acme'])), { status: 200, reason: undefined, isNamed: true })
 })
 
 function corsHeaders({ headers }: Answer): string[] {

@@ -22,6 +22,7 @@ t.test('/metrics is in the text format 0.0.4', async t => {
   const { status, headers, text } = await send('GET', `${url}/metrics?x=1`)
   t.equal(status, 200)
   t.equal(headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8')
+  t.equal(headers['x-content-type-options'], 'nosniff')
   t.equal(text, '# HELP answer Answer.\n# TYPE answer gauge\nanswer 42\n')
 })
 

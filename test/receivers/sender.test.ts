@@ -159,3 +159,17 @@ t.test('a mail server that refuses, or that does not know us, is told by its cod
   t.match(await send('smtp://127.0.0.1:1'), { isDelivered: false, detail: 'failed: ESOCKET' })
   t.match(await sendMessage(needs(), target, noticeMessage(NOTICE, ISSUER), signal), { detail: /no mail server/ })
 })
+
+t.test('a password goes to a mail server elsewhere by TLS, or not at all', async t => {
+  const server = await startMailServer(t)
+  const target = { kind: 'mail', addresses: ['ops@example.com'] } as const
+  const send = (smtpUrl: string) =>
+    sendMessage(needs({ smtpUrl, from: 'grantd@example.com' }), target, noticeMessage(NOTICE, ISSUER), signal)
+  // The same server, by a name of which nobody knows that it is this machine.
+  t.match(await send(server.url.replace('127.0.0.1', '127.1')), {
+    isDelivered: false,
+    detail: 'the mail server answered 500'
+  })
+  t.same(server.mails, [])
+  t.match(await send(server.url), { isDelivered: true })
+})

@@ -367,6 +367,7 @@ t.test('a wrong method is 405 with Allow', async t => {
     ['PROPFIND', COLLECTION, 'GET, HEAD, POST'],
     ['POST', `${COLLECTION}/k3v9x2m7q1w8z5t4r6y0`, 'DELETE, GET, HEAD, PATCH'],
     ['OPTIONS', COLLECTION, 'GET, HEAD, POST'],
+    ['TRACE', COLLECTION, 'GET, HEAD, POST'],
     ['QUERY', COLLECTION, 'GET, HEAD, POST'],
     ['DELETE', '/v1/app-registrations', 'GET, HEAD'],
     ['POST', '/.well-known/jwks.json', 'GET, HEAD'],

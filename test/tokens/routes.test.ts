@@ -183,7 +183,7 @@ t.test('a scope that is malformed or not allowed is invalid_scope', async t => {
 
 t.test('any other method is 405 with Allow: POST', async t => {
   const grantd = await startApp(t)
-  for (const method of ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND', 'QUERY']) {
+  for (const method of ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND', 'QUERY']) {
     const answer = await grantd.send(method, '/oauth/token', { headers: FORM, body: GRANT })
     isOAuthError(t, answer, 405, 'invalid_request', method)
     t.equal(answer.headers.allow, 'POST')

@@ -1,0 +1,53 @@
+import t from 'tap'
+import { createLog } from '../../src/http/log.ts'
+import { startApp } from '../fixtures/app.ts'
+import { exchangeBytes } from '../fixtures/raw-http.ts'
+import { until } from '../fixtures/until.ts'
+
+const POST = 'POST /oauth/token HTTP/1.1\r\nHost: grantd\r\nContent-Type: application/x-www-form-urlencoded\r\n'
+
+t.test(
+  'what is no request is answered as a problem, logged without what was sent, and ends its connection',
+  async t => {
+    const lines: string[] = []
+    const grantd = await startApp(t, { log: createLog('info', { write: line => void lines.push(line) }) })
+    for (const [what, bytes, status, reason] of [
+      [
+        'two lengths',
+        `${POST}Content-Length: 3\r\nContent-Length: 5\r\n\r\nabcde`,
+        400,
+        'HPE_UNEXPECTED_CONTENT_LENGTH'
+      ],
+      [
+        'a length and chunks',
+        `${POST}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+        400,
+        'HPE_INVALID_TRANSFER_ENCODING'
+      ],
+      ['no HTTP', 'canary\r\n\r\n', 400, 'HPE_INVALID_METHOD'],
+      [
+        'a header too long',
+        `GET / HTTP/1.1\r\nHost: grantd\r\nX: ${'canary'.repeat(4_000)}\r\n\r\n`,
+        431,
+        'HPE_HEADER_OVERFLOW'
+      ]
+    ] as const) {
+      lines.length = 0
+      const answer = await exchangeBytes(grantd.baseUrl, bytes)
+      t.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `), what)
+      for (const header of ['application/problem+json', 'nosniff', 'no-store', 'Connection: close']) {
+        t.match(answer, header, what)
+      }
+      await until('it is logged', () => lines.length > 0)
+      t.match(JSON.parse(lines[0] ?? ''), { msg: 'no request', status, reason, source: '127.0.0.1' }, what)
+      t.notMatch(lines.join(''), 'canary')
+    }
+  }
+)
+
+t.test('an answer to a malformed URL has the headers of all', async t => {
+  const grantd = await startApp(t)
+  const { status, headers } = await grantd.send('GET', '/%zz')
+  t.equal(status, 400)
+  t.equal(headers['x-content-type-options'], 'nosniff')
+})
