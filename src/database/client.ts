@@ -109,7 +109,7 @@ function walled(pool: pg.Pool, hosts: Hosts, admission: Admission, sites: string
     async connect() {
       await admission.enter()
       try {
-        return new WalledClient(await checkOut(pool, hosts), sites, () => admission.leave())
+        return new WalledClient(await hosts.reach(() => pool.connect()), sites, () => admission.leave())
       } catch (error) {
         admission.leave()
         throw isUnavailable(error) ? new DatabaseUnavailable(error) : error
@@ -125,16 +125,6 @@ function clientOf(hosts: Hosts): new () => pg.Client {
     constructor(options?: pg.ClientConfig) {
       super({ ...options, connectionString: hosts.current })
     }
-  }
-}
-
-/** Where another address takes writes now, a caller doesn't notice. */
-async function checkOut(pool: pg.Pool, hosts: Hosts): Promise<pg.PoolClient> {
-  try {
-    return await pool.connect()
-  } catch (error) {
-    if (!isUnavailable(error) || !(await hosts.search())) throw error
-    return pool.connect()
   }
 }
 

@@ -1,6 +1,6 @@
 import pg from 'pg'
 import { urlsOf } from './addresses.ts'
-import { DatabaseUnavailable } from './errors.ts'
+import { DatabaseUnavailable, isUnavailable } from './errors.ts'
 
 const PROBE_TIMEOUT_MS = 1_000
 
@@ -13,7 +13,7 @@ const PROBE_TIMEOUT_MS = 1_000
 export class Hosts {
   readonly #urls: readonly string[]
   #current: string
-  #search: Promise<boolean> | undefined
+  #searching: Promise<boolean> | undefined
 
   /** @throws Error when the connection string can't be read */
   constructor(connectionString: string) {
@@ -31,13 +31,23 @@ export class Hosts {
     if (this.#urls.length > 1 && !(await takesWrites(client))) throw new DatabaseUnavailable('it takes no writes')
   }
 
+  /** Connects; where that fails and another address takes writes now, there. @throws as `connect` does */
+  async reach<T>(connect: () => Promise<T>): Promise<T> {
+    try {
+      return await connect()
+    } catch (error) {
+      if (!isUnavailable(error) || !(await this.#search())) throw error
+      return connect()
+    }
+  }
+
   /** Looks for the address that takes writes, after one that failed. @returns is there one to try? */
-  async search(): Promise<boolean> {
+  async #search(): Promise<boolean> {
     if (this.#urls.length === 1) return false
-    this.#search ??= this.#ask().finally(() => {
-      this.#search = undefined
+    this.#searching ??= this.#ask().finally(() => {
+      this.#searching = undefined
     })
-    return this.#search
+    return this.#searching
   }
 
   async #ask(): Promise<boolean> {

@@ -62,6 +62,11 @@ class LaneConnection implements PostgresPool {
   }
 
   async #open(): Promise<void> {
+    this.#client = await this.#hosts.reach(() => this.#connect())
+    this.#lane.onLaneChange(this.#lane.name, true)
+  }
+
+  async #connect(): Promise<LaneClient> {
     const { queryTimeoutMs, settings, name } = this.#lane
     const client = new pg.Client({
       connectionString: this.#hosts.current,
@@ -78,13 +83,11 @@ class LaneConnection implements PostgresPool {
       await client.connect()
       await this.#hosts.check(client)
       await client.query(settings.map(setting => `set ${setting}`).join(';'))
+      return lane
     } catch (error) {
       void lane.end()
-      await this.#hosts.search()
       throw error
     }
-    this.#client = lane
-    this.#lane.onLaneChange(name, true)
   }
 
   #lose(lane: LaneClient): void {
