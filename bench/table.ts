@@ -77,9 +77,13 @@ export function targetsTable(targets: readonly Target[]): string {
       target.what,
       `${formatSpread(target.value)} ${target.unit}`,
       `${'least' in target.wanted ? `≥ ${target.wanted.least}` : `≤ ${target.wanted.most}`} ${target.unit}`,
-      isReached(target) ? 'reached' : '**not reached**'
+      isReached(target) ? 'reached' : `**not reached**${ceilingOf(target)}`
     ])
   )
+}
+
+function ceilingOf({ ceiling, unit }: Target): string {
+  return ceiling === undefined ? '' : `; the ceiling itself is at ${tidy(ceiling.median)} ${unit}`
 }
 
 /** A machine that does other things takes turns from whoever waits for several processes, and from nobody evenly. */

@@ -9,6 +9,8 @@ export interface Target {
   unit: '×' | 'MiB' | 's' | 'rows'
   /** At least, or at most. */
   wanted: { least: number } | { most: number }
+  /** What the ceiling comes to: more than that nothing on this stack and machine can reach. */
+  ceiling?: Spread
 }
 
 /** The targets that one run can tell: ratios of the same rounds, and what grantd takes. */
@@ -23,7 +25,8 @@ export function targetsOf({ standings, npmStartMs }: Comparison): Target[] {
     what: `tokens/s over ${peer.name}`,
     value: ratio(grantd, peer, rate),
     unit: '×',
-    wanted: { least }
+    wanted: { least },
+    ceiling: ratio(ceiling, peer, rate)
   })
   return [
     { what: 'tokens/s over the ceiling', value: ratio(grantd, ceiling, rate), unit: '×', wanted: { least: 0.85 } },
