@@ -14,6 +14,12 @@ const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 const JSON_TYPE = { 'content-type': 'application/json' }
 const COLLECTION = '/v1/sites/acme/app-registrations'
 
+/** What a line of the log may have. */
+const LOG_FIELDS = [
+  ...['level', 'time', 'msg', 'requestId', 'method', 'route', 'status', 'durationMs', 'source', 'reason'],
+  ...['administrator', 'clientId', 'lane', 'migrations', 'err']
+]
+
 /** Texts that must be nowhere but where they were handed out. */
 class Canaries {
   readonly #texts = new Set<string>()
@@ -252,8 +258,14 @@ t.test(
     for (const [index, answer] of answers.entries()) t.same(canaries.foundIn(answer), [], `answer ${index}`)
     for (const [table, rows] of Object.entries(tables)) t.same(canaries.foundIn(rows.join('\n')), [], table)
 
+    const fields = new Set(lines.flatMap(line => Object.keys(JSON.parse(line))))
+    t.same(
+      [...fields].filter(field => !LOG_FIELDS.includes(field)),
+      [],
+      'no other field is ever logged'
+    )
     t.same(canaries.foundIn(metrics), [])
-    t.match(metrics, /^grantd_token_requests_total\{outcome="throttled"\} [1-9]/m)
+    t.match(metrics, /^grantd_token_requests_total\{outcome="too_many_failures"\} [1-9]/m)
 
     t.match(server.output(), '"level":"error"', 'the faults were logged')
     t.ok((tables['registrations'] ?? []).length > 30)
