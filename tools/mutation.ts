@@ -24,7 +24,7 @@ const TESTS: Record<string, readonly string[]> = {
   'src/tokens/failure-brake.ts': ['tokens/failure-brake'],
   'src/tokens/known-clients.ts': ['tokens/known-clients', 'tokens/exchange'],
   'src/tokens/refused-secrets.ts': ['tokens/refused-secrets'],
-  'src/tokens/client-authentication.ts': ['tokens/refused-secrets', 'tokens/routes', 'registrations/rotation/routes'],
+  'src/tokens/client-authentication.ts': ['tokens/client-authentication', 'tokens/refused-secrets'],
   'src/tokens/access-token.ts': ['tokens/access-token', 'tokens/exchange'],
   'src/tokens/confirmations.ts': ['tokens/confirmations', 'tokens/exchange'],
   'src/tokens/credentials.ts': ['tokens/credentials', 'faults/database-away'],

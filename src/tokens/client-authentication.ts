@@ -94,13 +94,12 @@ export async function authenticateClient(
     brake.count(source, clientId, now())
     throw invalidClient(reason, usesHeader)
   }
-  if (!known.isProven(clientId, proof, storedHash)) {
-    brake.check(source, clientId, now())
-    const matches = await verifyOrShed(verifier, { clientId, clientSecret, proof, source }, storedHash, now())
-    if (credential === undefined) return refuse('unknown_client')
-    if (!matches) return refuse('wrong_secret')
-  }
+  const isProven = known.isProven(clientId, proof, storedHash)
+  if (!isProven) brake.check(source, clientId, now())
+  const presented = { clientId, clientSecret, proof, source }
+  const matches = isProven || (await verifyOrShed(verifier, presented, storedHash, now()))
   if (credential === undefined) return refuse('unknown_client')
+  if (!matches) return refuse('wrong_secret')
   const at = now()
   const proven = { credential, secret }
   if (isRetired(proven, at)) return refuse('retired_secret')

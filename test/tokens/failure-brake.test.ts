@@ -24,29 +24,62 @@ t.test('after so many failures a minute one source is braked for one client, and
   brake.check('192.0.2.1', CLIENT, 61_000)
 })
 
-t.test('the addresses of one IPv6 /64 are one source', async t => {
+t.test('a failure after the minute is over begins another', async t => {
+  const brake = new FailureBrake(2)
+  for (const time of [0, 60_000]) brake.count('192.0.2.1', CLIENT, time)
+  brake.check('192.0.2.1', CLIENT, 60_000)
+  brake.count('192.0.2.1', CLIENT, 119_999)
+  t.match(
+    caught(() => brake.check('192.0.2.1', CLIENT, 119_999)),
+    {
+      ...{ status: 429, code: 'slow_down', reason: 'too_many_failures' },
+      ...{ message: 'Too many failures; wait before trying again.', headers: { 'retry-after': '1' } }
+    }
+  )
+})
+
+t.test('ids that cannot be share one place', async t => {
   const brake = new FailureBrake(1)
-  brake.count('2001:db8:1:2::1', CLIENT, 0)
+  brake.count('192.0.2.1', 'no id', 0)
   t.match(
-    caught(() => brake.check('2001:db8:1:2:ffff::9', CLIENT, 1)),
+    caught(() => brake.check('192.0.2.1', '', 1)),
     { status: 429 }
   )
-  brake.check('2001:db8:1:3::1', CLIENT, 1)
-  brake.count('2001:db8::1', CLIENT, 0)
-  t.match(
-    caught(() => brake.check('2001:db8::2', CLIENT, 1)),
-    { status: 429 }
-  )
-  t.match(
-    caught(() => brake.check('2001:0db8:0:0:5::', CLIENT, 1)),
-    { status: 429 }
-  )
-  brake.check('2001:db8:0:1::1', CLIENT, 1)
-  brake.count('::1', CLIENT, 0)
-  t.match(
-    caught(() => brake.check('::1', CLIENT, 1)),
-    { status: 429 }
-  )
+  for (let id = 0; id < 10; id++) brake.count('192.0.2.1', `${'x'.repeat(100)}${id}`, 1)
+  t.equal(brake.size, 1)
+  brake.count('192.0.2.1', CLIENT, 1)
+  t.equal(brake.size, 2)
+})
+
+/** Each of one /64, in different spellings. */
+const NETWORKS = [
+  ['2001:db8:1:2::1', '2001:db8:1:2:ffff::9', '2001:0DB8:0001:2:3:4:5:6', '2001:db8:1:2:3:4:5::', '2001:db8:1:2::'],
+  ['2001:db8:1:3::1', '2001:db8:1:3:3:4:5:6'],
+  ['2001:db8::1', '2001:0db8:0:0:5::', '2001:db8:0::5', '2001:db8::5:6:7:8'],
+  ['2001:db8:0:1::1', '2001:db8::1:5:6:7:8'],
+  ['2001:db8:1::1', '2001:db8:1:0:5:6:7:8'],
+  ['::1', '::', '0:0:0:0:5:6:7:8', '::5:6:7:8', '0::1'],
+  ['::1:5:6:7:8', '0:0:0:1::'],
+  ['::1:2:5:6:7:8', '0:0:1:2::'],
+  ['12::1', '12:0:0:0:5:6:7:8'],
+  ['1:2::1', '1:2:0:0::'],
+  ['192.0.2.1'],
+  ['192.0.2.2']
+]
+
+t.test('the addresses of one IPv6 /64 are one source, however they are written; those of others are not', async t => {
+  for (const [index, network] of NETWORKS.entries()) {
+    for (const address of network) {
+      const brake = new FailureBrake(1)
+      brake.count(address, CLIENT, 0)
+      for (const [other, addresses] of NETWORKS.entries()) {
+        for (const asked of addresses) {
+          const isBraked = caught(() => brake.check(asked, CLIENT, 1)) !== undefined
+          t.equal(isBraked, other === index, `${address} and ${asked}`)
+        }
+      }
+    }
+  }
 })
 
 t.test('whatever is sent, its memory is bounded: 200,000 more failures take no more of it', async t => {

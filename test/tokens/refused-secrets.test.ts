@@ -1,66 +1,24 @@
 import t from 'tap'
 import { createClientSecret, hashClientSecret } from '../../src/registrations/client-secret.ts'
-import { HashGate } from '../../src/registrations/hash-gate.ts'
-import { authenticateClient, SecretVerifier } from '../../src/tokens/client-authentication.ts'
-import { FailureBrake } from '../../src/tokens/failure-brake.ts'
 import { KnownClients } from '../../src/tokens/known-clients.ts'
 import { RefusedSecrets } from '../../src/tokens/refused-secrets.ts'
+import { credentialOf, KNOWN, right, startAuthentication, storedHash, wrong } from '../fixtures/authentication.ts'
 
-/** Counts the hashes that are computed. */
-class CountingGate extends HashGate {
-  hashes = 0
-
-  override run<T>(work: () => Promise<T>): Promise<T> {
-    this.hashes++
-    return super.run(work)
-  }
-}
-
-const KNOWN = 'k3v9x2m7q1w8z5t4r6y0'
 const OTHER = 'o'.repeat(20)
-const right = createClientSecret('grantd_')
-const wrong = createClientSecret('grantd_')
-const storedHash = await hashClientSecret(right)
 
 function start() {
-  const gate = new CountingGate(1, 10)
-  const clock = { time: 1_000_000 }
-  const known = new KnownClients()
-  const needs = {
-    known,
-    verifier: new SecretVerifier(gate),
-    brake: new FailureBrake(1_000),
-    now: () => clock.time
-  }
+  const { gate, clock, authenticate } = startAuthentication()
   /** @param hash stored for this client; undefined when it is unknown */
-  const authenticate = (clientId: string, clientSecret: string, hash: string | undefined, source = '192.0.2.1') =>
-    authenticateClient(
-      needs,
-      { clientId, clientSecret, usesHeader: false, scope: undefined },
-      known.proofOf(clientSecret),
-      hash === undefined
-        ? undefined
-        : {
-            client_id: clientId,
-            site_id: 's',
-            secret_hash: hash,
-            secret_number: 1,
-            secret_checksum: null,
-            previous_secret_hash: null,
-            previous_secret_expires_at: null,
-            version: 1,
-            scopes: [],
-            enabled: true,
-            expires_at: new Date(Number.MAX_SAFE_INTEGER)
-          },
-      source
-    )
-  const refused = async (...presented: Parameters<typeof authenticate>): Promise<number> => {
+  const authenticateBy = (clientId: string, clientSecret: string, hash: string | undefined, source?: string) => {
+    const credential = hash === undefined ? undefined : credentialOf({ client_id: clientId, secret_hash: hash })
+    return authenticate(clientId, clientSecret, credential, source)
+  }
+  const refused = async (...presented: Parameters<typeof authenticateBy>): Promise<number> => {
     const before = gate.hashes
-    await t.rejects(authenticate(...presented), { message: 'Client authentication failed.' })
+    await t.rejects(authenticateBy(...presented), { message: 'Client authentication failed.' })
     return gate.hashes - before
   }
-  return { gate, clock, authenticate, refused }
+  return { gate, clock, authenticate: authenticateBy, refused }
 }
 
 for (const [who, hash] of [
