@@ -3,7 +3,8 @@ import { DatabaseUnavailable } from '../../src/database/errors.ts'
 import { Credentials } from '../../src/tokens/credentials.ts'
 import { KnownClients } from '../../src/tokens/known-clients.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
-import { openTestLane } from '../fixtures/database.ts'
+import { caught } from '../fixtures/caught.ts'
+import { openTestLane, query } from '../fixtures/database.ts'
 import { proxyPostgres } from '../fixtures/tcp-proxy.ts'
 import { until } from '../fixtures/until.ts'
 
@@ -46,4 +47,70 @@ t.test('only a client that exchanged a moment ago is known while the database is
   t.same(await credentials.find(warm.clientId), { credential: read, isFresh: false })
   clock.advance(1_000)
   await t.rejects(credentials.find(warm.clientId), DatabaseUnavailable)
+})
+
+t.test('that the database is away is told once, and once that it is back, whoever hears of it', async t => {
+  const grantd = await startApp(t)
+  const warm = await grantd.register()
+  const { proxy, url } = await proxyPostgres(t, grantd.databaseUrl)
+  const known = new KnownClients()
+  const told: string[] = []
+  const watch = {
+    awayChanged: (isAway: boolean) => void told.push(isAway ? 'away' : 'back'),
+    servedStale: () => void told.push('stale')
+  }
+  const credentials = new Credentials({ db: openTestLane(t, url), known, staleMs: 60_000, now: () => 1_000 }, watch)
+  const { credential } = await credentials.find(warm.clientId)
+  if (credential === undefined) throw new Error('not found')
+  known.remember({ credential, secret: 'current' }, known.proofOf(warm.clientSecret), 1_000)
+  credentials.noteAnswer()
+  t.same(told, [])
+  await proxy.refuse()
+  await until('it is away', () => proxy.open === 0)
+  for (let time = 0; time < 2; time++) await credentials.find(warm.clientId)
+  t.same(told, ['away', 'stale', 'stale'])
+  credentials.noteAnswer()
+  credentials.noteAnswer()
+  t.same(told.splice(0), ['away', 'stale', 'stale', 'back'])
+  await credentials.find(warm.clientId)
+  await proxy.accept()
+  await until('it is back', async () => (await credentials.find(warm.clientId)).isFresh)
+  t.same([told[0], told.at(-1), told.filter(event => event !== 'stale').length], ['away', 'back', 2])
+})
+
+t.test('a statement that fails is not an absence, and nobody is served from memory then', async t => {
+  const grantd = await startApp(t)
+  const warm = await grantd.register()
+  const known = new KnownClients()
+  const told: boolean[] = []
+  const watch = { awayChanged: (isAway: boolean) => void told.push(isAway), servedStale: () => {} }
+  const db = openTestLane(t, grantd.databaseUrl)
+  const credentials = new Credentials({ db, known, staleMs: 60_000, now: () => 1_000 }, watch)
+  const { credential } = await credentials.find(warm.clientId)
+  if (credential === undefined) throw new Error('not found')
+  known.remember({ credential, secret: 'current' }, known.proofOf(warm.clientSecret), 1_000)
+  await query(grantd.databaseUrl, 'alter table registrations rename column enabled to moved')
+  await t.rejects(credentials.find(warm.clientId), { code: '42703' })
+  t.same(told, [])
+})
+
+t.test('10,000 look-ups may wait; the next fails at once, until those have their answer', async t => {
+  const grantd = await startApp(t)
+  const credentials = new Credentials({
+    db: openTestLane(t, grantd.databaseUrl),
+    known: new KnownClients(),
+    staleMs: 0,
+    now: Date.now
+  })
+  const idOf = (index: number) => String(index).padStart(20, '0')
+  for (let time = 0; time < 2; time++) {
+    const waiting = Array.from({ length: 10_000 }, (_, index) => credentials.find(idOf(index)))
+    t.match(
+      caught(() => credentials.find(idOf(10_000))),
+      { name: 'DatabaseUnavailable', cause: 'too many look-ups are waiting' }
+    )
+    t.equal(credentials.find(idOf(0)), waiting[0], 'who asks for the same waits with the others')
+    await Promise.all(waiting)
+    await new Promise(setImmediate)
+  }
 })
