@@ -1,13 +1,15 @@
 import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely'
 import pg from 'pg'
 import { Admission, type AdmissionLimits } from './admission.ts'
-import { DatabaseUnavailable, isConnectionLost, isUnavailable } from './errors.ts'
+import { asUnavailable, isConnectionLost } from './errors.ts'
 import { Hosts } from './hosts.ts'
 import type { Database } from './schema.ts'
 import { StatementClient } from './statement-client.ts'
 
 export interface PoolOptions {
   connectionString: string
+  /** Shared with others on the same database, so that all follow where it goes. */
+  hosts?: Hosts | undefined
   maxConnections: number
   /** Callers that wait for a connection at most, and how long; as many and as long as it takes unless told. */
   waiting?: Omit<AdmissionLimits, 'places'>
@@ -48,7 +50,7 @@ const PAUSE_SHARE = 2
  * connection becomes free in time
  */
 export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tables {
-  const hosts = new Hosts(options.connectionString)
+  const { hosts = new Hosts(options.connectionString) } = options
   const pool = new pg.Pool({
     Client: clientOf(hosts),
     onConnect: client => hosts.check(client),
@@ -109,22 +111,34 @@ function walled(pool: pg.Pool, hosts: Hosts, admission: Admission, sites: string
     async connect() {
       await admission.enter()
       try {
-        return new WalledClient(await hosts.reach(() => pool.connect()), sites, () => admission.leave())
+        return new WalledClient(await hosts.reach(() => checkOut(pool, hosts)), hosts, sites, () => admission.leave())
       } catch (error) {
         admission.leave()
-        throw isUnavailable(error) ? new DatabaseUnavailable(error) : error
+        throw asUnavailable(error)
       }
     },
     end: () => pool.end()
   }
 }
 
-/** Each connection goes to where writes are taken when it is made. */
+/** Each connection goes to where writes are taken when it is made, and is of that era. */
 function clientOf(hosts: Hosts): new () => pg.Client {
   return class extends pg.Client {
     constructor(options?: pg.ClientConfig) {
       super({ ...options, connectionString: hosts.current })
+      ERAS.set(this, hosts.era)
     }
+  }
+}
+
+const ERAS = new WeakMap<pg.ClientBase, number>()
+
+/** Connections of an earlier era are closed rather than handed out. */
+async function checkOut(pool: pg.Pool, hosts: Hosts): Promise<pg.PoolClient> {
+  for (;;) {
+    const client = await pool.connect()
+    if (ERAS.get(client) === hosts.era) return client
+    client.release(true)
   }
 }
 
@@ -138,14 +152,18 @@ const END = /^(commit|rollback)$/
  */
 class WalledClient extends StatementClient {
   readonly #client: pg.PoolClient
+  readonly #hosts: Hosts
+  readonly #era: number
   readonly #sites: string
   readonly #onRelease: () => void
   #isInTransaction = false
   #isLost = false
 
-  constructor(client: pg.PoolClient, sites: string, onRelease: () => void) {
+  constructor(client: pg.PoolClient, hosts: Hosts, sites: string, onRelease: () => void) {
     super()
     this.#client = client
+    this.#hosts = hosts
+    this.#era = hosts.era
     this.#sites = sites
     this.#onRelease = onRelease
     // While a client is checked out nobody else listens, and an unheard 'error' would end the process.
@@ -174,6 +192,7 @@ class WalledClient extends StatementClient {
   }
 
   protected failed(error: unknown): void {
+    this.#hosts.noteFailure(error, this.#era)
     if (isConnectionLost(error)) this.#isLost = true
   }
 

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import { ALL_SITES, isWalled, openDatabase, openTables, SITE_SETTING, type Tables } from './client.ts'
 import { startEmbeddedPostgres } from './embedded.ts'
+import { Hosts } from './hosts.ts'
 import { type LaneOptions, openLane } from './lane.ts'
 import { migrate, pendingMigrations } from './migrator.ts'
 import type { Database } from './schema.ts'
@@ -76,11 +77,12 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
   const leastUrl = url ?? embedded?.servingUrl ?? ''
   const ownerUrl = migrationUrl ?? embedded?.ownerUrl ?? leastUrl
   const servingUrl = options.asOwner === true ? ownerUrl : leastUrl
-  const pool = { connectionString: servingUrl, queryTimeoutMs: QUERY_TIMEOUT_MS, onIdleError }
+  const hosts = new Hosts(servingUrl)
+  const pool = { connectionString: servingUrl, hosts, queryTimeoutMs: QUERY_TIMEOUT_MS, onIdleError }
   const backgroundSize = Math.ceil(poolSize * BACKGROUND_SHARE)
   const tables = openTables({ ...pool, maxConnections: poolSize - backgroundSize, waiting: ADMIN_WAITING })
   const background = openDatabase({ ...pool, maxConnections: backgroundSize })
-  const { lookups, lastUses } = openLanes(servingUrl, options)
+  const { lookups, lastUses } = openLanes(servingUrl, options, hosts)
   const asOwner: Connection['asOwner'] = work => workAs(ownerUrl, onIdleError, work)
   return {
     tables,
@@ -101,11 +103,13 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
 /** The two lanes of an instance. */
 export function openLanes(
   connectionString: string,
-  { onLaneChange }: Pick<LaneOptions, 'onLaneChange'>
+  { onLaneChange }: Pick<LaneOptions, 'onLaneChange'>,
+  hosts?: Hosts
 ): Pick<Connection, 'lookups' | 'lastUses'> {
   return {
     lookups: openLane({
       connectionString,
+      hosts,
       name: 'lookups',
       queryTimeoutMs: LOOKUP_TIMEOUT_MS,
       settings: settingsOfLanes.lookups,
@@ -113,6 +117,7 @@ export function openLanes(
     }),
     lastUses: openLane({
       connectionString,
+      hosts,
       name: 'last uses',
       queryTimeoutMs: QUERY_TIMEOUT_MS,
       settings: settingsOfLanes.lastUses,

@@ -8,6 +8,8 @@ import { StatementClient } from './statement-client.ts'
 
 export interface LaneOptions {
   connectionString: string
+  /** Shared with others on the same database, so that all follow where it goes. */
+  hosts?: Hosts | undefined
   /** A statement that takes longer fails, and with it the connection and all that wait on it. */
   queryTimeoutMs: number
   /** For its session, as `name = value`. */
@@ -37,6 +39,7 @@ class LaneConnection implements PostgresPool {
   readonly options = {}
   readonly #lane: LaneOptions
   readonly #hosts: Hosts
+  readonly #unwatch: () => void
   #client: LaneClient | undefined
   /** The first connection, which statements wait for. */
   #first: Promise<void> | undefined
@@ -44,7 +47,10 @@ class LaneConnection implements PostgresPool {
 
   constructor(options: LaneOptions) {
     this.#lane = options
-    this.#hosts = new Hosts(options.connectionString)
+    this.#hosts = options.hosts ?? new Hosts(options.connectionString)
+    this.#unwatch = this.#hosts.onDoubt(() => {
+      if (this.#client !== undefined) this.#lose(this.#client)
+    })
   }
 
   async connect(): Promise<LaneClient> {
@@ -58,6 +64,7 @@ class LaneConnection implements PostgresPool {
 
   async end(): Promise<void> {
     this.#isEnded = true
+    this.#unwatch()
     await this.#client?.end()
   }
 
@@ -76,7 +83,11 @@ class LaneConnection implements PostgresPool {
       keepAlive: true,
       application_name: `grantd ${name}`
     })
-    const lane = new LaneClient(client, () => this.#lose(lane))
+    const { era } = this.#hosts
+    const lane = new LaneClient(client, error => {
+      this.#hosts.noteFailure(error, era)
+      if (isConnectionLost(error)) this.#lose(lane)
+    })
     client.on('error', () => this.#lose(lane))
     client.on('end', () => this.#lose(lane))
     try {
@@ -114,13 +125,13 @@ class LaneConnection implements PostgresPool {
 
 class LaneClient extends StatementClient {
   readonly #client: pg.Client
-  readonly #onLost: () => void
+  readonly #onFailure: (error: unknown) => void
   readonly #names = new Map<string, string>()
 
-  constructor(client: pg.Client, onLost: () => void) {
+  constructor(client: pg.Client, onFailure: (error: unknown) => void) {
     super()
     this.#client = client
-    this.#onLost = onLost
+    this.#onFailure = onFailure
   }
 
   protected send(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
@@ -128,7 +139,7 @@ class LaneClient extends StatementClient {
   }
 
   protected failed(error: unknown): void {
-    if (isConnectionLost(error)) this.#onLost()
+    this.#onFailure(error)
   }
 
   release(): void {}

@@ -1,6 +1,6 @@
 import type { PostgresCursor, PostgresPoolClient, PostgresQueryResult } from 'kysely'
 import type pg from 'pg'
-import { DatabaseUnavailable, isUnavailable } from './errors.ts'
+import { asUnavailable } from './errors.ts'
 
 /** A connection as Kysely wants it: runs one statement at a time, tells "not now" from other errors, has no cursors. */
 export abstract class StatementClient implements PostgresPoolClient {
@@ -26,7 +26,7 @@ export abstract class StatementClient implements PostgresPoolClient {
       return { command: commandOf(command), rowCount: rowCount ?? 0, rows }
     } catch (error) {
       this.failed(error)
-      throw isUnavailable(error) ? new DatabaseUnavailable(error) : error
+      throw asUnavailable(error)
     }
   }
 }

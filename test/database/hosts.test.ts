@@ -1,6 +1,8 @@
 import { type Kysely, sql } from 'kysely'
 import t from 'tap'
+import { openTables } from '../../src/database/client.ts'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
+import { Hosts } from '../../src/database/hosts.ts'
 import { openLane } from '../../src/database/lane.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { freePort } from '../fixtures/app.ts'
@@ -60,4 +62,55 @@ t.test('of several addresses the one that takes writes is asked; where that chan
   t.ok((await failure()) instanceof DatabaseUnavailable, 'with nobody to take writes it is away')
   await takeWrites(one, true)
   t.equal(await portOf(pool), one.port)
+})
+
+t.test('where writes are no longer taken nobody goes on reading, though no connection broke', async t => {
+  const [one, other] = [await startCluster(t), await startCluster(t)]
+  for (const { url } of [one, other]) await query(url, 'create table written (at int)')
+  await takeWrites(other, false)
+  const connectionString = `postgresql://postgres@127.0.0.1:${one.port},127.0.0.1:${other.port}/grantd`
+  const hosts = new Hosts(connectionString)
+  const pool = openTables({
+    ...{ connectionString, hosts, maxConnections: 2, queryTimeoutMs: 5_000 },
+    onIdleError: () => {}
+  }).ofAllSites
+  t.teardown(() => pool.destroy())
+  const lane = openLane({
+    connectionString,
+    hosts,
+    settings: [],
+    queryTimeoutMs: 5_000,
+    name: 'test',
+    onLaneChange: () => {}
+  })
+  t.teardown(() => lane.destroy())
+  for (const db of [pool, lane]) t.equal(await portOf(db), one.port)
+
+  await takeWrites(one, false)
+  await takeWrites(other, true)
+  t.equal(await portOf(lane), one.port, 'nobody has tried to write')
+  await t.rejects(sql`insert into written values (1)`.execute(pool), DatabaseUnavailable)
+  t.equal(await portOf(pool), other.port)
+  await sql`insert into written values (1)`.execute(pool)
+  const failure = await portOf(lane).catch(error => error)
+  t.ok(failure === other.port || failure instanceof DatabaseUnavailable, 'never the one before')
+  await until('the lane follows', () =>
+    portOf(lane).then(
+      port => port === other.port,
+      () => false
+    )
+  )
+})
+
+t.test('when no address will do, the error says of each why', async t => {
+  const [reader, nobody] = [await startCluster(t), await freePort()]
+  await takeWrites(reader, false)
+  const urlOf = (user: string, database: string) =>
+    `postgresql://${user}@127.0.0.1:${nobody},127.0.0.1:${reader.port}/${database}`
+  const failureOf = async (url: string): Promise<{ cause?: { message: string }; code?: string }> =>
+    portOf(openTestDatabase(t, url)).then(Object, error => error)
+  const { cause } = await failureOf(urlOf('postgres', 'grantd'))
+  t.match(cause?.message, `127.0.0.1:${reader.port}: it takes no writes`)
+  t.match(cause?.message, new RegExp(`127.0.0.1:${nobody}: .*ECONNREFUSED`))
+  t.match(await failureOf(urlOf('postgres', 'nothing')), { code: '3D000' }, 'what no waiting mends is told as it is')
 })
