@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
-import { urlsOf } from './database/addresses.ts'
+import { UnwantedSession, urlsOf } from './database/addresses.ts'
 
 /** What a variable of the configuration can be: how it is read, and what holds without it. */
 export interface Kind<T> {
@@ -136,8 +136,9 @@ export function postgresUrl(value: string): string {
     /^postgres(ql)?:\/\//.test(url) && URL.canParse(url.replace('@/', '@localhost/'))
   try {
     if (urlsOf(value).every(isUrl)) return value
-  } catch {
-    // Told below: a message of its own could repeat the value.
+  } catch (error) {
+    if (error instanceof UnwantedSession) throw error
+    // Told below: another message could repeat the value.
   }
   throw new Error('a URL such as postgresql://user:password@host:5432/database; hosts of one cluster comma-separated')
 }

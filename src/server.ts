@@ -44,6 +44,8 @@ function explain(error: unknown): string {
     const { cause } = error
     return `DATABASE_URL: ${error.message}: ${cause instanceof Error ? cause.message : String(cause)}`
   }
+  // Who logs in, and to which database (SQLSTATE classes 28 and 3D).
+  if ('code' in error && /^(28|3D)/.test(String(error.code))) return `DATABASE_URL: ${error.message}`
   if ('syscall' in error && (error.syscall === 'listen' || error.syscall === 'bind')) {
     return `HOST and PORT: ${error.message}`
   }
@@ -56,6 +58,8 @@ async function start(config: Config): Promise<void> {
   const log = createLog(config.logLevel, bufferedOutput(config.workers > 1))
   const metrics = new Registry()
   measureProcess(metrics)
+  // New workers have nobody to replace yet.
+  if (config.workers > 1) restart = async () => {}
   if (cluster.isWorker) obeyPrimary(metrics, isReplaced => void shutDown(0, isReplaced))
   let service: Service | undefined
   const listener =

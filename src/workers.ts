@@ -104,7 +104,12 @@ export class Workers {
   #onGone(member: Member): void {
     this.#crew.delete(member)
     this.#retired = addUp([this.#retired, whatItCounted(member.metrics)])
-    if (member.isLeaving || this.#isClosing || !member.isListening) return
+    if (this.#isClosing || !member.isListening) return
+    if (member.isLeaving) {
+      if (member.end !== 0)
+        this.#needs.log.error({ worker: member.pid, end: member.end }, 'a worker ended while it was being replaced')
+      return
+    }
     this.#needs.log.error({ worker: member.pid, end: member.end }, 'a worker ended; another takes its place')
     void this.#replace(Date.now() - member.startedAt, `it ended with ${member.end}`)
   }

@@ -48,6 +48,18 @@ t.test('SIGHUP under load replaces every worker, and no request fails', async t 
   t.equal(await metric(instance, ISSUED), load.outcomes.get(200), 'what they counted is kept')
 })
 
+t.test('SIGHUP before the workers listen ends nothing', async t => {
+  const server = await spawnServer(t, {
+    WORKERS: '2',
+    DATABASE_URL: await createDatabase(t),
+    DATA_DIR: temporaryFolder(t)
+  })
+  await untilPrinted(server, 'the database keeps no Site')
+  server.child.kill('SIGHUP')
+  await untilPrinted(server, 'API reference')
+  await until('both workers have told of themselves', () => workersOf(server).length === 2)
+})
+
 t.test('SIGTERM under load: no request fails, exit 0 within 10 s, no worker is left', async t => {
   const instance = await startWorkers(t)
   const load = startLoad(instance.baseUrl, instance.credentials, 8)

@@ -2,6 +2,13 @@
 const WANTED = 'target_session_attrs'
 const WRITABLE = ['read-write', 'primary']
 
+/** Its message completes "must be …". */
+export class UnwantedSession extends Error {
+  constructor() {
+    super(`a URL with ${WANTED}=${WRITABLE.join(' or ')}, or without it: grantd writes`)
+  }
+}
+
 /**
  * Takes a connection string with several addresses apart, as libpq writes it:
  * `postgresql://user@a:5432,b:5432/grantd?target_session_attrs=read-write`.
@@ -16,8 +23,7 @@ export function urlsOf(connectionString: string): string[] {
     if (address === '') throw new Error('an address is empty')
     const url = new URL(`${start}${address}${rest}`)
     const wanted = url.searchParams.get(WANTED)
-    if (wanted !== null && !WRITABLE.includes(wanted))
-      throw new Error(`${WANTED} must be one of ${WRITABLE.join(', ')}`)
+    if (wanted !== null && !WRITABLE.includes(wanted)) throw new UnwantedSession()
     if (url.searchParams.has('host')) throw new Error('addresses are in two places')
     url.searchParams.delete(WANTED)
     return url.href

@@ -11,11 +11,12 @@ declare module 'fastify' {
 }
 
 /**
- * The id of a request, in the log and in audit events: the caller's `X-Request-Id` where it is well-formed.
+ * The id of a request, in the log and in audit events: the caller's `X-Request-Id` where it is well-formed: too
+ * short to hold a Client secret.
  */
 export function requestId(request: IncomingMessage): string {
   const given = request.headers['x-request-id']
-  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : randomUUID()
+  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,48}$/.test(given) ? given : randomUUID()
 }
 
 /**

@@ -66,7 +66,9 @@ async function listen(server: Server, host: string, port: number): Promise<void>
     const advice = isTaken
       ? '. Perhaps by another instance: give each a METRICS_PORT of its own, or METRICS_PORT=0 for no metrics.'
       : ''
-    throw new Error(`METRICS_PORT: ${error instanceof Error ? error.message : String(error)}${advice}`)
+    throw new Error(
+      `${isTaken ? 'METRICS_PORT' : 'HOST and METRICS_PORT'}: ${error instanceof Error ? error.message : String(error)}${advice}`
+    )
   }
 }
 

@@ -26,7 +26,7 @@ export const DeliverySchema = Type.Object(
     attempts: Type.Integer({ minimum: 0, description: 'Tries so far' }),
     lastAttemptAt: nullable(instant('The latest try')),
     nextAttemptAt: nullable(instant('When it is tried next; null when it is not')),
-    deliveredAt: nullable(instant('When the receiver took it')),
+    deliveredAt: nullable(instant('When the receiver took it last')),
     lastError: nullable(Type.String({ description: 'Why the latest try failed, for people' }))
   },
   {

@@ -40,7 +40,10 @@ export class AddressGuard {
     }
     if (url.protocol !== 'https:') return 'must be an https URL'
     const isRefused = isIP(host) === 0 ? isLoopbackHost(host) && !this.#hosts.has(host) : !this.allows(host, host)
-    return isRefused ? NOT_PUBLIC : undefined
+    if (isRefused) return NOT_PUBLIC
+    return AS_IT_IS_READ.test(text)
+      ? undefined
+      : 'must have two slashes, and no spaces, backslashes or characters that nobody sees'
   }
 
   /** May a request for this host go to this address? */
@@ -61,6 +64,9 @@ export class AddressGuard {
     return this.#hosts.has(host) || (family !== undefined && this.#allowed.check(host, family))
   }
 }
+
+/** What a parser of URLs would take out, add or turn. */
+const AS_IT_IS_READ = /^[a-z]+:\/\/[^\s\\\p{C}]+$/iu
 
 export const NOT_PUBLIC = 'must not lead to a loopback, private or reserved address'
 

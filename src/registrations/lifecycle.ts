@@ -84,7 +84,9 @@ export function expiryFault(expiresAt: number, now: number, maxLifetimeDays: num
 const NAME_MAX_CODE_POINTS = 100
 
 /** Control, format (bidirectional overrides, zero-width), lone surrogates, line separators, and letters that show nothing. */
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|\u034F|[\u115F\u1160\u3164\uFFA0]/u
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|\u034F|[\u115F\u1160\u2800\u3164\uFFA0]|\p{Noncharacter_Code_Point}/u
+/** At least one of these: marks alone show nothing. */
+const SEEN = /[\p{L}\p{N}\p{P}\p{S}]/u
 
 /** Spaces at the ends; `trim` would take control and zero-width characters along, unseen. */
 const OUTER_SPACES = /^\p{Zs}+|\p{Zs}+$/gu
@@ -101,11 +103,11 @@ export function nameFault(name: string): Fault | undefined {
   if (length < 1 || length > NAME_MAX_CODE_POINTS) {
     return { pointer, code: 'invalid_length', detail: `must have 1 to ${NAME_MAX_CODE_POINTS} characters` }
   }
-  if (UNSEEN.test(name)) {
+  if (UNSEEN.test(name) || !SEEN.test(name)) {
     return {
       pointer,
       code: 'invalid_character',
-      detail: 'must not have control, zero-width or text direction characters'
+      detail: 'must show something, and have no control, zero-width or text direction characters'
     }
   }
   return undefined

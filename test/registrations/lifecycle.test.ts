@@ -57,6 +57,7 @@ t.test('a name is trimmed, NFC, 1 to 100 code points, and shows all it has', asy
   for (const name of ['x', '=cmd|x', '<img onerror>', '100 % _done_', '日本語', '👍'.repeat(100), '"quoted"']) {
     t.equal(nameFault(name), undefined, name)
   }
+  t.match(nameFault('\ufe0f'), { code: 'invalid_character' }, 'a variation selector alone')
   t.match(nameFault(''), { pointer: '/name', code: 'invalid_length' })
   t.match(nameFault('x'.repeat(101)), { code: 'invalid_length' })
   for (const [what, character] of [
@@ -72,7 +73,9 @@ t.test('a name is trimmed, NFC, 1 to 100 code points, and shows all it has', asy
     ['lone high surrogate', '\ud800'],
     ['lone low surrogate', '\udc00'],
     ['line separator', '\u2028'],
-    ['Hangul filler', '\u3164']
+    ['Hangul filler', '\u3164'],
+    ['blank Braille', '\u2800'],
+    ['a noncharacter', '\ufffe']
   ] as const) {
     for (const name of [`a${character}b`, `${character}a`, `a ${character} `]) {
       t.match(nameFault(normaliseName(name)), { code: 'invalid_character' }, what)

@@ -115,7 +115,7 @@ async function record(
 export async function retryDelivery(db: Kysely<Database>, id: string, now: Date): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable('notice_deliveries as d')
-    .set({ state: 'pending', attempts: 0, due_at: now, delivered_at: null })
+    .set({ state: 'pending', attempts: 0, due_at: now })
     .where('d.id', '=', id) // served by notice_deliveries_pkey
     .where('d.state', '!=', 'cancelled')
     .where(eb =>

@@ -86,12 +86,17 @@ function change(
     const changes = {
       previousSecretExpiresAt: {
         from: iso(before.previous_secret_expires_at),
-        to: iso(after.previous_secret_expires_at)
+        to: iso(endOf(after.previous_secret_expires_at, at))
       }
     }
     await record(trx, after, [{ action, changes }], at, origin)
     return after
   })
+}
+
+/** What ended at once ended now. */
+function endOf(expiresAt: Date | null, now: number): Date | null {
+  return expiresAt === null ? null : new Date(Math.max(expiresAt.getTime(), now))
 }
 
 function iso(instant: Date | null): string | null {

@@ -110,7 +110,11 @@ t.test(
     t.equal((await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)).status, 404)
     const fresh = await rotate(grantd, old)
     for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
+    const before = new Date().toISOString()
     t.equal((await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)).status, 204)
+    const [event] = (await grantd.asAdmin('GET', '/v1/sites/acme/audit-events?limit=1')).json().items
+    t.equal(event.action, 'secret.retired')
+    t.ok(event.changes.previousSecretExpiresAt.to >= before, 'it was good until now')
     const refused = await grantd.exchange(old)
     const wrong = await grantd.exchange({ ...old, clientSecret: (await grantd.register()).clientSecret })
     t.equal(refused.status, 401)
