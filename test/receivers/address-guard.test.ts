@@ -56,12 +56,7 @@ t.test('a URL is https, absolute, without credentials and fragment', async t => 
     ],
     ...['https://example.com/#x', 'https://example.com/#'],
     ...['https://example.com/\r\nX: y', '\thttps://example.com/', 'https://example.com/\u202etxt', 'https:example.com'],
-    ...[
-      'https://example.com\\@127.0.0.1/',
-      'https:\\\\example.com/',
-      'https://bücher.example/',
-      'https://example.com/ x'
-    ]
+    ...['https://example.com\\@127.0.0.1/', 'https:\\\\example.com/', 'https://example.com/ x']
   ]) {
     t.match(guard.urlFault(url), /^must/, url)
   }
