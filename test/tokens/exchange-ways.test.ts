@@ -80,7 +80,8 @@ t.test('the secret before a rotation is known by its own number', async t => {
   }
   t.same(
     asked.flat().map(each => each.secretNumber),
-    [2, 1]
+    [1, 2, 1],
+    'the old one is known as what was before, once the new one was looked up'
   )
 })
 
