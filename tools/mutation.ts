@@ -30,7 +30,7 @@ const TESTS: Record<string, readonly string[]> = {
   'src/tokens/credentials.ts': ['tokens/credentials'],
   'src/tokens/exchange.ts': ['tokens/exchange-ways', 'tokens/exchange', 'faults/database-away'],
   'src/tokens/oauth-error.ts': ['tokens/routes', 'faults/database-away'],
-  'src/tokens/routes.ts': ['tokens/routes', 'metrics/plugin'],
+  'src/tokens/routes.ts': ['openapi', 'tokens/exchange', 'metrics/plugin', 'tokens/routes'],
   'src/admin/access.ts': ['admin/access'],
   'src/registrations/lifecycle.ts': ['registrations/lifecycle'],
   'src/http/cursor.ts': ['http/cursor']
