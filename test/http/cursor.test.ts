@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { type CursorKeys, readCursor, writeCursor } from '../../src/http/cursor.ts'
+import { type CursorKeys, positionAfter, readCursor, writeCursor } from '../../src/http/cursor.ts'
+import { caught } from '../fixtures/caught.ts'
 
 const keys: CursorKeys = [randomBytes(32)]
 const position = ['billing', 'k3v9x2m7q1w8z5t4r6y0']
@@ -53,4 +54,18 @@ t.test('every position reads back as it was written, and under no other key or l
       )
     })
   )
+})
+
+t.test('without a cursor a listing begins; one that nobody made for it is a fault of that parameter', async t => {
+  t.equal(positionAfter(keys, 'acme', undefined), undefined)
+  t.same(positionAfter(keys, 'acme', writeCursor(keys, 'acme', position)), position)
+  for (const cursor of ['', 'x', writeCursor(keys, 'other', position)]) {
+    t.match(
+      caught(() => positionAfter(keys, 'acme', cursor)),
+      {
+        status: 400,
+        faults: [{ parameter: 'cursor', code: 'invalid_cursor', detail: 'is not a cursor of this listing' }]
+      }
+    )
+  }
 })
