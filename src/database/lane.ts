@@ -94,6 +94,7 @@ class LaneConnection implements PostgresPool {
       await client.connect()
       await this.#hosts.check(client)
       await client.query(settings.map(setting => `set ${setting}`).join(';'))
+      if (era !== this.#hosts.era) throw new DatabaseUnavailable('writes may be taken elsewhere by now')
       return lane
     } catch (error) {
       void lane.end()
