@@ -15,6 +15,11 @@ async function portOf(db: Kysely<Database>): Promise<number> {
   return Number(rows[0]?.port)
 }
 
+/** Is this the server that answers now? */
+async function asks(db: Kysely<Database>, cluster: PostgresCluster): Promise<boolean> {
+  return (await portOf(db).catch(() => undefined)) === cluster.port
+}
+
 async function takeWrites(cluster: PostgresCluster, does: boolean): Promise<void> {
   await query(cluster.url, `alter system set default_transaction_read_only = ${does ? 'off' : 'on'}`)
   await query(cluster.url, 'select pg_reload_conf()')
@@ -41,18 +46,8 @@ t.test('of several addresses the one that takes writes is asked; where that chan
 
   await takeWrites(one, true)
   await other.stop('SIGKILL')
-  await until('the pool has noticed', () =>
-    portOf(pool).then(
-      port => port === one.port,
-      () => false
-    )
-  )
-  await until('the lane follows', () =>
-    portOf(lane).then(
-      port => port === one.port,
-      () => false
-    )
-  )
+  await until('the pool has noticed', () => asks(pool, one))
+  await until('the lane follows', () => asks(lane, one))
   t.same(changes, [true, false, true])
 
   await takeWrites(one, false)
@@ -94,12 +89,7 @@ t.test('where writes are no longer taken nobody goes on reading, though no conne
   await sql`insert into written values (1)`.execute(pool)
   const failure = await portOf(lane).catch(error => error)
   t.ok(failure === other.port || failure instanceof DatabaseUnavailable, 'never the one before')
-  await until('the lane follows', () =>
-    portOf(lane).then(
-      port => port === other.port,
-      () => false
-    )
-  )
+  await until('the lane follows', () => asks(lane, other))
 })
 
 t.test('when no address will do, the error says of each why', async t => {

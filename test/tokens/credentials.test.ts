@@ -4,28 +4,21 @@ import { Credentials } from '../../src/tokens/credentials.ts'
 import { KnownClients } from '../../src/tokens/known-clients.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
 import { caught } from '../fixtures/caught.ts'
-import { openTestLane, query } from '../fixtures/database.ts'
+import { countStatements, openTestLane, query } from '../fixtures/database.ts'
 import { proxyPostgres } from '../fixtures/tcp-proxy.ts'
 import { until } from '../fixtures/until.ts'
 
 t.test('all that are asked for in one turn are read by one statement', async t => {
   const grantd = await startApp(t)
   const ids = [(await grantd.register()).clientId, (await grantd.register()).clientId, '0'.repeat(20)]
-  let statements = 0
-  const counted = openTestLane(t, grantd.databaseUrl).withPlugin({
-    transformQuery: ({ node }) => node,
-    transformResult: async ({ result }) => {
-      statements++
-      return result
-    }
-  })
-  const credentials = new Credentials({ db: counted, known: new KnownClients(), staleMs: 0, now: Date.now })
+  const { db, counts } = countStatements(openTestLane(t, grantd.databaseUrl))
+  const credentials = new Credentials({ db, known: new KnownClients(), staleMs: 0, now: Date.now })
   const found = await Promise.all([...ids, ...ids, ...ids].map(id => credentials.find(id)))
   t.same(
     found.map(({ credential }) => credential?.client_id),
     [ids[0], ids[1], undefined, ids[0], ids[1], undefined, ids[0], ids[1], undefined]
   )
-  t.equal(statements, 1)
+  t.equal(counts.statements, 1)
 })
 
 t.test('only a client that exchanged a moment ago is known while the database is away, for so long', async t => {
