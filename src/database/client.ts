@@ -51,8 +51,9 @@ const PAUSE_SHARE = 2
  */
 export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tables {
   const { hosts = new Hosts(options.connectionString) } = options
+  const eras = new Eras(hosts)
   const pool = new pg.Pool({
-    Client: clientOf(hosts),
+    Client: eras.Client,
     onConnect: client => hosts.check(client),
     max: options.maxConnections,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -68,7 +69,7 @@ export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tab
   }
   const admission = new Admission({ places: options.maxConnections, ...waiting })
   const open = (sites: string) =>
-    new Kysely<Database>({ dialect: new PostgresDialect({ pool: walled(pool, hosts, admission, sites) }) })
+    new Kysely<Database>({ dialect: new PostgresDialect({ pool: walled(pool, eras, admission, sites) }) })
   return { ofSite: open, ofAllSites: open(ALL_SITES) }
 }
 
@@ -105,13 +106,13 @@ export async function isWalled(db: Kysely<Database>): Promise<boolean> {
 }
 
 /** @param sites value of SITE_SETTING in every transaction */
-function walled(pool: pg.Pool, hosts: Hosts, admission: Admission, sites: string): PostgresPool {
+function walled(pool: pg.Pool, eras: Eras, admission: Admission, sites: string): PostgresPool {
   return {
     options: pool.options,
     async connect() {
       await admission.enter()
       try {
-        return new WalledClient(await hosts.reach(() => checkOut(pool, hosts)), hosts, sites, () => admission.leave())
+        return new WalledClient(await eras.checkOut(pool), eras, sites, () => admission.leave())
       } catch (error) {
         admission.leave()
         throw asUnavailable(error)
@@ -121,24 +122,54 @@ function walled(pool: pg.Pool, hosts: Hosts, admission: Admission, sites: string
   }
 }
 
-/** Each connection goes to where writes are taken when it is made, and is of that era. */
-function clientOf(hosts: Hosts): new () => pg.Client {
-  return class extends pg.Client {
-    constructor(options?: pg.ClientConfig) {
-      super({ ...options, connectionString: hosts.current })
-      ERAS.set(this, hosts.era)
+/**
+ * When a pool's connections were made. An era ends when one of them is lost, and when writes are taken elsewhere; those
+ * made before are closed rather than handed out. Of a machine that has gone without a word, idle ones don't know it:
+ * each would cost a caller a time-out.
+ */
+class Eras {
+  readonly Client: new () => pg.Client
+  readonly #hosts: Hosts
+  readonly #made = new WeakMap<pg.ClientBase, { era: number; hosts: number }>()
+  #losses = 0
+
+  constructor(hosts: Hosts) {
+    this.#hosts = hosts
+    const made = (client: pg.Client) => this.#made.set(client, { era: this.#now, hosts: hosts.era })
+    this.Client = class extends pg.Client {
+      constructor(options?: pg.ClientConfig) {
+        super({ ...options, connectionString: hosts.current })
+        made(this)
+      }
     }
   }
-}
 
-const ERAS = new WeakMap<pg.ClientBase, number>()
+  get #now(): number {
+    return this.#losses + this.#hosts.era
+  }
 
-/** Connections of an earlier era are closed rather than handed out. */
-async function checkOut(pool: pg.Pool, hosts: Hosts): Promise<pg.PoolClient> {
-  for (;;) {
-    const client = await pool.connect()
-    if (ERAS.get(client) === hosts.era) return client
-    client.release(true)
+  /** A connection of this era, where writes are taken. */
+  checkOut(pool: pg.Pool): Promise<pg.PoolClient> {
+    return this.#hosts.reach(async () => {
+      for (;;) {
+        const client = await pool.connect()
+        if (this.#isOfNow(client)) return client
+        client.release(true)
+      }
+    })
+  }
+
+  /** A statement failed. @returns whether the connection is lost */
+  noteFailure(error: unknown, client: pg.ClientBase): boolean {
+    const isLost = isConnectionLost(error)
+    // Of many that are lost together, the first.
+    if (isLost && this.#isOfNow(client)) this.#losses++
+    this.#hosts.noteFailure(error, this.#made.get(client)?.hosts ?? -1)
+    return isLost
+  }
+
+  #isOfNow(client: pg.ClientBase): boolean {
+    return this.#made.get(client)?.era === this.#now
   }
 }
 
@@ -152,18 +183,16 @@ const END = /^(commit|rollback)$/
  */
 class WalledClient extends StatementClient {
   readonly #client: pg.PoolClient
-  readonly #hosts: Hosts
-  readonly #era: number
+  readonly #eras: Eras
   readonly #sites: string
   readonly #onRelease: () => void
   #isInTransaction = false
   #isLost = false
 
-  constructor(client: pg.PoolClient, hosts: Hosts, sites: string, onRelease: () => void) {
+  constructor(client: pg.PoolClient, eras: Eras, sites: string, onRelease: () => void) {
     super()
     this.#client = client
-    this.#hosts = hosts
-    this.#era = hosts.era
+    this.#eras = eras
     this.#sites = sites
     this.#onRelease = onRelease
     // While a client is checked out nobody else listens, and an unheard 'error' would end the process.
@@ -192,8 +221,7 @@ class WalledClient extends StatementClient {
   }
 
   protected failed(error: unknown): void {
-    this.#hosts.noteFailure(error, this.#era)
-    if (isConnectionLost(error)) this.#isLost = true
+    if (this.#eras.noteFailure(error, this.#client)) this.#isLost = true
   }
 
   release(destroy = false): void {

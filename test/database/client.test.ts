@@ -128,7 +128,16 @@ t.test('an idle connection that breaks is reported, not fatal', async t => {
   t.same(await failuresOf(db, 5), [])
 })
 
-t.test('half-open connections cost one query timeout each, then queries work on new ones', async t => {
+t.test('of idle half-open connections one costs a query timeout, the others are closed unused', async t => {
+  const { db, proxy } = await openProxied(t, { queryTimeoutMs: 300 })
+  await warm(db, 4)
+  proxy.freeze()
+  const failures = await failuresOf(db, 20)
+  t.equal(failures.length, 1)
+  allUnavailable(t, failures)
+})
+
+t.test('half-open connections in use cost one query timeout each, then queries work on new ones', async t => {
   const { db, proxy } = await openProxied(t, { queryTimeoutMs: 300 })
   const before = await warm(db, 4)
   proxy.freeze()

@@ -43,8 +43,8 @@ const FAULTS: Record<string, Fault> = {
   }
 }
 
-/** Pool and lanes: what may break, and fail a request each. */
-const CONNECTIONS = 12
+/** At once: so many connections of the pool are then open and idle. */
+const ADMINISTRATORS = 7
 /** Look-ups wait a second, other statements five, before a connection counts as lost. */
 const CLEAN_AFTER_MS = 6_500
 
@@ -64,6 +64,7 @@ async function breakConnections(t: Test, broken: Broken, fault: Fault): Promise<
   const traffic = new Traffic([grantd.baseUrl], clients, { connections: 6, perSecond: 60 })
   const registering = new Registering([grantd], 20)
   await until('there is load', () => traffic.outcomes.length > 30 && registering.acknowledged.length > 3)
+  await Promise.all(Array.from({ length: ADMINISTRATORS }, () => grantd.register()))
   const mend = await fault(broken)
   await sleep(1_000)
   await mend?.()
@@ -80,11 +81,13 @@ async function breakConnections(t: Test, broken: Broken, fault: Fault): Promise<
     Object.keys(countStatuses(failures)).filter(status => status !== '503'),
     []
   )
-  t.ok(mend !== undefined || failures.length <= CONNECTIONS, `${failures.length} failures`)
-  t.ok(lastFailure - mended < CLEAN_AFTER_MS)
+  // Of one administrator, who asks for one thing after the other: what was under way.
+  t.ok(mend !== undefined || failures.length <= 1, `${failures.length} failures`)
+  const cleanAfterMs = Math.round(lastFailure - mended)
+  t.ok(cleanAfterMs < CLEAN_AFTER_MS, `clean ${cleanAfterMs} ms after the mending; ${JSON.stringify(failures)}`)
   await until('all uses are written', async () => (await unrecorded(directUrl, traffic.latest)).length === 0)
   t.comment(
     `0 of ${traffic.outcomes.length} warm exchanges failed, the slowest ${slowest(traffic.outcomes)} ms; registrations ` +
-      `${JSON.stringify(countStatuses(registering.outcomes))}; clean ${Math.round(lastFailure - mended)} ms after the mending`
+      `${JSON.stringify(countStatuses(registering.outcomes))}; clean ${cleanAfterMs} ms after the mending`
   )
 }
