@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { openDevelopmentMode } from './admin/development.ts'
+import { isDevelopmentFolder, openDevelopmentMode } from './admin/development.ts'
 import { processConfig } from './config.ts'
 import { SITE_ID_PATTERN } from './site-id.ts'
 
@@ -19,6 +19,9 @@ async function adminToken(): Promise<string> {
   const { admin, dataFolder } = processConfig()
   if (admin.identityProvider !== undefined) {
     throw new Error('ADMIN_ISSUER is set: tokens come from your identity provider, not from grantd')
+  }
+  if (!isDevelopmentFolder(dataFolder)) {
+    throw new Error(`DATA_DIR: no grantd has started with ${dataFolder} yet; with another key its tokens open nothing`)
   }
   const { signToken } = await openDevelopmentMode(dataFolder, admin.sitesClaim)
   return signToken(values.site)

@@ -73,6 +73,8 @@ export interface AppNeeds {
   drain: Drain
   /** Finds the addresses of a webhook's host; by DNS unless told. */
   resolve?: Resolve
+  /** The longest that trouble with Last used delays a token, milliseconds; 50 unless told. */
+  maxTokenDelayMs?: number
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -109,7 +111,7 @@ export async function buildApp(
   }
   const audit = { tables, cursorKeys: sealing.keys('audit cursors') }
   const known = new KnownClients()
-  const confirmations = new Confirmations(asked => confirmUnchanged(lookups, asked))
+  const confirmations = new Confirmations(asked => confirmUnchanged(lookups, asked), needs.maxTokenDelayMs)
   // The workers of an instance share its cores, and its limit on failures: together they never let more pass.
   const hashesAtOnce = Math.max(1, Math.floor(TOKEN_HASHES_AT_ONCE / config.workers))
   const tokenGate = new HashGate(hashesAtOnce, TOKEN_HASHES_WAITING_FOR_EACH * hashesAtOnce)

@@ -55,7 +55,11 @@ function explain(error: unknown): string {
 
 /** The door of `npm start`: configuration, database, migrations, keys, app or workers, listen, graceful close. */
 async function start(config: Config): Promise<void> {
-  const log = createLog(config.logLevel, bufferedOutput(config.workers > 1))
+  const log = createLog(
+    config.logLevel,
+    bufferedOutput(config.workers > 1),
+    cluster.isWorker ? { worker: process.pid } : null
+  )
   const metrics = new Registry()
   measureProcess(metrics)
   // New workers have nobody to replace yet.

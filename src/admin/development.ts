@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
 import type { TrustedIssuer } from './admin-token.ts'
@@ -16,8 +17,18 @@ export interface DevelopmentMode {
   signToken: (sites: readonly string[]) => Promise<string>
 }
 
+/** Has an instance run in development mode with this folder? */
+export function isDevelopmentFolder(dataFolder: string): boolean {
+  return existsSync(keyFileOf(dataFolder))
+}
+
+function keyFileOf(dataFolder: string): string {
+  return path.join(dataFolder, 'development-admin-key.json')
+}
+
+/** Opens it with the key in this folder, and makes one where there is none. */
 export async function openDevelopmentMode(dataFolder: string, sitesClaim: string): Promise<DevelopmentMode> {
-  const text = await keepSecretFile(path.join(dataFolder, 'development-admin-key.json'), async () => {
+  const text = await keepSecretFile(keyFileOf(dataFolder), async () => {
     const { privateKey } = await generateKeyPair(ALGORITHM, { extractable: true })
     return JSON.stringify(await exportJWK(privateKey))
   })

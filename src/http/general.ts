@@ -5,13 +5,22 @@ class EncodedBody extends Error {
   readonly statusCode = 415
 }
 
+/** More than one Host: what is before us may have gone by the other (RFC 9112 §3.2). */
+class AmbiguousHost extends Error {
+  readonly statusCode = 400
+}
+
 /** What holds for every request and every answer. Call it before the routes are registered. */
 export function applyToAll(app: FastifyInstance): void {
+  // An expectation that nobody has: Node would refuse it unheard and unlogged. Meeting it is not required (RFC 9110 §10.1.1).
+  app.server.on('checkExpectation', (request, response) => void app.server.emit('request', request, response))
   app.addHook('onRequest', (request, reply, done) => {
     withGeneralHeaders(reply)
     // Told back to a caller that gave one: refusals of strangers stay the same bytes.
     if (request.headers['x-request-id'] === request.id) reply.header('x-request-id', request.id)
-    const encoding = request.headers['content-encoding']
+    const { host, 'content-encoding': encoding } = request.headers
+    // No name of a host has a comma: it joins two.
+    if (host?.includes(',')) return done(new AmbiguousHost('there is more than one Host'))
     done(encoding === undefined || encoding === 'identity' ? undefined : new EncodedBody('the body is encoded'))
   })
 }

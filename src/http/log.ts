@@ -20,12 +20,20 @@ export function bufferedOutput(isShared: boolean): DestinationStream {
   return output
 }
 
-/** JSON lines. Of an error only what cannot hold input or a row of the database. */
-export function createLog(level: string, output: DestinationStream = pino.destination(1)): Logger {
+/**
+ * JSON lines. Of an error only what cannot hold input or a row of the database.
+ *
+ * @param base in every line
+ */
+export function createLog(
+  level: string,
+  output: DestinationStream = pino.destination(1),
+  base: Record<string, unknown> | null = null
+): Logger {
   return pino(
     {
       level,
-      base: null,
+      base,
       timestamp: isoTimes(),
       formatters: { level: label => ({ level: label }) },
       serializers: { err: describeError }

@@ -27,7 +27,11 @@ function bodyFault(error: FastifySchemaValidationError): Fault {
 
 function queryFault(error: FastifySchemaValidationError): Fault {
   const { code, member, detail } = explain(error)
-  return { parameter: member ?? error.instancePath.slice(1), code, detail }
+  return {
+    parameter: member ?? error.instancePath.slice(1),
+    code,
+    detail: code === 'unknown_member' ? 'is unknown' : detail
+  }
 }
 
 function explain({ keyword, params, message }: FastifySchemaValidationError): {
@@ -44,7 +48,35 @@ function explain({ keyword, params, message }: FastifySchemaValidationError): {
   if (keyword === 'enum' && Array.isArray(params['allowedValues'])) {
     return { code: 'invalid_value', detail: `must be one of ${params['allowedValues'].join(', ')}` }
   }
-  return { code: keyword === 'type' ? 'wrong_type' : 'invalid_value', detail: message ?? 'is not valid' }
+  return {
+    code: keyword === 'type' ? 'wrong_type' : 'invalid_value',
+    detail: DETAILS[keyword]?.(params) ?? message ?? 'is not valid'
+  }
+}
+
+/** For people, where ajv's own words are for those who know JSON Schema. */
+const DETAILS: Record<string, (params: Record<string, unknown>) => string | undefined> = {
+  type: ({ type }) => `must be ${TYPES[String(type)] ?? type}`,
+  format: ({ format }) =>
+    format === 'date-time'
+      ? 'must be an RFC 3339 date and time with an offset, such as 2030-01-31T00:00:00Z'
+      : undefined,
+  uniqueItems: () => 'must hold nothing twice',
+  minItems: ({ limit }) => `must hold at least ${limit}`,
+  maxItems: ({ limit }) => `must hold at most ${limit}`,
+  minProperties: ({ limit }) => `must have at least ${limit} of its members`,
+  minLength: ({ limit }) => `must have at least ${limit} characters`,
+  maxLength: ({ limit }) => `must have at most ${limit} characters`,
+  minimum: ({ limit }) => `must be at least ${limit}`,
+  maximum: ({ limit }) => `must be at most ${limit}`
+}
+
+const TYPES: Record<string, string> = {
+  string: 'a string',
+  integer: 'an integer',
+  boolean: 'true or false',
+  object: 'an object',
+  array: 'an array'
 }
 
 /** `preValidation` hook: where no body is taken, one with members is refused rather than dropped. */
@@ -70,6 +102,14 @@ export async function readTypedQuery(request: FastifyRequest): Promise<void> {
   }
   const properties = querySchema(request)
   if (typeof query !== 'object' || query === null || properties === undefined) return
+  const repeated = Object.entries(query).filter(
+    ([name, value]) => Array.isArray(value) && properties[name] !== undefined
+  )
+  if (repeated.length > 0) {
+    throw invalidRequest(
+      repeated.map(([parameter]) => ({ parameter, code: 'wrong_type', detail: 'must be given once' }))
+    )
+  }
   for (const [name, value] of Object.entries(query)) {
     const type = properties[name]?.type
     if (type === 'integer' && /^(0|[1-9]\d{0,8})$/.test(value)) Object.assign(query, { [name]: Number(value) })

@@ -11,8 +11,6 @@ import { GroupCommit } from './group-commit.ts'
 import { moveLastUsed, moveLastUsedOfUnchanged } from './repository.ts'
 import { later, type Use, useOf } from './use.ts'
 
-/** The longest that trouble in writing Last used may delay a token. It never refuses one. */
-const MAX_DELAY_MS = 50
 const RETRY_PAUSE_MS = 500
 /** The longest that closing waits for what is noted and not yet written. */
 const CLOSE_TIMEOUT_MS = 5_000
@@ -38,18 +36,25 @@ interface LastUsedNeeds {
 export const lastUsed = fastifyPlugin(
   async (app: FastifyInstance, { db, confirmations, watch }: LastUsedNeeds): Promise<void> => {
     confirmations.stampWith(asked => stamp(db, asked))
+    // One line when it begins and one when it ends, however long it lasts.
+    let isInTrouble = false
     const groupCommit = new GroupCommit(
-      uses => moveLastUsed(db, uses),
+      async uses => {
+        await moveLastUsed(db, uses)
+        if (isInTrouble) app.log.info('Last used is written again')
+        isInTrouble = false
+      },
       () => sleep(RETRY_PAUSE_MS, undefined, { ref: false }),
       error => {
         // A client of the batch was deleted meanwhile: the next try leaves it out.
         if (isForeignKeyViolation(error)) return
         watch?.failed()
-        app.log.error({ err: error }, 'Last used could not be written; trying again')
+        if (!isInTrouble) app.log.error({ err: error }, 'Last used could not be written; trying until it can be')
+        isInTrouble = true
       }
     )
     watch?.waiting(() => groupCommit.waiting)
-    const delay = perBatch(committed => within(MAX_DELAY_MS, committed))
+    const delay = perBatch(committed => within(confirmations.maxDelayMs, committed))
     app.addHook('onSend', (request, _reply, payload, done) => {
       if (request.exchange === undefined || request.exchange.lastUsed === 'moved') return done(null, payload)
       const { clientId, secretNumber, at, lastUsed } = request.exchange

@@ -25,7 +25,7 @@ interface Waiting {
   resolve: (confirmation: Confirmation) => void
 }
 
-/** The longest that an exchange waits here before it takes the long way. */
+/** The longest that trouble with Last used delays a token. It never refuses one. */
 const MAX_DELAY_MS = 50
 /** While one is being committed the next is on its way: the database never waits for us, nor batches become small. */
 const MAX_UNDER_WAY = 2
@@ -35,6 +35,8 @@ const MAX_UNDER_WAY = 2
  * While two are under way the next batch gathers; a client that exchanges many times at once is in it once.
  */
 export class Confirmations {
+  /** The longest that an exchange waits here before it takes the long way. */
+  readonly maxDelayMs: number
   #confirm: Confirm
   #isStamping = false
   #gathering = new Map<string, Waiting>()
@@ -42,8 +44,9 @@ export class Confirmations {
   #underWay = 0
   #isOverdue = false
 
-  constructor(confirm: Confirm) {
+  constructor(confirm: Confirm, maxDelayMs = MAX_DELAY_MS) {
     this.#confirm = confirm
+    this.maxDelayMs = maxDelayMs
   }
 
   /** Does confirming also move Last used? */
@@ -97,7 +100,7 @@ export class Confirmations {
       for (const each of [batch, this.#gathering]) {
         for (const { resolve } of each.values()) resolve('unavailable')
       }
-    }, MAX_DELAY_MS)
+    }, this.maxDelayMs)
     try {
       const confirmed = new Set(await this.#confirm(Array.from(batch.values(), ({ asked }) => asked)))
       for (const { asked, resolve } of batch.values()) resolve(confirmed.has(asked.clientId) ? 'confirmed' : 'changed')

@@ -12,6 +12,11 @@ import { ROOT } from '../fixtures/paths.ts'
 import { temporaryFolder } from '../fixtures/process.ts'
 
 const KEY_FILE = 'development-admin-key.json'
+/** A process of its own, in ROOT: prints a token for acme. */
+const SIGN_FOR_ACME = `
+  const { openDevelopmentMode } = await import('./src/admin/development.ts')
+  const { signToken } = await openDevelopmentMode(process.env.DATA_DIR, 'site_admin')
+  console.log(await signToken(['acme']))`
 
 function verify({ trusted }: DevelopmentMode, token: string, now = Date.now()): Promise<Administrator | undefined> {
   return verifyAdminToken(trusted, 'site_admin', token, now)
@@ -72,7 +77,7 @@ t.test('several processes that open the same folder at once share one key', asyn
   const folder = path.join(temporaryFolder(t), 'data')
   const tokens = await Promise.all(
     Array.from({ length: 4 }, async () => {
-      const { stdout } = await promisify(execFile)(process.execPath, ['src/admin-token.ts', '--site', 'acme'], {
+      const { stdout } = await promisify(execFile)(process.execPath, ['-e', SIGN_FOR_ACME], {
         cwd: ROOT,
         env: { DATA_DIR: folder }
       })
@@ -83,6 +88,16 @@ t.test('several processes that open the same folder at once share one key', asyn
   for (const token of tokens) t.match(await verify(development, token), { sites: new Set(['acme']) })
   t.same(readdirSync(folder), [KEY_FILE])
 })
+
+t.test(
+  'npm run admin-token makes no key: a token by another than that of the running service opens nothing',
+  async t => {
+    const folder = temporaryFolder(t)
+    const run = promisify(execFile)(process.execPath, ['src/admin-token.ts'], { cwd: ROOT, env: { DATA_DIR: folder } })
+    await t.rejects(run, { code: 1, stderr: /DATA_DIR/, stdout: '' })
+    t.same(readdirSync(folder), [])
+  }
+)
 
 t.test("another folder's tokens are refused", async t => {
   const mine = await openDevelopmentMode(temporaryFolder(t), 'site_admin')

@@ -1,6 +1,8 @@
 import { decodeJwt } from 'jose'
 import pg from 'pg'
 import t from 'tap'
+import { createLog } from '../../src/http/log.ts'
+import { Registry } from '../../src/metrics/registry.ts'
 import { createClientSecret } from '../../src/registrations/client-secret.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
 import { query, withClient } from '../fixtures/database.ts'
@@ -80,9 +82,10 @@ t.test('1,000 exchanges of one client at once end in the latest instant, with fa
 })
 
 t.test('trouble in writing it delays a token a little and refuses none; it is written when that is over', async t => {
-  const grantd = await startApp(t)
+  const grantd = await startApp(t, { maxTokenDelayMs: 50 })
   const registration = await grantd.register()
   await grantd.exchange(registration)
+  await until('it is written', async () => (await lastUsedAt(grantd, registration.path)) !== null)
   const before = await lastUsedAt(grantd, registration.path)
   await withClient(grantd.databaseUrl, async client => {
     await client.query('begin')
@@ -96,8 +99,34 @@ t.test('trouble in writing it delays a token a little and refuses none; it is wr
   while ((await lastUsedAt(grantd, registration.path)) === before) await new Promise(setImmediate)
 })
 
+t.test('trouble in writing it is one line of log when it begins and one when it ends', async t => {
+  const lines: string[] = []
+  const metrics = new Registry()
+  const grantd = await startApp(t, {
+    maxTokenDelayMs: 50,
+    metrics,
+    log: createLog('info', { write: line => void lines.push(line) })
+  })
+  const failures = async () => {
+    const family = (await metrics.read()).find(({ name }) => name === 'grantd_last_used_write_failures_total')
+    return family?.samples[''] ?? 0
+  }
+  const registration = await grantd.register()
+  const told = () => lines.map(line => JSON.parse(line)).filter(({ msg }) => msg.startsWith('Last used'))
+  await withClient(grantd.databaseUrl, async client => {
+    await client.query('begin')
+    await client.query('lock table registration_last_used in exclusive mode')
+    t.equal((await grantd.exchange(registration)).status, 200)
+    await until('it was tried again and again', async () => (await failures()) >= 3)
+    await client.query('commit')
+  })
+  await until('it is written', () => told().length > 1)
+  t.match(told(), [{ level: 'error', err: { type: 'DatabaseUnavailable' } }, { level: 'info' }])
+  t.equal(told().length, 2)
+})
+
 t.test('what is not yet written is written before the process closes', async t => {
-  const grantd = await startApp(t)
+  const grantd = await startApp(t, { maxTokenDelayMs: 50 })
   const registration = await grantd.register()
   const locker = new pg.Client({ connectionString: grantd.databaseUrl })
   await locker.connect()

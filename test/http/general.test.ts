@@ -1,0 +1,37 @@
+import t from 'tap'
+import { createLog } from '../../src/http/log.ts'
+import { startApp } from '../fixtures/app.ts'
+import { exchangeBytes } from '../fixtures/raw-http.ts'
+import { until } from '../fixtures/until.ts'
+
+const FORM = 'Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 0\r\nConnection: close\r\n'
+
+t.test('a request with more than one Host is refused (RFC 9112 §3.2)', async t => {
+  const grantd = await startApp(t)
+  for (const second of ['Host: other', 'hOST: grantd']) {
+    const token = await exchangeBytes(
+      grantd.baseUrl,
+      `POST /oauth/token HTTP/1.1\r\nHost: grantd\r\n${second}\r\n${FORM}\r\n`
+    )
+    t.match(token, /^HTTP\/1\.1 400 /)
+    t.match(token, '{"error":"invalid_request"')
+    const admin = await exchangeBytes(
+      grantd.baseUrl,
+      `GET /v1/audit-events HTTP/1.1\r\nHost: grantd\r\n${second}\r\nConnection: close\r\n\r\n`
+    )
+    t.match(admin, /^HTTP\/1\.1 400 /)
+    t.match(admin, '"code":"invalid_request"')
+  }
+})
+
+t.test('an expectation that nobody has is passed over, and its request logged as any other', async t => {
+  const lines: string[] = []
+  const grantd = await startApp(t, { log: createLog('info', { write: line => void lines.push(line) }) })
+  const answer = await exchangeBytes(
+    grantd.baseUrl,
+    'GET /health/live HTTP/1.1\r\nHost: grantd\r\nExpect: canary\r\nConnection: close\r\n\r\n'
+  )
+  t.match(answer, /^HTTP\/1\.1 200 /)
+  await until('it is logged', () => lines.some(line => line.includes('/health/live')))
+  t.notMatch(lines.join(''), 'canary')
+})
