@@ -35,10 +35,11 @@ export const ALL_SITES = '*'
 const CONNECT_TIMEOUT_MS = 2_000
 /** As long as a connection is ever in use, with nobody to tell meanwhile. */
 const PATIENCE = { maxWaiting: 1_000, maxWaitMs: 10_000 }
-/** Of a query's time-out: the server gives up first, and the connection stays good. */
+/**
+ * Of a query's time-out: the server gives up first, and the connection stays good; or it has let go of the locks of a
+ * caller that is lost when its caller tries again. Nothing of ours pauses so long within a transaction.
+ */
 const SERVER_SHARE = 0.9
-/** Times a query's time-out: nothing of ours pauses so long within a transaction, but a machine that is lost does. */
-const PAUSE_SHARE = 2
 
 /**
  * Opens a pool. No connection is made before the first query.
@@ -80,13 +81,11 @@ export function openDatabase(options: PoolOptions): Kysely<Database> {
 
 /**
  * For the session: without them a backend waits for a lock long after its caller has gone, one more with each try,
- * until Postgres has no connection left; and keeps what it has locked when the machine of its caller is lost.
+ * until Postgres has no connection left; and keeps what it has locked when its caller is lost.
  */
 function limitsOf(queryTimeoutMs: number): string {
-  return (
-    `set statement_timeout = ${Math.ceil(queryTimeoutMs * SERVER_SHARE)};` +
-    `set idle_in_transaction_session_timeout = ${queryTimeoutMs * PAUSE_SHARE}`
-  )
+  const limitMs = Math.ceil(queryTimeoutMs * SERVER_SHARE)
+  return `set statement_timeout = ${limitMs}; set idle_in_transaction_session_timeout = ${limitMs}`
 }
 
 /** Does the database answer now? */

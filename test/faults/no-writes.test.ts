@@ -6,6 +6,9 @@ import { startInstance, unrecorded, warmClients } from '../fixtures/instance.ts'
 import { countStatuses, Registering, slowest, Traffic } from '../fixtures/traffic.ts'
 import { until } from '../fixtures/until.ts'
 
+const COLLECTION = '/v1/sites/acme/app-registrations'
+const ANOTHER = { name: 'another', expiresAt: new Date(Date.now() + 365 * 86_400_000).toISOString() }
+
 t.test(
   'a database that is read-only: tokens are issued, also to cold clients; the rest is 503; Last used is written later',
   async t => {
@@ -20,7 +23,10 @@ t.test(
         await client.query('select pg_reload_conf()')
       })
     await setReadOnly('on')
-    await until('it is read-only', async () => (await grantd.asAdmin('DELETE', cold.path)).status === 503)
+    await until(
+      'it is read-only',
+      async () => (await grantd.asAdmin('POST', COLLECTION, { body: ANOTHER })).status === 503
+    )
     const traffic = new Traffic([grantd.baseUrl], clients, { connections: 6, perSecond: 60 })
     const registering = new Registering([grantd], 50)
     t.equal((await grantd.exchange(cold)).status, 200)
