@@ -8,6 +8,8 @@ export default class PlainReporter extends Transform {
   #passed = 0
   #failed = 0
   #skipped = 0
+  /** Was something told of the test that is not over yet? */
+  #isTold = false
 
   constructor() {
     super()
@@ -28,11 +30,18 @@ export default class PlainReporter extends Transform {
   #count(parser: Parser, result: Result): void {
     if (parser.level === 0) this.#countBrokenFile(result)
     if (parser.level === 1) this.#countTest(parser, result)
-    const { ok, skip, todo, diag } = result
-    if (ok || skip || todo || parser.level === 0) return
-    const at = diag?.at === undefined ? '' : ` (${diag.at.fileName}:${diag.at.lineNumber})`
+    if (parser.level > 0) this.#tellFailure(parser, result)
+  }
+
+  /** Of a test that failed by what is in it, that is enough. */
+  #tellFailure({ level }: Parser, { ok, skip, todo, diag, fullname }: Result): void {
+    const isFailure = !(ok || skip || todo)
     const details = diag?.diff ?? diag?.stack ?? ''
-    if (details !== '' || parser.level > 1) this.push(`\nnot ok: ${result.fullname}${at}\n${details}\n`)
+    if (isFailure && (details !== '' || level > 1 || !this.#isTold)) {
+      const at = diag?.at === undefined ? '' : ` (${diag.at.fileName}:${diag.at.lineNumber})`
+      this.push(`\nnot ok: ${fullname}${at}\n${details || 'none of its assertions'}\n`)
+    }
+    this.#isTold = level > 1 && (isFailure || this.#isTold)
   }
 
   #countTest(parser: Parser, { ok, skip, todo }: Result): void {

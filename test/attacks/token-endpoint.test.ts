@@ -61,7 +61,8 @@ t.test('2,000 random Authorization headers are refused, each with a 4xx, and one
       )
     )
     for (const [index, status = 0] of statuses.entries()) {
-      t.ok(status >= 400 && status < 500, `${status}: ${JSON.stringify(String(headers[index]))}`)
+      // In hex: a line separator of Unicode in the message would break TAP's line.
+      t.ok(status >= 400 && status < 500, `${status}: ${headers[index]?.toString('hex')}`)
     }
   }
   t.equal((await grantd.requestToken({}, { authorization: good })).status, 200)
