@@ -37,7 +37,7 @@ export default class PlainReporter extends Transform {
   #tellFailure({ level }: Parser, { ok, skip, todo, diag, fullname }: Result): void {
     const isFailure = !(ok || skip || todo)
     const details = diag?.diff ?? diag?.stack ?? ''
-    if (isFailure && (details !== '' || level > 1 || !this.#isTold)) {
+    if (isFailure && (details !== '' || !this.#isTold)) {
       const at = diag?.at === undefined ? '' : ` (${diag.at.fileName}:${diag.at.lineNumber})`
       this.push(`\nnot ok: ${fullname}${at}\n${details || 'none of its assertions'}\n`)
     }
