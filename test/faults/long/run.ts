@@ -19,7 +19,7 @@ const FAULTS: readonly (readonly [number: string, file: string, name?: string])[
   ['4', 'test/faults/database-away.test.ts'],
   ['4', 'test/faults/long/postgres-away.fault.ts'],
   ['5', 'test/faults/broken-connections.test.ts'],
-  ['5', 'test/database/client.test.ts', 'half-open connections cost'],
+  ['5', 'test/database/client.test.ts', 'half-open connections'],
   ['5', 'test/database/lane.test.ts', 'after a cut'],
   ['6', 'test/faults/slow-postgres.test.ts'],
   ['6', 'test/faults/long/exhausted.fault.ts'],
