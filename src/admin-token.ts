@@ -21,7 +21,7 @@ async function adminToken(): Promise<string> {
     throw new Error('ADMIN_ISSUER is set: tokens come from your identity provider, not from grantd')
   }
   if (!isDevelopmentFolder(dataFolder)) {
-    throw new Error(`DATA_DIR: no grantd has started with ${dataFolder} yet; with another key its tokens open nothing`)
+    throw new Error(`DATA_DIR: ${dataFolder} has no key of development mode; start grantd with it first`)
   }
   const { signToken } = await openDevelopmentMode(dataFolder, admin.sitesClaim)
   return signToken(values.site)

@@ -13,7 +13,7 @@ import { discoveryRoutes } from './discovery/routes.ts'
 import { clientErrorAnswerer } from './http/client-error.ts'
 import { limitConnections } from './http/connection-limit.ts'
 import type { Drain } from './http/drain.ts'
-import { applyToAll, withGeneralHeaders } from './http/general.ts'
+import { AmbiguousHost, applyToAll, withGeneralHeaders } from './http/general.ts'
 import { health } from './http/health.ts'
 import { answerUnrouted } from './http/not-found.ts'
 import { ProblemSchema, problemErrorHandler } from './http/problem.ts'
@@ -146,7 +146,9 @@ export async function buildApp(
   logRequests(app)
   const answer = answerUnrouted(app, answerMethodNotAllowed)
   app.setErrorHandler<FastifyError>((error, request, reply) =>
-    request.is404 ? answer(request, reply) : problemErrorHandler(error, request, reply)
+    request.is404 && !(error instanceof AmbiguousHost)
+      ? answer(request, reply)
+      : problemErrorHandler(error, request, reply)
   )
   app.addSchema(ProblemSchema)
 

@@ -8,8 +8,8 @@ export default class PlainReporter extends Transform {
   #passed = 0
   #failed = 0
   #skipped = 0
-  /** Was something told of the test that is not over yet? */
-  #isTold = false
+  /** Levels of which a failure was told, of the test of the level above that is not over yet. */
+  readonly #told = new Set<number>()
 
   constructor() {
     super()
@@ -33,15 +33,17 @@ export default class PlainReporter extends Transform {
     if (parser.level > 0) this.#tellFailure(parser, result)
   }
 
-  /** Of a test that failed by what is in it, that is enough. */
+  /** Of what failed by what is in it, that is enough. */
   #tellFailure({ level }: Parser, { ok, skip, todo, diag, fullname }: Result): void {
     const isFailure = !(ok || skip || todo)
     const details = diag?.diff ?? diag?.stack ?? ''
-    if (isFailure && (details !== '' || !this.#isTold)) {
-      const at = diag?.at === undefined ? '' : ` (${diag.at.fileName}:${diag.at.lineNumber})`
-      this.push(`\nnot ok: ${fullname}${at}\n${details || 'none of its assertions'}\n`)
+    if (isFailure && (details !== '' || !this.#told.has(level + 1))) {
+      const { fileName, lineNumber } = diag?.at ?? {}
+      const at = fileName === undefined ? '' : ` (${fileName}:${lineNumber})`
+      this.push(`\nnot ok: ${fullname}${at}\n${details}\n`)
     }
-    this.#isTold = level > 1 && (isFailure || this.#isTold)
+    this.#told.delete(level + 1)
+    if (isFailure) this.#told.add(level)
   }
 
   #countTest(parser: Parser, { ok, skip, todo }: Result): void {

@@ -1,7 +1,7 @@
 import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely'
 import pg from 'pg'
 import { Admission, type AdmissionLimits } from './admission.ts'
-import { asUnavailable, isConnectionLost } from './errors.ts'
+import { asUnavailable, DatabaseUnavailable, isConnectionLost } from './errors.ts'
 import { Hosts } from './hosts.ts'
 import type { Database } from './schema.ts'
 import { StatementClient } from './statement-client.ts'
@@ -64,6 +64,7 @@ export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tab
     application_name: 'grantd'
   })
   pool.on('error', options.onIdleError)
+  pool.on('connect', client => eras.noteConnected(client))
   // Queued before the first statement. Should it fail, so does that.
   if (options.queryTimeoutMs > 0) {
     pool.on('connect', client => void client.query(limitsOf(options.queryTimeoutMs)).catch(() => {}))
@@ -122,19 +123,21 @@ function walled(pool: pg.Pool, eras: Eras, admission: Admission, sites: string):
 }
 
 /**
- * When a pool's connections were made. An era ends when one of them is lost, and when writes are taken elsewhere; those
- * made before are closed rather than handed out. Of a machine that has gone without a word, idle ones don't know it:
- * each would cost a caller a time-out.
+ * When a pool's connections were made. An era ends when one of them is lost without a word of the server, and when
+ * writes are taken elsewhere; those made before are closed rather than handed out. Of a machine that has gone, idle
+ * ones don't know it: each would cost a caller a time-out.
  */
 class Eras {
+  /** Goes to where writes are taken when it is made. */
   readonly Client: new () => pg.Client
   readonly #hosts: Hosts
-  readonly #made = new WeakMap<pg.ClientBase, { era: number; hosts: number }>()
+  readonly #hostsEras = new WeakMap<pg.ClientBase, number>()
+  readonly #connectedAfter = new WeakMap<pg.ClientBase, number>()
   #losses = 0
 
   constructor(hosts: Hosts) {
     this.#hosts = hosts
-    const made = (client: pg.Client) => this.#made.set(client, { era: this.#now, hosts: hosts.era })
+    const made = (client: pg.Client) => this.#hostsEras.set(client, hosts.era)
     this.Client = class extends pg.Client {
       constructor(options?: pg.ClientConfig) {
         super({ ...options, connectionString: hosts.current })
@@ -143,8 +146,9 @@ class Eras {
     }
   }
 
-  get #now(): number {
-    return this.#losses + this.#hosts.era
+  /** It has just been answered: no loss of before says anything of it. */
+  noteConnected(client: pg.ClientBase): void {
+    this.#connectedAfter.set(client, this.#losses)
   }
 
   /** A connection of this era, where writes are taken. */
@@ -154,21 +158,23 @@ class Eras {
         const client = await pool.connect()
         if (this.#isOfNow(client)) return client
         client.release(true)
+        // Nobody may be there to say goodbye to.
+        if (client instanceof pg.Client) client.connection.stream.destroy()
       }
     })
   }
 
   /** A statement failed. @returns whether the connection is lost */
   noteFailure(error: unknown, client: pg.ClientBase): boolean {
-    const isLost = isConnectionLost(error)
+    const isUnannounced = !(error instanceof pg.DatabaseError || error instanceof DatabaseUnavailable)
     // Of many that are lost together, the first.
-    if (isLost && this.#isOfNow(client)) this.#losses++
-    this.#hosts.noteFailure(error, this.#made.get(client)?.hosts ?? -1)
-    return isLost
+    if (isUnannounced && this.#isOfNow(client)) this.#losses++
+    this.#hosts.noteFailure(error, this.#hostsEras.get(client) ?? -1)
+    return isConnectionLost(error)
   }
 
   #isOfNow(client: pg.ClientBase): boolean {
-    return this.#made.get(client)?.era === this.#now
+    return this.#connectedAfter.get(client) === this.#losses && this.#hostsEras.get(client) === this.#hosts.era
   }
 }
 
@@ -200,7 +206,7 @@ class WalledClient extends StatementClient {
 
   protected async send(text: string, parameters: readonly unknown[]): Promise<pg.QueryResult> {
     // Kysely's rollback would wait for its time-out once more.
-    if (this.#isLost) throw new Error('the connection is lost')
+    if (this.#isLost) throw new DatabaseUnavailable('the connection is lost')
     const values = [...parameters]
     if (BEGIN.test(text)) {
       this.#isInTransaction = true

@@ -6,8 +6,12 @@ class EncodedBody extends Error {
 }
 
 /** More than one Host: what is before us may have gone by the other (RFC 9112 §3.2). */
-class AmbiguousHost extends Error {
+export class AmbiguousHost extends Error {
   readonly statusCode = 400
+
+  constructor() {
+    super('There is more than one Host header.')
+  }
 }
 
 /** What holds for every request and every answer. Call it before the routes are registered. */
@@ -19,8 +23,11 @@ export function applyToAll(app: FastifyInstance): void {
     // Told back to a caller that gave one: refusals of strangers stay the same bytes.
     if (request.headers['x-request-id'] === request.id) reply.header('x-request-id', request.id)
     const { host, 'content-encoding': encoding } = request.headers
-    // No name of a host has a comma: it joins two.
-    if (host?.includes(',')) return done(new AmbiguousHost('there is more than one Host'))
+    // Node joins them by a comma (joinDuplicateHeaders), which no name in DNS has.
+    if (host?.includes(',')) {
+      request.logFields = { reason: 'hosts' }
+      return done(new AmbiguousHost())
+    }
     done(encoding === undefined || encoding === 'identity' ? undefined : new EncodedBody('the body is encoded'))
   })
 }

@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { DatabaseUnavailable } from '../database/errors.ts'
+import { AmbiguousHost } from './general.ts'
 import { STATUS_CODES } from './node-http.ts'
 
 /** One thing that is wrong with a request: where, and what. */
@@ -109,6 +110,7 @@ function toProblem(error: FastifyError): Problem {
       cause: error
     })
   }
+  if (error instanceof AmbiguousHost) return new Problem(400, 'invalid_request', error.message)
   if (error.statusCode === 413) return new Problem(413, 'too_large', 'The body is larger than 16 KiB.')
   if (error.statusCode === 415)
     return new Problem(415, 'unsupported_media_type', 'The body must be application/json, without a Content-Encoding.')

@@ -62,10 +62,10 @@ const DETAILS: Record<string, (params: Record<string, unknown>) => string | unde
       ? 'must be an RFC 3339 date and time with an offset, such as 2030-01-31T00:00:00Z'
       : undefined,
   uniqueItems: () => 'must hold nothing twice',
-  minItems: ({ limit }) => `must hold at least ${limit}`,
+  minItems: ({ limit }) => (limit === 1 ? 'must not be empty' : `must hold at least ${limit}`),
   maxItems: ({ limit }) => `must hold at most ${limit}`,
-  minProperties: ({ limit }) => `must have at least ${limit} of its members`,
-  minLength: ({ limit }) => `must have at least ${limit} characters`,
+  minProperties: ({ limit }) => (limit === 1 ? 'must have at least one member' : `must have at least ${limit} members`),
+  minLength: ({ limit }) => (limit === 1 ? 'must not be empty' : `must have at least ${limit} characters`),
   maxLength: ({ limit }) => `must have at most ${limit} characters`,
   minimum: ({ limit }) => `must be at least ${limit}`,
   maximum: ({ limit }) => `must be at most ${limit}`
@@ -103,7 +103,7 @@ export async function readTypedQuery(request: FastifyRequest): Promise<void> {
   const properties = querySchema(request)
   if (typeof query !== 'object' || query === null || properties === undefined) return
   const repeated = Object.entries(query).filter(
-    ([name, value]) => Array.isArray(value) && properties[name] !== undefined
+    ([name, value]) => Array.isArray(value) && Object.hasOwn(properties, name)
   )
   if (repeated.length > 0) {
     throw invalidRequest(
@@ -112,7 +112,7 @@ export async function readTypedQuery(request: FastifyRequest): Promise<void> {
   }
   for (const [name, value] of Object.entries(query)) {
     const type = properties[name]?.type
-    if (type === 'integer' && /^(0|[1-9]\d{0,8})$/.test(value)) Object.assign(query, { [name]: Number(value) })
+    if (type === 'integer' && /^(0|-?[1-9]\d{0,14})$/.test(value)) Object.assign(query, { [name]: Number(value) })
     if (type === 'boolean' && /^(true|false)$/.test(value)) Object.assign(query, { [name]: value === 'true' })
   }
 }

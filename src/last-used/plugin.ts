@@ -41,7 +41,7 @@ export const lastUsed = fastifyPlugin(
     const groupCommit = new GroupCommit(
       async uses => {
         await moveLastUsed(db, uses)
-        if (isInTrouble) app.log.info('Last used is written again')
+        if (isInTrouble) app.log.warn('Last used is written again')
         isInTrouble = false
       },
       () => sleep(RETRY_PAUSE_MS, undefined, { ref: false }),
@@ -64,6 +64,7 @@ export const lastUsed = fastifyPlugin(
     })
     app.addHook('onClose', async () => {
       await within(CLOSE_TIMEOUT_MS, groupCommit.flush())
+      if (isInTrouble) app.log.error('closing before Last used could be written: the latest uses are lost')
     })
   },
   { name: 'last-used' }

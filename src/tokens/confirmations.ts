@@ -25,7 +25,7 @@ interface Waiting {
   resolve: (confirmation: Confirmation) => void
 }
 
-/** The longest that trouble with Last used delays a token. It never refuses one. */
+/** Longer than the database takes in good order: trouble with Last used delays a token by no more, and refuses none. */
 const MAX_DELAY_MS = 50
 /** While one is being committed the next is on its way: the database never waits for us, nor batches become small. */
 const MAX_UNDER_WAY = 2
@@ -35,7 +35,7 @@ const MAX_UNDER_WAY = 2
  * While two are under way the next batch gathers; a client that exchanges many times at once is in it once.
  */
 export class Confirmations {
-  /** The longest that an exchange waits here before it takes the long way. */
+  /** How long an exchange waits here at most; then it takes the long way. */
   readonly maxDelayMs: number
   #confirm: Confirm
   #isStamping = false

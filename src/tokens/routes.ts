@@ -1,5 +1,6 @@
 import formbody from '@fastify/formbody'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { AmbiguousHost } from '../http/general.ts'
 import { answer } from '../http/openapi.ts'
 import { sourceOf } from '../http/source.ts'
 import { isClientId } from '../registrations/client-id.ts'
@@ -129,6 +130,7 @@ function sendOAuthError(reply: FastifyReply, { status, code, message, headers }:
 
 function toOAuthError(error: FastifyError): OAuthError {
   if (error instanceof OAuthError) return error
+  if (error instanceof AmbiguousHost) return invalidTokenRequest(error.message, 'hosts')
   if (error.statusCode === 413) return invalidTokenRequest('The body is larger than 16 KiB.', 'too_large', 413)
   if (error.statusCode === 415) return notAForm()
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {

@@ -17,7 +17,9 @@ const COLLECTION = '/v1/sites/acme/app-registrations'
 /** What a line of the log may have. */
 const LOG_FIELDS = [
   ...['level', 'time', 'msg', 'requestId', 'method', 'route', 'status', 'durationMs', 'source', 'reason'],
-  ...['administrator', 'clientId', 'lane', 'migrations', 'err']
+  ...['administrator', 'clientId', 'lane', 'migrations', 'err'],
+  // With WORKERS, and where something is wrong with the machine's side: not in this run.
+  ...['worker', 'end', 'issuer', 'detail', 'maxConnections', 'dropped']
 ]
 
 /** Texts that must be nowhere but where they were handed out. */

@@ -104,12 +104,12 @@ t.test(
   }
 )
 
-t.test('idle connections that are cut cost at most one failure each', async t => {
+t.test('of idle connections that are cut one costs a failure at most', async t => {
   const { db, proxy } = await openProxied(t)
   const before = await warm(db, 4)
   proxy.cut()
   const failures = await failuresOf(db, 20)
-  t.ok(failures.length <= 4, `${failures.length} failures of 4 broken connections`)
+  t.ok(failures.length <= 1, `${failures.length} failures of 4 broken connections`)
   allUnavailable(t, failures)
   t.same(await failuresOf(db, 20), [])
   const after = await warm(db, 4)
@@ -129,7 +129,7 @@ t.test('an idle connection that breaks is reported, not fatal', async t => {
 })
 
 t.test('of idle half-open connections one costs a query timeout, the others are closed unused', async t => {
-  const { db, proxy } = await openProxied(t, { queryTimeoutMs: 300 })
+  const { db, proxy } = await openProxied(t, { queryTimeoutMs: 1_000 })
   await warm(db, 4)
   proxy.freeze()
   const failures = await failuresOf(db, 20)

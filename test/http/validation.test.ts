@@ -31,17 +31,20 @@ t.test('what the schemas refuse is told in words for people, at its place', asyn
       { name: 'x', expiresAt: EXPIRES_AT, scopes: ['a', 'a'] },
       { pointer: '/scopes', detail: 'must hold nothing twice' }
     ],
-    ['PATCH', (await grantd.register()).path, {}, { pointer: '', detail: 'must have at least 1 of its members' }],
+    ['PATCH', (await grantd.register()).path, {}, { pointer: '', detail: 'must have at least one member' }],
     [
       'POST',
       receivers,
       { kind: 'webhook', url: 'https://example.com', steps: [] },
-      { pointer: '/steps', detail: 'must hold at least 1' }
+      { pointer: '/steps', detail: 'must not be empty' }
     ],
     ['GET', `${COLLECTION}?limit=0`, undefined, { parameter: 'limit', detail: 'must be at least 1' }],
+    ['GET', `${COLLECTION}?limit=-1`, undefined, { parameter: 'limit', detail: 'must be at least 1' }],
+    ['GET', `${COLLECTION}?limit=9999999999`, undefined, { parameter: 'limit', detail: 'must be at most 200' }],
     ['GET', `${COLLECTION}?limit=201`, undefined, { parameter: 'limit', detail: 'must be at most 200' }],
     ['GET', `${COLLECTION}?limit=ten`, undefined, { parameter: 'limit', detail: 'must be an integer' }],
     ['GET', `${COLLECTION}?limit=1&limit=2`, undefined, { parameter: 'limit', detail: 'must be given once' }],
+    ['GET', `${COLLECTION}?constructor=1&constructor=2`, undefined, { parameter: 'constructor', detail: 'is unknown' }],
     ['GET', `${COLLECTION}?limits=1&limits=2`, undefined, { parameter: 'limits', detail: 'is unknown' }]
   ] as const) {
     const answer = await grantd.asAdmin(method, path, body === undefined ? {} : { body })

@@ -121,7 +121,7 @@ t.test('trouble in writing it is one line of log when it begins and one when it 
     await client.query('commit')
   })
   await until('it is written', () => told().length > 1)
-  t.match(told(), [{ level: 'error', err: { type: 'DatabaseUnavailable' } }, { level: 'info' }])
+  t.match(told(), [{ level: 'error', err: { type: 'DatabaseUnavailable' } }, { level: 'warn' }])
   t.equal(told().length, 2)
 })
 
