@@ -45,19 +45,18 @@ const FAULTS: Record<string, Fault> = {
 
 /** At once: so many connections of the pool are then open and idle. */
 const ADMINISTRATORS = 7
-/** Look-ups wait a second, other statements five, before a connection counts as lost. */
-const CLEAN_AFTER_MS = 6_500
+/** Of one administrator, who asks for one thing after the other: a connection that was being made, then one of before. */
+const MAX_FAILURES = 2
+/** Those two take 2 and 5 s to tell, of which one is over at the mending; and a busy machine its time. */
+const CLEAN_AFTER_MS = 8_500
 
-t.test(
-  'broken connections fail no exchange of a warm client, and at most one other request each; then all is clean',
-  async t => {
-    const directUrl = await createDatabase(t)
-    const { proxy, url } = await proxyPostgres(t, directUrl)
-    const { grantd } = await startInstance(t, url, { LOG_LEVEL: 'fatal' })
-    const broken = { proxy, grantd, directUrl, clients: await warmClients(15, grantd) }
-    for (const [name, fault] of Object.entries(FAULTS)) await t.test(name, t => breakConnections(t, broken, fault))
-  }
-)
+t.test('broken connections fail no exchange of a warm client, and few other requests; then all is clean', async t => {
+  const directUrl = await createDatabase(t)
+  const { proxy, url } = await proxyPostgres(t, directUrl)
+  const { grantd } = await startInstance(t, url, { LOG_LEVEL: 'fatal' })
+  const broken = { proxy, grantd, directUrl, clients: await warmClients(15, grantd) }
+  for (const [name, fault] of Object.entries(FAULTS)) await t.test(name, t => breakConnections(t, broken, fault))
+})
 
 async function breakConnections(t: Test, broken: Broken, fault: Fault): Promise<void> {
   const { grantd, clients, directUrl } = broken
@@ -81,8 +80,7 @@ async function breakConnections(t: Test, broken: Broken, fault: Fault): Promise<
     Object.keys(countStatuses(failures)).filter(status => status !== '503'),
     []
   )
-  // Of one administrator, who asks for one thing after the other: what was under way.
-  t.ok(mend !== undefined || failures.length <= 1, `${failures.length} failures`)
+  t.ok(mend !== undefined || failures.length <= MAX_FAILURES, JSON.stringify(failures))
   const cleanAfterMs = Math.round(lastFailure - mended)
   t.ok(cleanAfterMs < CLEAN_AFTER_MS, `clean ${cleanAfterMs} ms after the mending; ${JSON.stringify(failures)}`)
   await until('all uses are written', async () => (await unrecorded(directUrl, traffic.latest)).length === 0)
