@@ -10,17 +10,8 @@ export type OAuthErrorCode =
 
 /** Why a token request is refused, for the log and the metrics: a closed set, of which no part is input. */
 export const REFUSAL_REASONS = [
-  ...[
-    'query',
-    'repeated_parameter',
-    'malformed_form',
-    'media_type',
-    'too_large',
-    'malformed_request',
-    'method',
-    'hosts'
-  ],
-  ...['no_grant_type', 'grant_type', 'two_ways_of_authenticating', 'two_client_ids'],
+  ...['query', 'repeated_parameter', 'malformed_form', 'media_type', 'too_large', 'malformed_request', 'method'],
+  ...['hosts', 'no_grant_type', 'grant_type', 'two_ways_of_authenticating', 'two_client_ids'],
   ...['no_credentials', 'malformed_basic', 'malformed_secret', 'unknown_client', 'wrong_secret'],
   ...['retired_secret', 'disabled', 'expired'],
   ...['malformed_scope', 'scope_not_allowed', 'too_many_failures'],

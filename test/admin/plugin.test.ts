@@ -1,8 +1,8 @@
 import { createRemoteJWKSet, SignJWT, UnsecuredJWT } from 'jose'
 import t, { type Test } from 'tap'
-import { createLog } from '../../src/http/log.ts'
 import { signAdminToken, startApp } from '../fixtures/app.ts'
 import { type Answer, type Grantd, send } from '../fixtures/grantd.ts'
+import { capturedLog } from '../fixtures/log.ts'
 import { description } from '../fixtures/openapi.ts'
 import { answerBytes, exchangeBytes } from '../fixtures/raw-http.ts'
 import { until } from '../fixtures/until.ts'
@@ -324,8 +324,8 @@ t.test('no answer of the admin API may be stored', async t => {
 })
 
 t.test('why a caller was refused is in the log, and only there', async t => {
-  const lines: string[] = []
-  const grantd = await startApp(t, { log: createLog('info', { write: line => void lines.push(line) }) })
+  const { log, lines } = capturedLog()
+  const grantd = await startApp(t, { log })
   const ask = async (path: string, authorization?: string): Promise<unknown> => {
     const answer = await grantd.send('GET', path, authorization === undefined ? {} : { headers: { authorization } })
     await until('it is logged', () => lines.some(line => line.includes('"msg":"request"')))

@@ -77,7 +77,7 @@ t.test('a name that hides or turns text is refused, raw or escaped, at create an
   t.equal((await grantd.asAdmin('GET', path)).json().name, 'as it was')
 })
 
-/** Each code unit as \uXXXX. */
+/** Each code unit as an escape of JSON. */
 function escaped(text: string): string {
   return Array.from({ length: text.length }, (_, at) => `\\u${text.charCodeAt(at).toString(16).padStart(4, '0')}`).join(
     ''

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { createLog } from '../../src/http/log.ts'
 import { startApp } from '../fixtures/app.ts'
+import { capturedLog } from '../fixtures/log.ts'
 import { exchangeBytes } from '../fixtures/raw-http.ts'
 import { until } from '../fixtures/until.ts'
 
@@ -9,8 +9,8 @@ const POST = 'POST /oauth/token HTTP/1.1\r\nHost: grantd\r\nContent-Type: applic
 t.test(
   'what is no request is answered as a problem, logged without what was sent, and ends its connection',
   async t => {
-    const lines: string[] = []
-    const grantd = await startApp(t, { log: createLog('info', { write: line => void lines.push(line) }) })
+    const { log, lines } = capturedLog()
+    const grantd = await startApp(t, { log })
     for (const [what, bytes, status, reason] of [
       [
         'two lengths',

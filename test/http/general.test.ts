@@ -1,6 +1,6 @@
 import t from 'tap'
-import { createLog } from '../../src/http/log.ts'
 import { startApp } from '../fixtures/app.ts'
+import { capturedLog } from '../fixtures/log.ts'
 import { exchangeBytes } from '../fixtures/raw-http.ts'
 import { until } from '../fixtures/until.ts'
 
@@ -30,8 +30,8 @@ t.test('a request with more than one Host is refused (RFC 9112 §3.2)', async t 
 })
 
 t.test('an expectation that nobody has is passed over, and its request logged as any other', async t => {
-  const lines: string[] = []
-  const grantd = await startApp(t, { log: createLog('info', { write: line => void lines.push(line) }) })
+  const { log, lines } = capturedLog()
+  const grantd = await startApp(t, { log })
   const answer = await exchangeBytes(
     grantd.baseUrl,
     'GET /health/live HTTP/1.1\r\nHost: grantd\r\nExpect: canary\r\nConnection: close\r\n\r\n'

@@ -1,12 +1,12 @@
 import { decodeJwt } from 'jose'
 import pg from 'pg'
 import t from 'tap'
-import { createLog } from '../../src/http/log.ts'
 import { Registry } from '../../src/metrics/registry.ts'
 import { createClientSecret } from '../../src/registrations/client-secret.ts'
 import { Clock, startApp } from '../fixtures/app.ts'
 import { query, withClient } from '../fixtures/database.ts'
 import type { Grantd } from '../fixtures/grantd.ts'
+import { capturedLog } from '../fixtures/log.ts'
 import { requestBytes, sendPipelined } from '../fixtures/raw-http.ts'
 import { until } from '../fixtures/until.ts'
 
@@ -100,12 +100,12 @@ t.test('trouble in writing it delays a token a little and refuses none; it is wr
 })
 
 t.test('trouble in writing it is one line of log when it begins and one when it ends', async t => {
-  const lines: string[] = []
+  const { log, lines } = capturedLog()
   const metrics = new Registry()
   const grantd = await startApp(t, {
     maxTokenDelayMs: 50,
     metrics,
-    log: createLog('info', { write: line => void lines.push(line) })
+    log
   })
   const failures = async () => {
     const family = (await metrics.read()).find(({ name }) => name === 'grantd_last_used_write_failures_total')

@@ -1,9 +1,9 @@
 import t from 'tap'
-import { createLog } from '../../../src/http/log.ts'
 import { Registry } from '../../../src/metrics/registry.ts'
 import { Clock, startApp } from '../../fixtures/app.ts'
 import { createDatabase, query } from '../../fixtures/database.ts'
 import type { Grantd } from '../../fixtures/grantd.ts'
+import { capturedLog } from '../../fixtures/log.ts'
 import { proxyPostgres } from '../../fixtures/tcp-proxy.ts'
 import { until } from '../../fixtures/until.ts'
 
@@ -102,8 +102,7 @@ t.test('the registration tells when each secret was last used', async t => {
 t.test(
   'the old secret ends at once when it is retired, and its use is told from other wrong ones in the log only',
   async t => {
-    const lines: string[] = []
-    const log = createLog('info', { write: line => void lines.push(line) })
+    const { log, lines } = capturedLog()
     const metrics = new Registry()
     const grantd = await startApp(t, { log, metrics })
     const old = await grantd.register()
