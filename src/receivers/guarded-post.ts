@@ -96,12 +96,19 @@ export async function permittedAddresses(
   return addresses
 }
 
-/** Tells the socket what was judged, whatever the name has come to mean since. */
+/**
+ * Hands the socket the addresses that were judged, whatever the name has come to mean since.
+ *
+ * It calls back in a later turn, as a resolver does. A connect that fails at once (no route to the address) would
+ * otherwise raise its error before the request listens to its socket, and end the process.
+ */
 function pinnedLookup(addresses: readonly ResolvedAddress[]): LookupFunction {
   return (_hostname, { all }, callback) => {
     const [first] = addresses
-    if (all === true) callback(null, [...addresses])
-    else callback(null, first?.address ?? '', first?.family ?? 4)
+    process.nextTick(() => {
+      if (all === true) callback(null, [...addresses])
+      else callback(null, first?.address ?? '', first?.family ?? 4)
+    })
   }
 }
 

@@ -54,6 +54,19 @@ t.test('a POST arrives as it was sent, and its status is told, whatever it is', 
   t.match(receiver.received[0]?.headers, { 'content-type': 'text/plain', 'content-length': String(BODY.length) })
 })
 
+t.test('a connect that fails at once is an error of the request, and does not end the process', async t => {
+  const uncaught: unknown[] = []
+  const onUncaught = (error: unknown) => uncaught.push(error)
+  process.on('uncaughtException', onUncaught)
+  t.teardown(() => process.off('uncaughtException', onUncaught))
+  // The kernel refuses a connect to the broadcast address in the same system call, on every machine.
+  const resolve = async () => [{ address: '255.255.255.255', family: 4 }]
+  const posting = needs(['hooks.example.test', '255.255.255.255'], { resolve })
+  await t.rejects(post(posting, 'https://hooks.example.test/hook'), { code: /^(ENETUNREACH|EACCES|EHOSTUNREACH)$/ })
+  await new Promise(setImmediate)
+  t.strictSame(uncaught, [])
+})
+
 t.test('a redirect is not followed', async t => {
   const other = await startWebhookReceiver(t)
   const receiver = await startWebhookReceiver(t)
