@@ -24,8 +24,8 @@ ENV NODE_OPTIONS=--max-semi-space-size=8
 # The cache holds for the uid that wrote it, with modes that only that uid can read.
 FROM app AS compiled
 USER 1000:1000
-RUN NODE_COMPILE_CACHE=/tmp/compiled node src/server.ts 2>&1 | grep 'DATABASE_URL must be set' \
-  && NODE_COMPILE_CACHE=/tmp/compiled node --eval "import('./src/serve.ts')" \
+RUN NODE_COMPILE_CACHE=/tmp/compiled node src/commands/start.ts 2>&1 | grep 'DATABASE_URL must be set' \
+  && NODE_COMPILE_CACHE=/tmp/compiled node --eval "import('./src/runtime/http-server.ts')" \
   && chmod -R a+rX /tmp/compiled
 
 FROM app
@@ -39,4 +39,4 @@ STOPSIGNAL SIGTERM
 # /health/live, not /health/ready: a restart does not bring a database back.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health/live`).then(answer => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "src/server.ts"]
+CMD ["node", "src/commands/start.ts"]

@@ -49,7 +49,7 @@ export async function startGrantd(name: string, postgres: BenchPostgres, options
   const databaseUrl = postgres.urlOf(database)
   const isOwn = database !== 'grantd'
   if (isOwn) await query(postgres.urlOf('postgres'), `create database ${database}`)
-  const args = [...AS_NPM_START, ...nodeOptions, 'src/server.ts']
+  const args = [...AS_NPM_START, ...nodeOptions, 'src/commands/start.ts']
   const ofFolder = { DATA_DIR: postgres.folder, METRICS_PORT: '0', ...environment }
   const external = { args, environment: { ...ofFolder, DATABASE_URL: databaseUrl } }
   const log = path.join(postgres.folder, `${database}.log`)

@@ -1,4 +1,4 @@
-import { createClientSecret } from '../src/registrations/client-secret.ts'
+import { createClientSecret } from '../src/credentials/secret.ts'
 import { tokenRequest } from './connection.ts'
 import { randomIds, startGrantd } from './contestants.ts'
 import { openLoop } from './load.ts'

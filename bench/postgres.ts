@@ -3,7 +3,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { startEmbeddedPostgres } from '../src/database/embedded.ts'
+import { startEmbeddedPostgres } from '../src/development/embedded-postgres.ts'
 import { cpuOfFamily, isRunning } from './processes.ts'
 
 /** One Postgres for all contestants: grantd's embedded one, with its settings, which keep what is committed. */

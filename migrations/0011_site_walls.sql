@@ -1,6 +1,6 @@
 -- The second wall between Sites. Whoever isn't a superuser sees and writes the rows of the Site that "grantd.site_id"
 -- names, and all where it is '*': a statement that forgets its "where" shows nothing of another Site. Forced, so that
--- the owner stands behind it too. src/database/client.ts sets it in every transaction of a pool, the lanes of the
+-- the owner stands behind it too. src/database/site-scoped-pool.ts sets it in every transaction of a pool, the lanes of the
 -- token endpoint in their session; after a transaction it is empty, and shows nothing.
 --
 -- Where it was never set in a session all is seen: that is a release from before the wall, which goes on working.

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { describeApi, OPENAPI_FILE } from '../src/openapi.ts'
-import { description } from './fixtures/openapi.ts'
+import { describeApi, OPENAPI_FILE } from '../tools/openapi.ts'
+import { description } from './fixtures/app/openapi.ts'
 
 t.test('openapi.yaml is what the routes say; "npm run openapi" writes it', async t => {
   t.equal(readFileSync(OPENAPI_FILE, 'utf8'), await describeApi())

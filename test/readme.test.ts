@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
-import { describeConfig } from '../src/config.ts'
+import { describeConfig } from '../src/config/config.ts'
 import { README_FILE, withConfiguration } from '../tools/readme.ts'
-import { ROOT } from './fixtures/paths.ts'
+import { ROOT } from './fixtures/run/paths.ts'
 
 const readme = readFileSync(README_FILE, 'utf8')
 

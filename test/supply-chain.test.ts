@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
-import { ROOT } from './fixtures/paths.ts'
+import { ROOT } from './fixtures/run/paths.ts'
 
 interface Locked {
   version?: string

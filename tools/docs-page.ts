@@ -136,7 +136,7 @@ async function startGrantd(): Promise<string> {
   const port = await freePort()
   // Nothing of the caller's configuration: this is grantd as somebody starts it who has just cloned it.
   const { PATH, HOME } = process.env
-  const grantd = start(process.execPath, ['src/server.ts'], {
+  const grantd = start(process.execPath, ['src/commands/start.ts'], {
     ...{ PATH, HOME, HOST },
     PORT: String(port),
     DATA_DIR: dataFolder,

@@ -2,11 +2,11 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { READY_FILE, ROOT, TEST_FOLDER } from '../test/fixtures/paths.ts'
+import { READY_FILE, ROOT, TEST_FOLDER } from '../test/fixtures/run/paths.ts'
 
 /**
  * Mutation testing: Stryker changes a source file in every way it knows, one at a time, and the tests named here must
- * notice. `npm run test:mutation -- src/tokens/scope.ts` for one file; without names, all below.
+ * notice. `npm run test:mutation -- src/oauth/token/scope.ts` for one file; without names, all below.
  *
  * Stryker is installed beside the cache, not as a dependency: 110 packages that nothing else needs. Its tap runner
  * asks for a build; the command runner takes the sources as they are.
@@ -18,26 +18,29 @@ const FOLDER = path.join(ROOT, 'node_modules/.cache/stryker')
 
 /** Which tests tell of each file: those that need no database first, since the first to fail ends it. */
 const TESTS: Record<string, readonly string[]> = {
-  'src/tokens/scope.ts': ['tokens/scope'],
-  'src/tokens/token-request.ts': ['tokens/token-request'],
-  'src/tokens/bounded-map.ts': ['tokens/bounded-map'],
-  'src/tokens/failure-brake.ts': ['tokens/failure-brake'],
-  'src/tokens/known-clients.ts': ['tokens/known-clients', 'tokens/exchange'],
-  'src/tokens/refused-secrets.ts': ['tokens/refused-secrets'],
-  'src/tokens/client-authentication.ts': ['tokens/client-authentication', 'tokens/refused-secrets'],
-  'src/tokens/access-token.ts': ['tokens/access-token', 'tokens/exchange'],
-  'src/tokens/confirmations.ts': ['tokens/confirmations', 'tokens/exchange'],
-  'src/tokens/credentials.ts': ['tokens/credentials'],
-  'src/tokens/exchange.ts': ['tokens/exchange-ways', 'tokens/exchange', 'faults/database-away'],
-  'src/tokens/oauth-error.ts': ['tokens/routes', 'faults/database-away'],
-  'src/tokens/routes.ts': ['openapi', 'tokens/exchange', 'metrics/plugin', 'tokens/routes'],
-  'src/admin/access.ts': ['admin/access'],
+  'src/oauth/token/scope.ts': ['oauth/token/scope'],
+  'src/oauth/token/request.ts': ['oauth/token/request'],
+  'src/concurrency/bounded-map.ts': ['concurrency/bounded-map'],
+  'src/oauth/token/cache/failure-brake.ts': ['oauth/token/cache/failure-brake'],
+  'src/oauth/token/cache/known-clients.ts': ['oauth/token/cache/known-clients', 'oauth/token/exchange'],
+  'src/oauth/token/cache/refused-secrets.ts': ['oauth/token/cache/refused-secrets'],
+  'src/oauth/client-authentication/client-authentication.ts': [
+    'oauth/client-authentication/client-authentication',
+    'oauth/token/cache/refused-secrets'
+  ],
+  'src/oauth/token/access-token.ts': ['oauth/token/access-token', 'oauth/token/exchange'],
+  'src/oauth/token/confirmations.ts': ['oauth/token/confirmations', 'oauth/token/exchange'],
+  'src/oauth/token/cache/credentials.ts': ['oauth/token/cache/credentials'],
+  'src/oauth/token/exchange.ts': ['oauth/token/exchange-ways', 'oauth/token/exchange', 'faults/database-away'],
+  'src/oauth/oauth-error.ts': ['oauth/token/routes', 'faults/database-away'],
+  'src/oauth/token/routes.ts': ['openapi', 'oauth/token/exchange', 'metrics/plugin', 'oauth/token/routes'],
+  'src/admin-api/access.ts': ['admin-api/access'],
   'src/registrations/lifecycle.ts': ['registrations/lifecycle'],
-  'src/http/cursor.ts': ['http/cursor']
+  'src/admin-api/cursor.ts': ['admin-api/cursor']
 }
 
-/** Of src/tokens all is here but the schemas, which are data. */
-const forgotten = globSync('src/tokens/!(schemas).ts', { cwd: ROOT }).filter(file => !(file in TESTS))
+/** Of src/oauth all is here but the schemas, which are data. */
+const forgotten = globSync('src/oauth/**/!(schemas).ts', { cwd: ROOT }).filter(file => !(file in TESTS))
 if (forgotten.length > 0) throw new Error(`tools/mutation.ts names no tests for ${forgotten.join(', ')}`)
 
 const named = process.argv.slice(2)
@@ -63,7 +66,7 @@ process.exit(hasFailed ? 1 : 0)
 function holdPostgres(): ChildProcess {
   rmSync(TEST_FOLDER, { recursive: true, force: true })
   mkdirSync(TEST_FOLDER, { recursive: true })
-  const holder = path.join(ROOT, 'test/fixtures/holder.ts')
+  const holder = path.join(ROOT, 'test/fixtures/run/holder.ts')
   return spawn(process.execPath, [holder, String(process.pid)], { stdio: ['ignore', 'ignore', 'inherit'] })
 }
 

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { describeConfig } from '../src/config.ts'
+import { describeConfig } from '../src/config/config.ts'
 
 /** Writes the table of configuration into README.md. */
 

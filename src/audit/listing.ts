@@ -1,8 +1,8 @@
 import type { Kysely } from 'kysely'
+import { type CursorKeys, positionAfter, writeCursor } from '../admin-api/cursor.ts'
+import { parseInstant } from '../admin-api/instant.ts'
+import { invalidRequest } from '../admin-api/validation.ts'
 import type { AuditEventTable, Database } from '../database/schema.ts'
-import { type CursorKeys, positionAfter, writeCursor } from '../http/cursor.ts'
-import { parseInstant } from '../http/instant.ts'
-import { invalidRequest } from '../http/validation.ts'
 import { listEvents } from './repository.ts'
 import { DEFAULT_LIMIT, type EventInput } from './schemas.ts'
 

@@ -1,10 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
-import type { Tables } from '../database/client.ts'
+import type { CursorKeys } from '../admin-api/cursor.ts'
+import { answer, problems } from '../admin-api/responses.ts'
+import { SiteParams } from '../admin-api/site.ts'
 import type { AuditEventTable } from '../database/schema.ts'
-import type { CursorKeys } from '../http/cursor.ts'
-import { answer, problems } from '../http/openapi.ts'
-import { SiteParams } from '../site-id.ts'
+import type { Tables } from '../database/site-scoped-pool.ts'
 import { readEventPage } from './listing.ts'
 import {
   type AuditEventBody,

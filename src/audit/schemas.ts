@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
+import { SITE_ID_PATTERN } from '../admin-api/site.ts'
 import { nullable } from '../http/json-schema.ts'
-import { SITE_ID_PATTERN } from '../site-id.ts'
 
 export type AuditEventBody = Type.Static<typeof AuditEventSchema>
 

@@ -1,10 +1,10 @@
 import type { Kysely } from 'kysely'
-import { ALL_SITES, isWalled, openDatabase, openTables, SITE_SETTING, type Tables } from './client.ts'
-import { startEmbeddedPostgres } from './embedded.ts'
-import { Hosts } from './hosts.ts'
-import { type LaneOptions, openLane } from './lane.ts'
+import { startEmbeddedPostgres } from '../development/embedded-postgres.ts'
 import { migrate, pendingMigrations } from './migrator.ts'
+import { type LaneOptions, openLane } from './pipelined-connection.ts'
+import { Hosts } from './primary-locator.ts'
 import type { Database } from './schema.ts'
+import { ALL_SITES, isWalled, openDatabase, openTables, SITE_SETTING, type Tables } from './site-scoped-pool.ts'
 
 export interface DatabaseOptions {
   /** To serve from; undefined for the embedded Postgres. */

@@ -1,13 +1,13 @@
 import type { Kysely } from 'kysely'
+import type { HashGate } from '../concurrency/hash-gate.ts'
 import type { Database } from '../database/schema.ts'
 import type { LastUsedWatch } from '../last-used/plugin.ts'
-import { countDeadDeliveries } from '../notices/repository.ts'
-import type { HashGate } from '../registrations/hash-gate.ts'
+import { countDeadDeliveries } from '../notifications/repository.ts'
+import type { CredentialsWatch } from '../oauth/token/cache/credentials.ts'
+import type { FailureBrake } from '../oauth/token/cache/failure-brake.ts'
 import { REGISTRATION_STATES } from '../registrations/lifecycle.ts'
 import { countByState } from '../registrations/repository.ts'
 import type { TendedKeySet } from '../signing-keys/key-set.ts'
-import type { CredentialsWatch } from '../tokens/credentials.ts'
-import type { FailureBrake } from '../tokens/failure-brake.ts'
 import type { Registry } from './registry.ts'
 
 export function measureHashGate(registry: Registry, gate: HashGate, name: 'token' | 'admin'): void {

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
-import { REFUSAL_REASONS } from '../tokens/oauth-error.ts'
-import { TOKEN_PATH } from '../tokens/routes.ts'
+import { REFUSAL_REASONS } from '../oauth/oauth-error.ts'
+import { TOKEN_PATH } from '../oauth/token/routes.ts'
 import type { Counter, Registry } from './registry.ts'
 
 /** Seconds: from a warm exchange on an idle machine to one that waited for hashes. */

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
+import { SITE_ID_PATTERN, siteId } from '../admin-api/site.ts'
 import { nullable, textEnum } from '../http/json-schema.ts'
-import { SITE_ID_PATTERN, siteId } from '../site-id.ts'
 import { CLIENT_ID_PATTERN } from './client-id.ts'
 import { REGISTRATION_STATES } from './lifecycle.ts'
 

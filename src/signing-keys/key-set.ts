@@ -1,9 +1,9 @@
 import type { JWK } from 'jose'
 import type { Kysely } from 'kysely'
-import type { SigningAlgorithm } from '../config.ts'
+import type { SigningAlgorithm } from '../config/config.ts'
+import type { Sealing } from '../crypto/key-encryption.ts'
 import { DatabaseUnavailable } from '../database/errors.ts'
 import type { Database } from '../database/schema.ts'
-import type { Sealing } from '../sealing.ts'
 import {
   databaseTime,
   destroyRetiredKeys,

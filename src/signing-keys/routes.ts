@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
-import { answer } from '../http/openapi.ts'
+import { answer } from '../admin-api/responses.ts'
 import type { KeySet } from './key-set.ts'
 
 const JwksSchema = Type.Object(

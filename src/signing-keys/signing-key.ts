@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose'
-import type { SigningAlgorithm } from '../config.ts'
-import type { Sealing } from '../sealing.ts'
+import type { SigningAlgorithm } from '../config/config.ts'
+import type { Sealing } from '../crypto/key-encryption.ts'
 import type { NewSigningKey, SigningKeyRow } from './repository.ts'
 
 export interface SigningKey {

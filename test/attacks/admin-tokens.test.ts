@@ -2,9 +2,9 @@ import { generateKeyPairSync } from 'node:crypto'
 import { createServer } from 'node:net'
 import { CompactEncrypt, EncryptJWT, exportJWK, exportSPKI, importJWK, type JWTHeaderParameters, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
-import { freePort, startApp } from '../fixtures/app.ts'
-import { type Answer, type Grantd, send } from '../fixtures/grantd.ts'
-import { AUDIENCE, type IdentityProvider, makeKey, startIdentityProvider } from '../fixtures/identity-provider.ts'
+import { freePort, startApp } from '../fixtures/app/app.ts'
+import { type Answer, type Grantd, send } from '../fixtures/app/grantd.ts'
+import { AUDIENCE, type IdentityProvider, makeKey, startIdentityProvider } from '../fixtures/peers/identity-provider.ts'
 
 const COLLECTION = '/v1/sites/acme/app-registrations'
 const rsa = await makeKey('RS256', 'rsa')

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { startApp } from '../fixtures/app.ts'
-import { type Answer, type Grantd, send } from '../fixtures/grantd.ts'
+import { startApp } from '../fixtures/app/app.ts'
+import { type Answer, type Grantd, send } from '../fixtures/app/grantd.ts'
 
 const COLLECTION = '/v1/sites/acme/app-registrations'
 

@@ -3,13 +3,13 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { startApp } from '../fixtures/app.ts'
-import { createDatabase } from '../fixtures/database.ts'
-import { send } from '../fixtures/grantd.ts'
-import { heapBytes, INSPECTED } from '../fixtures/heap.ts'
-import { spawnServer, temporaryFolder, untilReady } from '../fixtures/process.ts'
-import { requestBytes } from '../fixtures/raw-http.ts'
-import { until } from '../fixtures/until.ts'
+import { startApp } from '../fixtures/app/app.ts'
+import { createDatabase } from '../fixtures/app/database.ts'
+import { send } from '../fixtures/app/grantd.ts'
+import { requestBytes } from '../fixtures/app/raw-http.ts'
+import { heapBytes, INSPECTED } from '../fixtures/run/heap.ts'
+import { spawnServer, temporaryFolder, untilReady } from '../fixtures/run/process.ts'
+import { until } from '../fixtures/run/until.ts'
 import { OPERATIONS } from './operations.ts'
 
 const FORM = { 'Content-Type': 'application/x-www-form-urlencoded' }
@@ -80,7 +80,7 @@ t.test('100,000 distinct unknown client ids leave memory bounded, and the endpoi
   const resident = await residentBytes(server.child.pid)
   const figures = [start, full, resident].map(bytes => Math.round(bytes / MIB)).join(', ')
   t.comment(`heap at first, after 100,000, and resident: ${figures} MiB`)
-  // That it ends there, test/tokens/failure-brake.test.ts shows with more of them than a service is sent in a minute.
+  // That it ends there, test/oauth/token/cache/failure-brake.test.ts shows with more of them than a service is sent in a minute.
   t.ok(full - start < 40 * MIB, `a place per failure: ${figures}`)
   t.ok(resident < 512 * MIB, figures)
   t.equal((await send('GET', `${server.baseUrl}/health/ready`)).status, 200)

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { startApp } from '../fixtures/app.ts'
-import { dumpTables } from '../fixtures/database.ts'
-import { description } from '../fixtures/openapi.ts'
+import { startApp } from '../fixtures/app/app.ts'
+import { dumpTables } from '../fixtures/app/database.ts'
+import { description } from '../fixtures/app/openapi.ts'
 import { inDays, OPERATIONS, type Operation, type Target } from './operations.ts'
 
 /** Operations that take a JSON body. */

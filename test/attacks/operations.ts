@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { SERVICE_RECEIVER_IDS } from '../../src/notices/repository.ts'
-import { query } from '../fixtures/database.ts'
-import type { Grantd } from '../fixtures/grantd.ts'
-import { description } from '../fixtures/openapi.ts'
+import { SERVICE_RECEIVER_IDS } from '../../src/notifications/repository.ts'
+import { query } from '../fixtures/app/database.ts'
+import type { Grantd } from '../fixtures/app/grantd.ts'
+import { description } from '../fixtures/app/openapi.ts'
 
 /** A registration that an attack is after, and the Site it is of. */
 export interface Target {

@@ -1,8 +1,8 @@
 import t, { type Test } from 'tap'
-import { signAdminToken, startApp } from '../fixtures/app.ts'
-import { dumpTables } from '../fixtures/database.ts'
-import type { Grantd, Json } from '../fixtures/grantd.ts'
-import { answerBytes } from '../fixtures/raw-http.ts'
+import { signAdminToken, startApp } from '../fixtures/app/app.ts'
+import { dumpTables } from '../fixtures/app/database.ts'
+import type { Grantd, Json } from '../fixtures/app/grantd.ts'
+import { answerBytes } from '../fixtures/app/raw-http.ts'
 import { inDays, mismatches, OPERATIONS, type Operation, type Scope, type Target } from './operations.ts'
 
 /** Site `acme` has what is attacked; `globex` is the attacker's. */

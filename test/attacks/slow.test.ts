@@ -1,8 +1,8 @@
 import { connect } from 'node:net'
 import t from 'tap'
-import { startApp } from '../fixtures/app.ts'
-import type { Grantd } from '../fixtures/grantd.ts'
-import { exchangeBytes } from '../fixtures/raw-http.ts'
+import { startApp } from '../fixtures/app/app.ts'
+import type { Grantd } from '../fixtures/app/grantd.ts'
+import { exchangeBytes } from '../fixtures/app/raw-http.ts'
 
 const COLLECTION = '/v1/sites/acme/app-registrations'
 const FORM = 'Content-Type: application/x-www-form-urlencoded'

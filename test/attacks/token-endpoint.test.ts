@@ -1,9 +1,9 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { createClientSecret } from '../../src/registrations/client-secret.ts'
-import { Clock, startApp } from '../fixtures/app.ts'
-import { basic, type Grantd } from '../fixtures/grantd.ts'
-import { answerBytes, requestBytes, sendBytes } from '../fixtures/raw-http.ts'
+import { createClientSecret } from '../../src/credentials/secret.ts'
+import { Clock, startApp } from '../fixtures/app/app.ts'
+import { basic, type Grantd } from '../fixtures/app/grantd.ts'
+import { answerBytes, requestBytes, sendBytes } from '../fixtures/app/raw-http.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
 const GRANT = 'grant_type=client_credentials'

@@ -5,9 +5,9 @@ import t, { type Test } from 'tap'
 import { pruneChains } from '../../src/audit/prune.ts'
 import { recordEvent } from '../../src/audit/record.ts'
 import type { Database } from '../../src/database/schema.ts'
-import { eventOf, tamper, verdicts } from '../fixtures/audit.ts'
-import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/database.ts'
-import { ROOT } from '../fixtures/paths.ts'
+import { eventOf, tamper, verdicts } from '../fixtures/app/audit.ts'
+import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/app/database.ts'
+import { ROOT } from '../fixtures/run/paths.ts'
 
 const DAY_MS = 86_400_000
 const START = Date.parse('2026-11-01T00:00:00.000Z')
@@ -93,7 +93,7 @@ t.test('npm run audit:prune needs the owner, and keeps all unless told how long'
   await db.transaction().execute(trx => recordEvent(trx, eventOf('acme')))
   const { PATH = '' } = process.env
   const prune = (environment: Record<string, string>) =>
-    promisify(execFile)(process.execPath, ['src/audit-prune.ts'], { cwd: ROOT, env: { PATH, ...environment } })
+    promisify(execFile)(process.execPath, ['src/commands/prune-audit.ts'], { cwd: ROOT, env: { PATH, ...environment } })
   t.match((await prune({ DATABASE_URL: url })).stdout, /kept for ever/)
   t.match((await prune({ DATABASE_URL: url, AUDIT_RETENTION_DAYS: '0' })).stdout, /kept for ever/)
   await t.rejects(prune({ DATABASE_URL: asServingRole(url), AUDIT_RETENTION_DAYS: '30' }), {

@@ -1,11 +1,11 @@
 import t from 'tap'
 import { recordEvent } from '../../src/audit/record.ts'
-import { ALL_SITES } from '../../src/database/client.ts'
-import { Clock, startApp } from '../fixtures/app.ts'
-import { auditRows, eventOf, verdicts } from '../fixtures/audit.ts'
-import { asServingRole, createDatabase, openTestDatabase, query, queryInSites } from '../fixtures/database.ts'
-import { proxyPostgres } from '../fixtures/tcp-proxy.ts'
-import { until } from '../fixtures/until.ts'
+import { ALL_SITES } from '../../src/database/site-scoped-pool.ts'
+import { Clock, startApp } from '../fixtures/app/app.ts'
+import { auditRows, eventOf, verdicts } from '../fixtures/app/audit.ts'
+import { asServingRole, createDatabase, openTestDatabase, query, queryInSites } from '../fixtures/app/database.ts'
+import { proxyPostgres } from '../fixtures/faults/tcp-proxy.ts'
+import { until } from '../fixtures/run/until.ts'
 
 const INSERT = `insert into audit_events
   select site_id, sequence + 1, occurred_at, action, subject, actor, actor_issuer, request_id, source, changes, hash, hash

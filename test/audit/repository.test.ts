@@ -2,8 +2,8 @@ import { type CompiledQuery, type Kysely, type RootOperationNode, sql } from 'ky
 import t from 'tap'
 import { type EventListing, listEvents } from '../../src/audit/repository.ts'
 import type { Database } from '../../src/database/schema.ts'
-import { tamper } from '../fixtures/audit.ts'
-import { createDatabase, openTestDatabase } from '../fixtures/database.ts'
+import { tamper } from '../fixtures/app/audit.ts'
+import { createDatabase, openTestDatabase } from '../fixtures/app/database.ts'
 
 const ALL: EventListing = {
   siteId: undefined,

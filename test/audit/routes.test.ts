@@ -1,7 +1,7 @@
 import t from 'tap'
-import { Clock, signAdminToken, startApp } from '../fixtures/app.ts'
-import { query } from '../fixtures/database.ts'
-import type { Grantd, Json } from '../fixtures/grantd.ts'
+import { Clock, signAdminToken, startApp } from '../fixtures/app/app.ts'
+import { query } from '../fixtures/app/database.ts'
+import type { Grantd, Json } from '../fixtures/app/grantd.ts'
 
 const EVENTS = '/v1/sites/acme/audit-events'
 const DAY_MS = 86_400_000

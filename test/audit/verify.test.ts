@@ -6,9 +6,9 @@ import { hashEvent } from '../../src/audit/chain.ts'
 import { recordEvent } from '../../src/audit/record.ts'
 import { listChain } from '../../src/audit/repository.ts'
 import type { Database } from '../../src/database/schema.ts'
-import { eventOf, tamper, verdicts } from '../fixtures/audit.ts'
-import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/database.ts'
-import { ROOT } from '../fixtures/paths.ts'
+import { eventOf, tamper, verdicts } from '../fixtures/app/audit.ts'
+import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/app/database.ts'
+import { ROOT } from '../fixtures/run/paths.ts'
 
 const EVENTS = 7
 
@@ -27,7 +27,7 @@ async function auditedDatabase(t: Test, events = EVENTS) {
 /** `npm run audit:verify` on this database, in the serving role. */
 async function verify(url: string): Promise<{ code: number; output: string }> {
   const { PATH = '' } = process.env
-  const run = promisify(execFile)(process.execPath, ['src/audit-verify.ts'], {
+  const run = promisify(execFile)(process.execPath, ['src/commands/verify-audit.ts'], {
     cwd: ROOT,
     env: { PATH, DATABASE_URL: asServingRole(url) }
   })

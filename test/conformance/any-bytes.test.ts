@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { startApp } from '../fixtures/app.ts'
-import { requestBytes, sendBytes } from '../fixtures/raw-http.ts'
+import { startApp } from '../fixtures/app/app.ts'
+import { requestBytes, sendBytes } from '../fixtures/app/raw-http.ts'
 
 const FORM = 'application/x-www-form-urlencoded'
 const bytes = fc.uint8Array({ maxLength: 300 }).map(array => Buffer.from(array))

@@ -7,9 +7,9 @@ import t, { type Test } from 'tap'
 import { connect } from '../../src/database/connect.ts'
 import { migrate, pendingMigrations } from '../../src/database/migrator.ts'
 import type { Database } from '../../src/database/schema.ts'
-import { startApp } from '../fixtures/app.ts'
-import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/database.ts'
-import { ROOT } from '../fixtures/paths.ts'
+import { startApp } from '../fixtures/app/app.ts'
+import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/app/database.ts'
+import { ROOT } from '../fixtures/run/paths.ts'
 
 const MIGRATIONS = readdirSync(path.join(ROOT, 'migrations'))
   .filter(file => /^\d/.test(file))
@@ -105,7 +105,7 @@ t.test('6 processes that migrate one empty database at once all succeed', async 
   const { url } = await emptyDatabase(t)
   const outputs = await Promise.all(
     Array.from({ length: 6 }, async () => {
-      const { stdout, stderr } = await promisify(execFile)(process.execPath, ['src/migrate.ts'], {
+      const { stdout, stderr } = await promisify(execFile)(process.execPath, ['src/commands/migrate.ts'], {
         cwd: ROOT,
         env: { DATABASE_URL: url }
       })

@@ -5,7 +5,7 @@ import type { Database } from '../../src/database/schema.ts'
 import { moveLastUsed, moveLastUsedOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
 import { findCredentials, findUnchanged } from '../../src/registrations/repository.ts'
-import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/database.ts'
+import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/app/database.ts'
 
 /** What every exchange asks, and on which lane. */
 const STATEMENTS: [string, keyof typeof settingsOfLanes, (db: Kysely<Database>) => Promise<unknown>][] = [

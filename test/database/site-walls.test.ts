@@ -10,18 +10,18 @@ import {
   ValueNode
 } from 'kysely'
 import t, { type Test } from 'tap'
-import { listExpirations, listExpired } from '../../src/alerts/repository.ts'
 import { recordEvent } from '../../src/audit/record.ts'
 import { findChain, listEvents } from '../../src/audit/repository.ts'
-import { ALL_SITES, isWalled, type Tables } from '../../src/database/client.ts'
 import { connect } from '../../src/database/connect.ts'
 import { migrate } from '../../src/database/migrator.ts'
 import type { Database } from '../../src/database/schema.ts'
-import { findDelivery, listNotices } from '../../src/notices/repository.ts'
-import { deleteReceiver, findReceiver, listReceivers } from '../../src/receivers/repository.ts'
+import { ALL_SITES, isWalled, type Tables } from '../../src/database/site-scoped-pool.ts'
+import { listExpirations, listExpired } from '../../src/notifications/alerts/repository.ts'
+import { deleteReceiver, findReceiver, listReceivers } from '../../src/notifications/receivers/repository.ts'
+import { findDelivery, listNotices } from '../../src/notifications/repository.ts'
 import { findRegistration, listRegistrations } from '../../src/registrations/repository.ts'
-import { startApp } from '../fixtures/app.ts'
-import { eventOf } from '../fixtures/audit.ts'
+import { startApp } from '../fixtures/app/app.ts'
+import { eventOf } from '../fixtures/app/audit.ts'
 import {
   asServingRole,
   createDatabase,
@@ -31,9 +31,9 @@ import {
   queryInSites,
   serverUrl,
   withClient
-} from '../fixtures/database.ts'
-import { ROOT } from '../fixtures/paths.ts'
-import { insertRegistrationRow } from '../fixtures/registration-row.ts'
+} from '../fixtures/app/database.ts'
+import { insertRegistrationRow } from '../fixtures/app/registration-row.ts'
+import { ROOT } from '../fixtures/run/paths.ts'
 
 const SITES = ['acme', 'umbrella'] as const
 
@@ -345,16 +345,16 @@ t.test(
         cwd: ROOT,
         env: { PATH, DATABASE_URL: asServingRole(url), MIGRATION_DATABASE_URL: owner, ...environment }
       })
-    t.match((await run('src/audit-verify.ts')).stdout, 'Sites: 2, events: 4, Sites with a fault: 0')
-    t.match((await run('src/audit-verify.ts', { DATABASE_URL: owner })).stdout, 'Sites: 2, events: 4')
+    t.match((await run('src/commands/verify-audit.ts')).stdout, 'Sites: 2, events: 4, Sites with a fault: 0')
+    t.match((await run('src/commands/verify-audit.ts', { DATABASE_URL: owner })).stdout, 'Sites: 2, events: 4')
     await openTestDatabase(t, owner)
       .transaction()
       .execute(trx => recordEvent(trx, eventOf('acme', 0, Date.now() - 400 * 86_400_000)))
     await openTestDatabase(t, owner)
       .transaction()
       .execute(trx => recordEvent(trx, eventOf('globex', 0, Date.now() - 400 * 86_400_000)))
-    t.match((await run('src/audit-prune.ts', { AUDIT_RETENTION_DAYS: '30' })).stdout, /^1 audit events before/)
-    t.match((await run('src/audit-verify.ts')).stdout, 'Sites with a fault: 0')
+    t.match((await run('src/commands/prune-audit.ts', { AUDIT_RETENTION_DAYS: '30' })).stdout, /^1 audit events before/)
+    t.match((await run('src/commands/verify-audit.ts')).stdout, 'Sites with a fault: 0')
     t.same(await migrate(openTestDatabase(t, owner)), [], 'again')
   }
 )

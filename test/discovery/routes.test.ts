@@ -1,5 +1,5 @@
 import t from 'tap'
-import { startApp } from '../fixtures/app.ts'
+import { startApp } from '../fixtures/app/app.ts'
 
 const PATH = '/.well-known/oauth-authorization-server'
 

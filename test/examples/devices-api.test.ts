@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
-import { freePort, startApp } from '../fixtures/app.ts'
-import { send } from '../fixtures/grantd.ts'
-import { ROOT } from '../fixtures/paths.ts'
+import { freePort, startApp } from '../fixtures/app/app.ts'
+import { send } from '../fixtures/app/grantd.ts'
+import { ROOT } from '../fixtures/run/paths.ts'
 
 async function startDevicesApi(t: Test, issuer: string) {
   const port = await freePort()

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { createDatabase, query } from '../fixtures/database.ts'
-import type { Grantd } from '../fixtures/grantd.ts'
-import { startInstance, unrecorded, warmClients } from '../fixtures/instance.ts'
-import { proxyPostgres, type TcpProxy } from '../fixtures/tcp-proxy.ts'
-import { type Client, countStatuses, type Outcome, Registering, slowest, Traffic } from '../fixtures/traffic.ts'
-import { until } from '../fixtures/until.ts'
+import { createDatabase, query } from '../fixtures/app/database.ts'
+import type { Grantd } from '../fixtures/app/grantd.ts'
+import { proxyPostgres, type TcpProxy } from '../fixtures/faults/tcp-proxy.ts'
+import { type Client, countStatuses, type Outcome, Registering, slowest, Traffic } from '../fixtures/faults/traffic.ts'
+import { startInstance, unrecorded, warmClients } from '../fixtures/run/instance.ts'
+import { until } from '../fixtures/run/until.ts'
 
 interface Broken {
   proxy: TcpProxy

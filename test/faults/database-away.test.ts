@@ -1,8 +1,8 @@
 import t from 'tap'
-import { startApp } from '../fixtures/app.ts'
-import { createDatabase } from '../fixtures/database.ts'
-import { proxyPostgres } from '../fixtures/tcp-proxy.ts'
-import { until } from '../fixtures/until.ts'
+import { startApp } from '../fixtures/app/app.ts'
+import { createDatabase } from '../fixtures/app/database.ts'
+import { proxyPostgres } from '../fixtures/faults/tcp-proxy.ts'
+import { until } from '../fixtures/run/until.ts'
 
 t.test(
   'while the database is away warm clients exchange; the rest is 503 at once; all is well when it is back',

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createDatabase } from '../fixtures/database.ts'
-import { type Instance, missing, startInstance, unrecorded, warmClients } from '../fixtures/instance.ts'
-import { temporaryFolder } from '../fixtures/process.ts'
-import { countStatuses, Registering, Traffic } from '../fixtures/traffic.ts'
-import { until } from '../fixtures/until.ts'
+import { createDatabase } from '../fixtures/app/database.ts'
+import { countStatuses, Registering, Traffic } from '../fixtures/faults/traffic.ts'
+import { type Instance, missing, startInstance, unrecorded, warmClients } from '../fixtures/run/instance.ts'
+import { temporaryFolder } from '../fixtures/run/process.ts'
+import { until } from '../fixtures/run/until.ts'
 
 const KILLS = 2
 const CONNECTIONS = 8

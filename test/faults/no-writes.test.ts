@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { startCluster } from '../fixtures/cluster.ts'
-import { withClient } from '../fixtures/database.ts'
-import { startInstance, unrecorded, warmClients } from '../fixtures/instance.ts'
-import { countStatuses, Registering, slowest, Traffic } from '../fixtures/traffic.ts'
-import { until } from '../fixtures/until.ts'
+import { withClient } from '../fixtures/app/database.ts'
+import { startCluster } from '../fixtures/faults/cluster.ts'
+import { countStatuses, Registering, slowest, Traffic } from '../fixtures/faults/traffic.ts'
+import { startInstance, unrecorded, warmClients } from '../fixtures/run/instance.ts'
+import { until } from '../fixtures/run/until.ts'
 
 const COLLECTION = '/v1/sites/acme/app-registrations'
 const ANOTHER = { name: 'another', expiresAt: new Date(Date.now() + 365 * 86_400_000).toISOString() }

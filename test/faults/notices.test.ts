@@ -3,11 +3,11 @@ import { once } from 'node:events'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { Clock } from '../fixtures/app.ts'
-import { asServingRole, createDatabase, query } from '../fixtures/database.ts'
-import { ROOT } from '../fixtures/paths.ts'
-import { insertRegistrationRow } from '../fixtures/registration-row.ts'
-import { startWebhookReceiver } from '../fixtures/webhook-receiver.ts'
+import { Clock } from '../fixtures/app/app.ts'
+import { asServingRole, createDatabase, query } from '../fixtures/app/database.ts'
+import { insertRegistrationRow } from '../fixtures/app/registration-row.ts'
+import { startWebhookReceiver } from '../fixtures/peers/webhook-receiver.ts'
+import { ROOT } from '../fixtures/run/paths.ts'
 
 const DAY_MS = 86_400_000
 const HOUR_MS = 3_600_000
@@ -22,7 +22,7 @@ class Instance {
   #exited: Promise<unknown>
 
   constructor(databaseUrl: string, receiverUrl: string) {
-    this.#arguments = [path.join(ROOT, 'test/fixtures/notice-instance.ts'), databaseUrl, receiverUrl]
+    this.#arguments = [path.join(ROOT, 'test/faults/notice-instance.ts'), databaseUrl, receiverUrl]
     this.#child = this.#spawn()
     this.#exited = once(this.#child, 'exit')
   }

@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
-import { ALL_SITES } from '../../src/database/client.ts'
 import { type Connection, connect } from '../../src/database/connect.ts'
-import { Clock, startApp } from '../fixtures/app.ts'
-import { asServingRole, createDatabase, query, withClient } from '../fixtures/database.ts'
-import { until } from '../fixtures/until.ts'
+import { ALL_SITES } from '../../src/database/site-scoped-pool.ts'
+import { Clock, startApp } from '../fixtures/app/app.ts'
+import { asServingRole, createDatabase, query, withClient } from '../fixtures/app/database.ts'
+import { until } from '../fixtures/run/until.ts'
 
 const POOL_SIZE = 8
 const ADMIN_CONNECTIONS = 6

@@ -1,11 +1,11 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
-import { send } from '../fixtures/grantd.ts'
-import { startLoad } from '../fixtures/load.ts'
-import { spawnServer, temporaryFolder, untilPrinted } from '../fixtures/process.ts'
-import { until } from '../fixtures/until.ts'
-import { ISSUED, isAlive, metric, startWorkers, workersOf } from '../fixtures/workers.ts'
+import { send } from '../fixtures/app/grantd.ts'
+import { startLoad } from '../fixtures/faults/load.ts'
+import { spawnServer, temporaryFolder, untilPrinted } from '../fixtures/run/process.ts'
+import { until } from '../fixtures/run/until.ts'
+import { ISSUED, isAlive, metric, startWorkers, workersOf } from '../fixtures/run/workers.ts'
 
 t.test('a worker that is killed under load is replaced while the others serve on; no counter goes back', async t => {
   const instance = await startWorkers(t)

@@ -1,8 +1,8 @@
 import t from 'tap'
-import { startApp } from '../fixtures/app.ts'
-import { capturedLog } from '../fixtures/log.ts'
-import { exchangeBytes } from '../fixtures/raw-http.ts'
-import { until } from '../fixtures/until.ts'
+import { startApp } from '../fixtures/app/app.ts'
+import { capturedLog } from '../fixtures/app/log.ts'
+import { exchangeBytes } from '../fixtures/app/raw-http.ts'
+import { until } from '../fixtures/run/until.ts'
 
 const FORM = 'Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 0\r\nConnection: close\r\n'
 

@@ -1,14 +1,14 @@
 import { decodeJwt } from 'jose'
 import pg from 'pg'
 import t from 'tap'
+import { createClientSecret } from '../../src/credentials/secret.ts'
 import { Registry } from '../../src/metrics/registry.ts'
-import { createClientSecret } from '../../src/registrations/client-secret.ts'
-import { Clock, startApp } from '../fixtures/app.ts'
-import { query, withClient } from '../fixtures/database.ts'
-import type { Grantd } from '../fixtures/grantd.ts'
-import { capturedLog } from '../fixtures/log.ts'
-import { requestBytes, sendPipelined } from '../fixtures/raw-http.ts'
-import { until } from '../fixtures/until.ts'
+import { Clock, startApp } from '../fixtures/app/app.ts'
+import { query, withClient } from '../fixtures/app/database.ts'
+import type { Grantd } from '../fixtures/app/grantd.ts'
+import { capturedLog } from '../fixtures/app/log.ts'
+import { requestBytes, sendPipelined } from '../fixtures/app/raw-http.ts'
+import { until } from '../fixtures/run/until.ts'
 
 /** The statistics of Postgres come late; a sequence is exact. */
 const COUNT_UPDATES = `

@@ -1,9 +1,9 @@
 import t from 'tap'
 import { moveLastUsed, moveLastUsedOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
-import { startApp } from '../fixtures/app.ts'
-import { asServingRole, openTestLanes, query } from '../fixtures/database.ts'
-import type { Grantd } from '../fixtures/grantd.ts'
+import { startApp } from '../fixtures/app/app.ts'
+import { asServingRole, openTestLanes, query } from '../fixtures/app/database.ts'
+import type { Grantd } from '../fixtures/app/grantd.ts'
 
 const AT = Date.parse('2026-11-25T10:00:00.000Z')
 

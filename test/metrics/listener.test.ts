@@ -3,10 +3,10 @@ import { connect, createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { listenForScrapes, type MetricsListener } from '../../src/metrics/listener.ts'
 import { Registry } from '../../src/metrics/registry.ts'
-import { freePort } from '../fixtures/app.ts'
-import { createDatabase } from '../fixtures/database.ts'
-import { send } from '../fixtures/grantd.ts'
-import { spawnServer, temporaryFolder, untilReady } from '../fixtures/process.ts'
+import { freePort } from '../fixtures/app/app.ts'
+import { createDatabase } from '../fixtures/app/database.ts'
+import { send } from '../fixtures/app/grantd.ts'
+import { spawnServer, temporaryFolder, untilReady } from '../fixtures/run/process.ts'
 
 async function listen(t: Test, isReady = async () => true): Promise<{ url: string; listener: MetricsListener }> {
   const port = await freePort()

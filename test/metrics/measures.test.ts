@@ -4,11 +4,11 @@ import t from 'tap'
 import { measureDeadDeliveries, measureRegistrations } from '../../src/metrics/measures.ts'
 import { Registry } from '../../src/metrics/registry.ts'
 import { DAY_MS } from '../../src/registrations/lifecycle.ts'
-import { Clock, startApp } from '../fixtures/app.ts'
-import { createDatabase, openTestDatabase } from '../fixtures/database.ts'
-import { proxyPostgres } from '../fixtures/tcp-proxy.ts'
-import { until } from '../fixtures/until.ts'
-import { startWebhookReceiver } from '../fixtures/webhook-receiver.ts'
+import { Clock, startApp } from '../fixtures/app/app.ts'
+import { createDatabase, openTestDatabase } from '../fixtures/app/database.ts'
+import { proxyPostgres } from '../fixtures/faults/tcp-proxy.ts'
+import { startWebhookReceiver } from '../fixtures/peers/webhook-receiver.ts'
+import { until } from '../fixtures/run/until.ts'
 
 async function read(registry: Registry, name: string): Promise<Record<string, number> | undefined> {
   return (await registry.read()).find(family => family.name === name)?.samples

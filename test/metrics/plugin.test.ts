@@ -1,12 +1,12 @@
 import { Agent, request } from 'node:http'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
+import { createClientSecret } from '../../src/credentials/secret.ts'
 import { expose, Registry } from '../../src/metrics/registry.ts'
-import { createClientSecret } from '../../src/registrations/client-secret.ts'
-import { REFUSAL_REASONS } from '../../src/tokens/oauth-error.ts'
-import { startApp } from '../fixtures/app.ts'
-import { basic } from '../fixtures/grantd.ts'
-import { until } from '../fixtures/until.ts'
+import { REFUSAL_REASONS } from '../../src/oauth/oauth-error.ts'
+import { startApp } from '../fixtures/app/app.ts'
+import { basic } from '../fixtures/app/grantd.ts'
+import { until } from '../fixtures/run/until.ts'
 
 async function startMeasured(t: Test) {
   const metrics = new Registry()

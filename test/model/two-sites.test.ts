@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { decodeJwt } from 'jose'
 import t from 'tap'
-import { createClientSecret } from '../../src/registrations/client-secret.ts'
+import { createClientSecret } from '../../src/credentials/secret.ts'
 import { registrationState } from '../../src/registrations/lifecycle.ts'
-import { Clock, startApp } from '../fixtures/app.ts'
-import type { Answer, Grantd, Json } from '../fixtures/grantd.ts'
+import { Clock, startApp } from '../fixtures/app/app.ts'
+import type { Answer, Grantd, Json } from '../fixtures/app/grantd.ts'
 
 /** What should be true of a registration; kept after it was deleted. */
 interface Modelled {

@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
-import { freePort } from '../fixtures/app.ts'
-import { createDatabase } from '../fixtures/database.ts'
-import { send } from '../fixtures/grantd.ts'
-import { ROOT } from '../fixtures/paths.ts'
-import { spawnServer, temporaryFolder, untilReady } from '../fixtures/process.ts'
+import { freePort } from '../fixtures/app/app.ts'
+import { createDatabase } from '../fixtures/app/database.ts'
+import { send } from '../fixtures/app/grantd.ts'
+import { ROOT } from '../fixtures/run/paths.ts'
+import { spawnServer, temporaryFolder, untilReady } from '../fixtures/run/process.ts'
 
 interface Rule {
   alert: string

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { parseInstant } from '../../src/http/instant.ts'
+import { parseInstant } from '../../src/admin-api/instant.ts'
 import {
   DAY_MS,
   expiresInDays,

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
-import { Clock, startApp } from '../fixtures/app.ts'
-import type { Grantd, Json } from '../fixtures/grantd.ts'
+import { Clock, startApp } from '../fixtures/app/app.ts'
+import type { Grantd, Json } from '../fixtures/app/grantd.ts'
 
 const COLLECTION = '/v1/sites/acme/app-registrations'
 const DAY_MS = 86_400_000

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { countByState } from '../../src/registrations/repository.ts'
-import { Clock, startApp } from '../fixtures/app.ts'
-import { asServingRole, openTestDatabase } from '../fixtures/database.ts'
+import { Clock, startApp } from '../fixtures/app/app.ts'
+import { asServingRole, openTestDatabase } from '../fixtures/app/database.ts'
 
 const DAY_MS = 86_400_000
 

@@ -1,8 +1,8 @@
 import t from 'tap'
-import { createClientSecret } from '../../src/registrations/client-secret.ts'
-import { Clock, startApp } from '../fixtures/app.ts'
-import { query } from '../fixtures/database.ts'
-import type { Grantd } from '../fixtures/grantd.ts'
+import { createClientSecret } from '../../src/credentials/secret.ts'
+import { Clock, startApp } from '../fixtures/app/app.ts'
+import { query } from '../fixtures/app/database.ts'
+import type { Grantd } from '../fixtures/app/grantd.ts'
 
 const COLLECTION = '/v1/sites/acme/app-registrations'
 const inDays = (days: number, now = Date.now()) => new Date(now + days * 86_400_000).toISOString()

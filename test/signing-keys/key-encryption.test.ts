@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { Sealing } from '../../src/sealing.ts'
+import { Sealing } from '../../src/crypto/key-encryption.ts'
 import { type KeyStore, loadKeySet } from '../../src/signing-keys/key-set.ts'
 import { replaceSeal } from '../../src/signing-keys/repository.ts'
 import { rotateNow } from '../../src/signing-keys/rotation-by-hand.ts'
-import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/database.ts'
-import { spawnServer, temporaryFolder, untilReady } from '../fixtures/process.ts'
+import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/app/database.ts'
+import { spawnServer, temporaryFolder, untilReady } from '../fixtures/run/process.ts'
 
 /** The change of KEY_ENCRYPTION_KEY. */
 

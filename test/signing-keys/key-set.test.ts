@@ -3,15 +3,14 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
+import { Sealing } from '../../src/crypto/key-encryption.ts'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
-import { Sealing } from '../../src/sealing.ts'
 import { type KeyStore, loadKeySet, RotatingKeySet } from '../../src/signing-keys/key-set.ts'
 import { insertSigningKey } from '../../src/signing-keys/repository.ts'
 import { TIMING } from '../../src/signing-keys/rotation.ts'
 import { replaceCompromised, rotateNow } from '../../src/signing-keys/rotation-by-hand.ts'
 import { generateSigningKey } from '../../src/signing-keys/signing-key.ts'
-import { Clock, startApp } from '../fixtures/app.ts'
-import { caught } from '../fixtures/caught.ts'
+import { Clock, startApp } from '../fixtures/app/app.ts'
 import {
   asServingRole,
   createDatabase,
@@ -19,10 +18,11 @@ import {
   openTestDatabase,
   query,
   withClient
-} from '../fixtures/database.ts'
-import { ROOT } from '../fixtures/paths.ts'
-import { proxyPostgres } from '../fixtures/tcp-proxy.ts'
-import { until } from '../fixtures/until.ts'
+} from '../fixtures/app/database.ts'
+import { proxyPostgres } from '../fixtures/faults/tcp-proxy.ts'
+import { caught } from '../fixtures/run/caught.ts'
+import { ROOT } from '../fixtures/run/paths.ts'
+import { until } from '../fixtures/run/until.ts'
 
 const sealing = new Sealing(randomBytes(32))
 const DAY = 86_400_000

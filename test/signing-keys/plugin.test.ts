@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import pino from 'pino'
 import t, { type Test } from 'tap'
 import { signingKeyRotation } from '../../src/signing-keys/plugin.ts'
-import { until } from '../fixtures/until.ts'
+import { until } from '../fixtures/run/until.ts'
 
 /** The plugin in an app that listens, tending every millisecond what the test gives it. */
 async function tending(t: Test, tend: (keySet: { activeKid: string }) => Promise<void>) {

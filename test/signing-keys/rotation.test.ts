@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/config/config.ts'
 import {
   cacheMs,
   isNextKeyDue,
@@ -11,7 +11,7 @@ import {
   signingKey,
   TIMING
 } from '../../src/signing-keys/rotation.ts'
-import { asServingRole, createDatabase, query, withClient } from '../fixtures/database.ts'
+import { asServingRole, createDatabase, query, withClient } from '../fixtures/app/database.ts'
 
 const DAY = 86_400_000
 const HOUR = 3_600_000

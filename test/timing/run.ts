@@ -6,9 +6,9 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { createClientSecret } from '../../src/registrations/client-secret.ts'
-import { freePort } from '../fixtures/app.ts'
-import { requestBytes } from '../fixtures/raw-http.ts'
+import { createClientSecret } from '../../src/credentials/secret.ts'
+import { freePort } from '../fixtures/app/app.ts'
+import { requestBytes } from '../fixtures/app/raw-http.ts'
 import { quantile, separate } from './statistics.ts'
 
 /**
@@ -74,7 +74,7 @@ async function startService(nodeOptions: readonly string[]): Promise<Service> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'grantd-timing-'))
   const port = await freePort()
   const { PATH = '' } = process.env
-  const child = spawn(process.execPath, [...nodeOptions, 'src/server.ts'], {
+  const child = spawn(process.execPath, [...nodeOptions, 'src/commands/start.ts'], {
     cwd: ROOT,
     env: { PATH, PORT: String(port), DATA_DIR: folder, LOG_LEVEL: 'warn', TOKEN_FAILURE_LIMIT: '1000000' },
     stdio: ['ignore', 'pipe', 'inherit']

@@ -5,7 +5,7 @@ import { registerHooks } from 'node:module'
  * an unknown client is refused before any hash. There is no such switch in grantd.
  */
 
-const CHANGED = '/src/tokens/client-authentication.ts'
+const CHANGED = '/src/oauth/client-authentication/client-authentication.ts'
 const BEFORE = 'const { secret, storedHash } = secretToCompare(credential, clientSecret)'
 
 registerHooks({

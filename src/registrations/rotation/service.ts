@@ -1,8 +1,8 @@
+import { allowsVersion } from '../../admin-api/if-match.ts'
 import type { Origin } from '../../audit/record.ts'
+import { checksumOf, createClientSecret } from '../../credentials/secret.ts'
 import { notFound } from '../../http/problem.ts'
-import { checksumOf, createClientSecret } from '../client-secret.ts'
 import { rotationUnderWay, staleVersion } from '../errors.ts'
-import { allowsVersion } from '../etag.ts'
 import { previousSecretOf, secretUses } from '../lifecycle.ts'
 import {
   lockRegistration,

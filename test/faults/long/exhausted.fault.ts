@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import t from 'tap'
-import { startCluster } from '../../fixtures/cluster.ts'
-import { createDatabase, withClient } from '../../fixtures/database.ts'
-import type { Grantd } from '../../fixtures/grantd.ts'
-import { startInstance, unrecorded, warmClients } from '../../fixtures/instance.ts'
-import { type Client, countStatuses, slowest, Traffic } from '../../fixtures/traffic.ts'
-import { until } from '../../fixtures/until.ts'
+import { createDatabase, withClient } from '../../fixtures/app/database.ts'
+import type { Grantd } from '../../fixtures/app/grantd.ts'
+import { startCluster } from '../../fixtures/faults/cluster.ts'
+import { type Client, countStatuses, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
+import { startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
+import { until } from '../../fixtures/run/until.ts'
 
 /** For a connection of the pool, when all are taken: the pool's own limit, and what a busy machine adds. */
 const SHED_WITHIN_MS = 4_000

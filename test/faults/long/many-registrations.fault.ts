@@ -1,7 +1,7 @@
 import t from 'tap'
-import { startCluster } from '../../fixtures/cluster.ts'
-import { query, withClient } from '../../fixtures/database.ts'
-import { startInstance } from '../../fixtures/instance.ts'
+import { query, withClient } from '../../fixtures/app/database.ts'
+import { startCluster } from '../../fixtures/faults/cluster.ts'
+import { startInstance } from '../../fixtures/run/instance.ts'
 
 const REGISTRATIONS = 1_000_000
 const SITES = 10_000

@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { freePort } from '../../fixtures/app.ts'
-import { query } from '../../fixtures/database.ts'
-import { leftOutFor } from '../../fixtures/debian.ts'
-import type { Grantd } from '../../fixtures/grantd.ts'
-import { HAPROXY, startHaproxy } from '../../fixtures/haproxy.ts'
-import { missing, startInstance, unrecorded, warmClients } from '../../fixtures/instance.ts'
+import { freePort } from '../../fixtures/app/app.ts'
+import { query } from '../../fixtures/app/database.ts'
+import type { Grantd } from '../../fixtures/app/grantd.ts'
+import { leftOutFor } from '../../fixtures/faults/debian.ts'
+import { HAPROXY, startHaproxy } from '../../fixtures/faults/haproxy.ts'
 import {
   isServing,
   killPostmaster,
@@ -14,10 +13,11 @@ import {
   PATRONI,
   type PatroniNode,
   startPatroni
-} from '../../fixtures/patroni.ts'
-import { temporaryFolder } from '../../fixtures/process.ts'
-import { type Client, countStatuses, Registering, slowest, Traffic } from '../../fixtures/traffic.ts'
-import { until } from '../../fixtures/until.ts'
+} from '../../fixtures/faults/patroni.ts'
+import { type Client, countStatuses, Registering, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
+import { missing, startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
+import { temporaryFolder } from '../../fixtures/run/process.ts'
+import { until } from '../../fixtures/run/until.ts'
 
 const BACK_WITHIN_MS = 5_000
 /** SQLSTATE. */

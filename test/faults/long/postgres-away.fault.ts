@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { startCluster, untilAnswers } from '../../fixtures/cluster.ts'
-import type { Answer } from '../../fixtures/grantd.ts'
-import { startInstance, unrecorded, warmClients } from '../../fixtures/instance.ts'
-import { countStatuses, slowest, Traffic } from '../../fixtures/traffic.ts'
-import { until } from '../../fixtures/until.ts'
+import type { Answer } from '../../fixtures/app/grantd.ts'
+import { startCluster, untilAnswers } from '../../fixtures/faults/cluster.ts'
+import { countStatuses, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
+import { startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
+import { until } from '../../fixtures/run/until.ts'
 
 const AWAY_MS = 60_000
 const STALE_MS = 30_000

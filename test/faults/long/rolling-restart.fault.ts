@@ -1,13 +1,13 @@
 import t from 'tap'
-import { freePort } from '../../fixtures/app.ts'
-import { createDatabase } from '../../fixtures/database.ts'
-import { leftOutFor } from '../../fixtures/debian.ts'
-import { send } from '../../fixtures/grantd.ts'
-import { HAPROXY, startHaproxy } from '../../fixtures/haproxy.ts'
-import { startInstance, unrecorded, warmClients } from '../../fixtures/instance.ts'
-import { temporaryFolder } from '../../fixtures/process.ts'
-import { countStatuses, slowest, Traffic } from '../../fixtures/traffic.ts'
-import { until } from '../../fixtures/until.ts'
+import { freePort } from '../../fixtures/app/app.ts'
+import { createDatabase } from '../../fixtures/app/database.ts'
+import { send } from '../../fixtures/app/grantd.ts'
+import { leftOutFor } from '../../fixtures/faults/debian.ts'
+import { HAPROXY, startHaproxy } from '../../fixtures/faults/haproxy.ts'
+import { countStatuses, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
+import { startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
+import { temporaryFolder } from '../../fixtures/run/process.ts'
+import { until } from '../../fixtures/run/until.ts'
 
 const EXCHANGES = 10_000
 const PER_SECOND = 300

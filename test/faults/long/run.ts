@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
 import path from 'node:path'
 import { Parser, type Result } from 'tap-parser'
-import { ROOT } from '../../fixtures/paths.ts'
+import { ROOT } from '../../fixtures/run/paths.ts'
 
 /**
  * Runs every fault, one after the other, and prints a line for each: its number in docs/trust.md, what was done and
@@ -19,8 +19,8 @@ const FAULTS: readonly (readonly [number: string, file: string, name?: string])[
   ['4', 'test/faults/database-away.test.ts'],
   ['4', 'test/faults/long/postgres-away.fault.ts'],
   ['5', 'test/faults/broken-connections.test.ts'],
-  ['5', 'test/database/client.test.ts', 'half-open connections'],
-  ['5', 'test/database/lane.test.ts', 'after a cut'],
+  ['5', 'test/database/site-scoped-pool.test.ts', 'half-open connections'],
+  ['5', 'test/database/pipelined-connection.test.ts', 'after a cut'],
   ['6', 'test/faults/slow-postgres.test.ts'],
   ['6', 'test/faults/long/exhausted.fault.ts'],
   ['7', 'test/faults/long/primary-lost.fault.ts'],
@@ -30,8 +30,8 @@ const FAULTS: readonly (readonly [number: string, file: string, name?: string])[
   ['9', 'test/registrations/idempotency/create.test.ts', ' commit'],
   ['10', 'test/faults/long/starts-at-once.fault.ts'],
   ['11', 'test/faults/notices.test.ts'],
-  ['12', 'test/notices/outbox.test.ts', 'delays no other'],
-  ['12', 'test/receivers/guarded-post.test.ts', 'cut'],
+  ['12', 'test/notifications/outbox.test.ts', 'delays no other'],
+  ['12', 'test/notifications/channels/guarded-post.test.ts', 'cut'],
   ['13', 'test/faults/long/clock-jumps.fault.ts'],
   ['14', 'test/faults/long/many-registrations.fault.ts'],
   ['upgrade', 'test/faults/long/upgrade.fault.ts'],

@@ -1,10 +1,10 @@
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
-import { createEmptyDatabase, query } from '../../fixtures/database.ts'
-import { send } from '../../fixtures/grantd.ts'
-import { ROOT } from '../../fixtures/paths.ts'
-import { spawnServer, temporaryFolder, untilReady } from '../../fixtures/process.ts'
+import { createEmptyDatabase, query } from '../../fixtures/app/database.ts'
+import { send } from '../../fixtures/app/grantd.ts'
+import { ROOT } from '../../fixtures/run/paths.ts'
+import { spawnServer, temporaryFolder, untilReady } from '../../fixtures/run/process.ts'
 
 const INSTANCES = 6
 const ROUNDS = 20

@@ -4,13 +4,13 @@ import { symlinkSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { startCluster } from '../../fixtures/cluster.ts'
-import { asServingRole } from '../../fixtures/database.ts'
-import { missing, startInstance, unrecorded, warmClients } from '../../fixtures/instance.ts'
-import { ROOT } from '../../fixtures/paths.ts'
-import { temporaryFolder } from '../../fixtures/process.ts'
-import { countStatuses, Registering, slowest, Traffic } from '../../fixtures/traffic.ts'
-import { until } from '../../fixtures/until.ts'
+import { asServingRole } from '../../fixtures/app/database.ts'
+import { startCluster } from '../../fixtures/faults/cluster.ts'
+import { countStatuses, Registering, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
+import { missing, startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
+import { ROOT } from '../../fixtures/run/paths.ts'
+import { temporaryFolder } from '../../fixtures/run/process.ts'
+import { until } from '../../fixtures/run/until.ts'
 
 /** Commit or tag of the release that an upgrade comes from. */
 const PREVIOUS_RELEASE = 'eeed0b2'
@@ -88,7 +88,7 @@ function unpack(t: Test): string {
 /** As a step of its own. @param root of the release whose migrations they are */
 async function migrate(DATABASE_URL: string, root: string): Promise<void> {
   const { PATH = '' } = process.env
-  const child = spawn(process.execPath, ['src/migrate.ts'], {
+  const child = spawn(process.execPath, ['src/commands/migrate.ts'], {
     cwd: root,
     env: { PATH, DATABASE_URL },
     stdio: 'inherit'

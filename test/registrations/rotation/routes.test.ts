@@ -1,11 +1,11 @@
 import t from 'tap'
 import { Registry } from '../../../src/metrics/registry.ts'
-import { Clock, startApp } from '../../fixtures/app.ts'
-import { createDatabase, query } from '../../fixtures/database.ts'
-import type { Grantd } from '../../fixtures/grantd.ts'
-import { capturedLog } from '../../fixtures/log.ts'
-import { proxyPostgres } from '../../fixtures/tcp-proxy.ts'
-import { until } from '../../fixtures/until.ts'
+import { Clock, startApp } from '../../fixtures/app/app.ts'
+import { createDatabase, query } from '../../fixtures/app/database.ts'
+import type { Grantd } from '../../fixtures/app/grantd.ts'
+import { capturedLog } from '../../fixtures/app/log.ts'
+import { proxyPostgres } from '../../fixtures/faults/tcp-proxy.ts'
+import { until } from '../../fixtures/run/until.ts'
 
 const DAY_MS = 86_400_000
 

@@ -1,0 +1,150 @@
+import cors from '@fastify/cors'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { notFound, Problem, problemErrorHandler } from '../http/problem.ts'
+import { sourceOf } from '../http/source.ts'
+import { administersAnything, mayAdminister } from './access.ts'
+import { type Administrator, IssuerUnavailable, type TrustedIssuer, verifyAdminToken } from './admin-token.ts'
+import { parseJsonBody } from './json-body.ts'
+import { readTypedQuery, refuseUnaskedBody, validationProblem } from './validation.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who sent this admin request. */
+    administrator: Administrator | undefined
+  }
+}
+
+interface AdministrationNeeds {
+  trusted: TrustedIssuer
+  sitesClaim: string
+  /** Is this the id of a key that signs access tokens? What it has signed is never an admin token. */
+  isOwnKey: (kid: string) => Promise<boolean>
+  corsOrigins: readonly string[]
+  /** Milliseconds since the epoch. */
+  now: () => number
+}
+
+/** A set of routes, for a scope to register. */
+type Room = (app: FastifyInstance) => Promise<void>
+
+/**
+ * The admin API: whoever stands in it is an authenticated administrator, in `ofSite` of that Site, in `ofAllSites`
+ * of every one. Its errors are problems (RFC 9457); its bodies are strict JSON.
+ */
+export async function administration(
+  app: FastifyInstance,
+  needs: AdministrationNeeds & { ofSite: Room; ofAllSites: Room }
+): Promise<void> {
+  app.decorateRequest('administrator', undefined)
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parseJsonBody)
+  app.setErrorHandler(problemErrorHandler)
+  app.setSchemaErrorFormatter(validationProblem)
+  if (needs.corsOrigins.length > 0) {
+    await app.register(cors, {
+      origin: [...needs.corsOrigins],
+      methods: ['GET', 'POST', 'PATCH', 'DELETE'],
+      allowedHeaders: ['Authorization', 'Content-Type', 'Idempotency-Key', 'If-Match', 'X-Request-Id'],
+      exposedHeaders: ['ETag', 'Location', 'Retry-After', 'WWW-Authenticate', 'X-Request-Id'],
+      maxAge: PREFLIGHT_MAX_AGE_SECONDS,
+      strictPreflight: false
+    })
+  }
+  // Before the body is read: strangers don't get to have theirs parsed.
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('cache-control', 'no-store')
+    request.administrator = await authenticate(request, needs)
+  })
+  app.addHook('preValidation', readTypedQuery)
+  app.addHook('preValidation', refuseUnaskedBody)
+  await app.register(
+    async scope => {
+      scope.addHook('onRequest', requireSite)
+      await needs.ofSite(scope)
+    },
+    { prefix: '/sites/:siteId' }
+  )
+  await app.register(async scope => {
+    scope.addHook('onRequest', requireAllSites)
+    await needs.ofAllSites(scope)
+  })
+}
+
+const PREFLIGHT_MAX_AGE_SECONDS = 600
+
+/** Who sent this admin request, by which id, from which address. */
+export function originOf(request: FastifyRequest): {
+  actor: string
+  issuer: string
+  requestId: string
+  source: string
+} {
+  const { administrator } = request
+  if (administrator === undefined) throw new Error('this is no request of an administrator')
+  return {
+    actor: administrator.subject,
+    issuer: administrator.issuer,
+    requestId: request.id,
+    source: sourceOf(request)
+  }
+}
+
+async function authenticate(request: FastifyRequest, needs: AdministrationNeeds): Promise<Administrator> {
+  const { authorization } = request.headers
+  // Another scheme is no token either: no error code then (RFC 6750 §3.1).
+  if (authorization === undefined || !/^Bearer\b/i.test(authorization)) {
+    throw refuse(request, 'no_token', unauthorized('A bearer token is required.', 'Bearer'))
+  }
+  const [, token] = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i.exec(authorization) ?? []
+  const administrator = token === undefined ? undefined : await verify(token, needs)
+  if (administrator === undefined) {
+    throw refuse(request, 'bad_token', unauthorized('The bearer token is not valid.', 'Bearer error="invalid_token"'))
+  }
+  request.logFields = { administrator: administrator.subject }
+  if (!administersAnything(administrator.sites)) throw refuse(request, 'no_rights', forbidden())
+  return administrator
+}
+
+async function verify(token: string, { trusted, sitesClaim, isOwnKey, now }: AdministrationNeeds) {
+  try {
+    const administrator = await verifyAdminToken(trusted, sitesClaim, token, now())
+    return administrator?.keyId !== undefined && (await isOwnKey(administrator.keyId)) ? undefined : administrator
+  } catch (error) {
+    if (!(error instanceof IssuerUnavailable)) throw error
+    throw new Problem(503, 'unavailable', 'The identity provider cannot be reached; try again.', {
+      headers: { 'retry-after': '1' },
+      cause: error
+    })
+  }
+}
+
+/** Another's Site answers as one that does not exist. */
+async function requireSite(request: FastifyRequest): Promise<void> {
+  const { params, administrator } = request
+  const siteId = typeof params === 'object' && params !== null && 'siteId' in params ? params.siteId : undefined
+  if (typeof siteId !== 'string' || administrator === undefined) throw notFound()
+  if (!mayAdminister(administrator.sites, siteId)) throw refuse(request, 'other_site', notFound())
+}
+
+async function requireAllSites(request: FastifyRequest): Promise<void> {
+  if (request.administrator?.sites !== 'all') throw refuse(request, 'not_all_sites', forbidden())
+}
+
+/** Why a caller was refused, for the log: the answer doesn't tell it apart from what isn't there. */
+type Refusal = 'no_token' | 'bad_token' | 'no_rights' | 'other_site' | 'not_all_sites'
+
+function refuse(request: FastifyRequest, reason: Refusal, problem: Problem): Problem {
+  request.logFields = { ...request.logFields, reason }
+  return problem
+}
+
+function unauthorized(detail: string, challenge: string): Problem {
+  return new Problem(401, 'unauthorized', detail, { headers: { 'www-authenticate': challenge } })
+}
+
+/** RFC 6750 §3.1. */
+function forbidden(): Problem {
+  return new Problem(403, 'forbidden', 'The token gives no rights here.', {
+    headers: { 'www-authenticate': 'Bearer error="insufficient_scope"' }
+  })
+}

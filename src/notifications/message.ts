@@ -1,0 +1,63 @@
+import type { NoticeTable } from '../database/schema.ts'
+import { expiresInDays } from '../registrations/lifecycle.ts'
+import type { Message } from './channels/message.ts'
+
+/** A notice with the id of its event. */
+export type NoticeOfEvent = Omit<NoticeTable, 'id'> & { notice_id: string }
+
+/**
+ * What receivers are told of a notice: as things stood when it fired, so that each try says the same.
+ *
+ * @param issuer `source` of the event
+ */
+export function noticeMessage(notice: NoticeOfEvent, issuer: string): Message {
+  const daysLeft = expiresInDays(notice.expires_at.getTime(), notice.fired_at.getTime())
+  return {
+    event: {
+      specversion: '1.0',
+      id: notice.notice_id,
+      source: issuer,
+      type: daysLeft === 0 ? 'com.grantd.registration.expired' : 'com.grantd.registration.expiring',
+      subject: notice.client_id,
+      time: notice.fired_at.toISOString(),
+      datacontenttype: 'application/json',
+      data: {
+        site: notice.site_id,
+        clientId: notice.client_id,
+        name: notice.name,
+        expiresAt: notice.expires_at.toISOString(),
+        enabled: notice.enabled,
+        step: notice.step,
+        daysLeft
+      }
+    },
+    mail: mailOf(notice, daysLeft)
+  }
+}
+
+function mailOf(notice: NoticeOfEvent, daysLeft: number): Message['mail'] {
+  const happening = daysLeft === 0 ? 'has expired' : `expires in ${daysLeft} ${daysLeft === 1 ? 'day' : 'days'}`
+  const consequence =
+    daysLeft === 0
+      ? 'Its Client secret is refused. Renew it to let the same Client ID and Client secret work again.'
+      : 'From then on its Client secret is refused. Renewing it keeps Client ID and Client secret.'
+  const facts = [
+    ['Name', notice.name],
+    ['Client ID', notice.client_id],
+    ['Site', notice.site_id],
+    ['Expires', notice.expires_at.toISOString()],
+    ['Enabled', notice.enabled ? 'yes' : 'no']
+  ] as const
+  const rows = facts.map(([term, value]) => `<tr><td>${term}</td><td>${escapeHtml(value)}</td></tr>`).join('\n')
+  return {
+    subject: `App registration ${happening}: ${notice.name}`,
+    text: `An App registration ${happening}.\n\n${facts.map(([term, value]) => `${term}: ${value}`).join('\n')}\n\n${consequence}\n`,
+    html: `<p>An App registration ${happening}.</p>\n<table>\n${rows}\n</table>\n<p>${consequence}</p>\n`
+  }
+}
+
+const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
+
+function escapeHtml(text: string): string {
+  return text.replaceAll(/[&<>"']/g, character => ENTITIES[character] ?? '')
+}

@@ -1,0 +1,71 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { administersAnything, mayAdminister, readAdministeredSites } from '../../src/admin-api/access.ts'
+
+t.test('a list of Sites gives rights on these Sites and no other', async t => {
+  const sites = readAdministeredSites(['acme', 'globex'])
+  t.ok(administersAnything(sites))
+  t.ok(mayAdminister(sites, 'acme'))
+  t.ok(mayAdminister(sites, 'globex'))
+  for (const other of ['initech', 'ACME', 'acm', 'acme1', '', '*', 'acme,globex', '__proto__', 'constructor']) {
+    t.notOk(mayAdminister(sites, other), other)
+  }
+})
+
+t.test('one Site may be a string instead of a list, and is taken whole', async t => {
+  const sites = readAdministeredSites('acme')
+  t.ok(mayAdminister(sites, 'acme'))
+  t.notOk(mayAdminister(sites, 'a'))
+  const joined = readAdministeredSites('acme globex')
+  t.notOk(mayAdminister(joined, 'acme'))
+  t.notOk(mayAdminister(joined, 'globex'))
+})
+
+t.test('* makes a Global Administrator, alone or in a list', async t => {
+  for (const claim of ['*', ['*'], ['acme', '*'], ['*', 7]]) {
+    const sites = readAdministeredSites(claim)
+    t.equal(sites, 'all')
+    t.ok(administersAnything(sites))
+    t.ok(mayAdminister(sites, 'acme'))
+  }
+})
+
+t.test('what only resembles * does not', async t => {
+  for (const claim of ['**', ' *', '* ', 'acme*', '*.acme', ['a', '**'], [['*']], { 0: '*' }, 'all', ['all']]) {
+    const sites = readAdministeredSites(claim)
+    t.not(sites, 'all')
+    t.notOk(mayAdminister(sites, 'acme'))
+  }
+})
+
+t.test('a missing, empty or wrongly typed claim gives no rights at all', async t => {
+  for (const claim of [undefined, null, '', [], [''], 0, 1, true, {}, { acme: true }, [1, null, {}, []], [['acme']]]) {
+    const sites = readAdministeredSites(claim)
+    t.notOk(administersAnything(sites), JSON.stringify(claim))
+    t.notOk(mayAdminister(sites, 'acme'), JSON.stringify(claim))
+    t.notOk(mayAdminister(sites, ''), JSON.stringify(claim))
+  }
+})
+
+t.test('a list with some wrong items gives the rights of the others', async t => {
+  const sites = readAdministeredSites([1, 'acme', null, ['globex']])
+  t.ok(mayAdminister(sites, 'acme'))
+  t.notOk(mayAdminister(sites, 'globex'))
+  t.notOk(mayAdminister(sites, '1'))
+})
+
+t.test(
+  'whatever the claim is, it is read without an error, and gives rights on no Site that it does not name',
+  async () => {
+    const named = fc.constantFrom<unknown>('acme', 'globex', '*', '', 'ACME', 7, null)
+    const claim = fc.oneof(fc.jsonValue(), named, fc.array(fc.oneof(named, fc.jsonValue())))
+    fc.assert(
+      fc.property(claim, fc.constantFrom('acme', 'globex', '', '*'), (value, siteId) => {
+        const items: unknown[] = Array.isArray(value) ? value : [value]
+        const isNamed = siteId !== '' && items.includes(siteId)
+        return mayAdminister(readAdministeredSites(value), siteId) === (isNamed || items.includes('*'))
+      }),
+      { numRuns: 2_000 }
+    )
+  }
+)

@@ -1,0 +1,291 @@
+import { randomUUID } from 'node:crypto'
+import { Webhook } from 'standardwebhooks'
+import t, { type Test } from 'tap'
+import { Clock, startApp } from '../fixtures/app/app.ts'
+import { query } from '../fixtures/app/database.ts'
+import type { Grantd, Json } from '../fixtures/app/grantd.ts'
+import { startMailServer } from '../fixtures/peers/mail-server.ts'
+import { startWebhookReceiver, type WebhookReceiver } from '../fixtures/peers/webhook-receiver.ts'
+import { until } from '../fixtures/run/until.ts'
+
+const DAY_MS = 86_400_000
+const NOTICES = '/v1/sites/acme/notices'
+const RECEIVERS = '/v1/sites/acme/notice-receivers'
+const SECRETS = [1, 2].map(byte => `whsec_${Buffer.alloc(32, byte).toString('base64')}`)
+
+/** An instance that looks for what is due each second, a webhook of its Site, and a clock to move. */
+async function startNotices(t: Test, environment = {}) {
+  const clock = new Clock()
+  const receiver = await startWebhookReceiver(t)
+  const grantd = await startApp(t, {
+    environment: { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1', ...environment },
+    now: clock.now
+  })
+  const made = await grantd.asAdmin('POST', RECEIVERS, { body: { kind: 'webhook', url: receiver.url } })
+  const inDays = (days: number) => new Date(clock.time + days * DAY_MS).toISOString()
+  return { clock, receiver, grantd, receiverId: made.json().receiverId as string, inDays }
+}
+
+async function list(grantd: Grantd, search = ''): Promise<Json[]> {
+  const answer = await grantd.asAdmin('GET', `${NOTICES}${search}`)
+  if (answer.status !== 200) throw new Error(answer.text)
+  return answer.json().items
+}
+
+async function untilDeliveries(grantd: Grantd, what: string, expected: (states: string[]) => boolean): Promise<void> {
+  await until(what, async () => {
+    const states = (await list(grantd)).flatMap(({ deliveries }) => deliveries.map(({ state }: Json) => state))
+    return expected(states)
+  })
+}
+
+const untilReceived = (receiver: WebhookReceiver, count: number) =>
+  until(`${count} arrive`, () => receiver.received.length === count)
+
+t.test('30 days, 7 days before and at expiry the receivers are told, and the listing says so', async t => {
+  const { clock, receiver, grantd, receiverId, inDays } = await startNotices(t)
+  const expiresAt = inDays(31)
+  const { clientId, clientSecret } = await grantd.register({ name: 'billing', expiresAt })
+  t.same(await list(grantd), [])
+  for (const [days, count] of [
+    [1, 1],
+    [23, 2],
+    [7, 3]
+  ] as const) {
+    clock.advance(days * DAY_MS)
+    await untilReceived(receiver, count)
+  }
+  await untilDeliveries(grantd, 'all are delivered', states => states.every(state => state === 'delivered'))
+  t.same(
+    receiver.received.map(({ event }) => [event.type, event.data.step, event.data.daysLeft, event.data.expiresAt]),
+    [
+      ['com.grantd.registration.expiring', 30, 30, expiresAt],
+      ['com.grantd.registration.expiring', 7, 7, expiresAt],
+      ['com.grantd.registration.expired', 0, 0, expiresAt]
+    ]
+  )
+  const notices = await list(grantd)
+  t.same(
+    notices.map(({ step }) => step),
+    [0, 7, 30],
+    'the latest first'
+  )
+  t.match(notices[0], {
+    clientId,
+    name: 'billing',
+    enabled: true,
+    expiresAt,
+    firedAt: new Date(clock.time).toISOString(),
+    deliveries: [{ receiverId, kind: 'webhook', state: 'delivered', attempts: 1, lastError: null, nextAttemptAt: null }]
+  })
+  t.same(
+    notices.map(({ noticeId }) => noticeId),
+    receiver.received.map(({ event }) => event.id).reverse()
+  )
+  t.notMatch(JSON.stringify(receiver.received), clientSecret)
+})
+
+t.test('renewing cancels what is not yet delivered of the old date, and arms the new one', async t => {
+  const { clock, receiver, grantd, inDays } = await startNotices(t)
+  receiver.answer = response => response.writeHead(503).end()
+  const { path } = await grantd.register({ expiresAt: inDays(8) })
+  clock.advance(DAY_MS)
+  await untilReceived(receiver, 1)
+  await untilDeliveries(grantd, 'it failed', states => states[0] === 'pending')
+  receiver.answer = response => response.writeHead(204).end()
+  await grantd.asAdmin('PATCH', path, { body: { expiresAt: inDays(40) } })
+  t.match(await list(grantd), [{ step: 7, deliveries: [{ state: 'cancelled', nextAttemptAt: null }] }])
+  clock.advance(10 * DAY_MS)
+  await untilReceived(receiver, 2)
+  t.same(
+    receiver.received.map(({ event }) => event.data.step),
+    [7, 30]
+  )
+  t.match(await list(grantd), [{ step: 30 }, { step: 7, deliveries: [{ state: 'cancelled' }] }])
+})
+
+t.test('deleting cancels; what fired stays readable', async t => {
+  const { clock, receiver, grantd, inDays } = await startNotices(t)
+  receiver.answer = response => response.writeHead(503).end()
+  const { path, clientId } = await grantd.register({ expiresAt: inDays(8) })
+  clock.advance(DAY_MS)
+  await untilReceived(receiver, 1)
+  await grantd.asAdmin('DELETE', path)
+  clock.advance(30 * DAY_MS)
+  await untilDeliveries(grantd, 'it is cancelled', states => states[0] === 'cancelled')
+  t.match(await list(grantd, `?clientId=${clientId}`), [{ clientId, step: 7, deliveries: [{ state: 'cancelled' }] }])
+  t.equal(receiver.received.length, 1)
+  const [{ noticeId, deliveries }] = await list(grantd)
+  const retried = await grantd.asAdmin('POST', `${NOTICES}/${noticeId}/deliveries/${deliveries[0].deliveryId}/retry`)
+  t.equal(retried.status, 409)
+  t.match(retried.json(), { code: 'cancelled' })
+})
+
+t.test('what is dead can be sent again, with the same event id', async t => {
+  const { clock, receiver, grantd, inDays } = await startNotices(t)
+  receiver.answer = response => response.writeHead(410).end()
+  await grantd.register({ expiresAt: inDays(8) })
+  clock.advance(DAY_MS)
+  await untilDeliveries(grantd, 'it is dead', states => states[0] === 'dead')
+  const [{ noticeId, deliveries }] = await list(grantd)
+  t.match(deliveries, [{ attempts: 1, lastError: 'answered 410', nextAttemptAt: null }])
+  receiver.answer = response => response.writeHead(204).end()
+  const path = `${NOTICES}/${noticeId}/deliveries/${deliveries[0].deliveryId}/retry`
+  const retried = await grantd.asAdmin('POST', path)
+  t.equal(retried.status, 202)
+  t.match(retried.json(), { deliveryId: deliveries[0].deliveryId, state: 'pending', attempts: 0 })
+  await untilDeliveries(grantd, 'it is delivered', states => states[0] === 'delivered')
+  t.same(
+    receiver.received.map(({ headers }) => headers['webhook-id']),
+    [noticeId, noticeId]
+  )
+  t.match((await grantd.asAdmin('GET', '/v1/sites/acme/audit-events?action=delivery.retried')).json().items, [
+    { actor: 'ada', subject: deliveries[0].deliveryId, changes: { state: { from: 'dead', to: 'pending' } } }
+  ])
+})
+
+t.test('a delivery of another Site, or of another notice, is byte for byte an unknown one', async t => {
+  const { clock, receiver, grantd, inDays } = await startNotices(t)
+  await grantd.register({ expiresAt: inDays(8) })
+  await grantd.register({ expiresAt: inDays(8) })
+  clock.advance(DAY_MS)
+  await untilReceived(receiver, 2)
+  const [one, other] = await list(grantd)
+  const retry = (site: string, noticeId: string, deliveryId: string) =>
+    grantd.asAdmin('POST', `/v1/sites/${site}/notices/${noticeId}/deliveries/${deliveryId}/retry`)
+  const unknown = await retry('acme', randomUUID(), randomUUID())
+  t.equal(unknown.status, 404)
+  const { deliveryId } = one.deliveries[0]
+  for (const answer of [
+    await retry('umbrella', one.noticeId, deliveryId),
+    await retry('acme', other.noticeId, deliveryId),
+    await retry('acme', one.noticeId, 'no-id')
+  ]) {
+    t.equal(answer.status, 404)
+    t.equal(answer.text, unknown.text)
+  }
+  t.same((await grantd.asAdmin('GET', '/v1/sites/umbrella/notices')).json(), { items: [], nextCursor: null })
+})
+
+t.test('the listing pages, and filters by client and step; a cursor is good for its listing alone', async t => {
+  const { clock, receiver, grantd, inDays } = await startNotices(t)
+  const made = [await grantd.register({ expiresAt: inDays(31) }), await grantd.register({ expiresAt: inDays(32) })]
+  for (const [days, count] of [
+    [1, 1],
+    [1, 2],
+    [22, 3],
+    [1, 4]
+  ] as const) {
+    clock.advance(days * DAY_MS)
+    await untilReceived(receiver, count)
+  }
+  const walk = async (search: string) => {
+    const steps: string[] = []
+    for (let cursor: string | null = ''; cursor !== null; ) {
+      const page = await grantd.asAdmin('GET', `${NOTICES}?limit=1${search}${cursor && `&cursor=${cursor}`}`)
+      steps.push(...page.json().items.map(({ clientId, step }: Json) => `${clientId} ${step}`))
+      cursor = page.json().nextCursor
+    }
+    return steps
+  }
+  const [a, b] = made.map(({ clientId }) => clientId)
+  t.same(await walk(''), [`${b} 7`, `${a} 7`, `${b} 30`, `${a} 30`])
+  t.same(await walk(`&clientId=${a}`), [`${a} 7`, `${a} 30`])
+  t.same(await walk('&step=30'), [`${b} 30`, `${a} 30`])
+  const { nextCursor } = (await grantd.asAdmin('GET', `${NOTICES}?limit=1`)).json()
+  for (const path of [
+    `${NOTICES}?cursor=${nextCursor}&step=30`,
+    `/v1/sites/umbrella/notices?cursor=${nextCursor}`,
+    `/v1/sites/acme/alerts?cursor=${nextCursor}`,
+    `/v1/sites/acme/app-registrations?cursor=${nextCursor}`,
+    `${NOTICES}?cursor=${nextCursor.slice(0, -2)}`,
+    `${NOTICES}?cursor=x`,
+    `${NOTICES}?step=x`,
+    `${NOTICES}?clientId=x`,
+    `${NOTICES}?sort=name`
+  ]) {
+    t.equal((await grantd.asAdmin('GET', path)).status, 400, path)
+  }
+})
+
+t.test('the receivers of the configuration are told of all Sites, by webhook and by mail', async t => {
+  const server = await startMailServer(t)
+  const service = await startWebhookReceiver(t)
+  const { clock, receiver, grantd, inDays } = await startNotices(t, {
+    NOTICE_WEBHOOK_URL: service.url,
+    NOTICE_WEBHOOK_SECRET: SECRETS.join(','),
+    SMTP_URL: server.url,
+    NOTICE_MAIL_FROM: 'grantd <grantd@example.com>',
+    NOTICE_MAIL_TO: 'ops@example.com, sec@example.com'
+  })
+  clock.time = Date.now()
+  await grantd.register({ name: 'one', expiresAt: inDays(8) })
+  await grantd.register({ name: 'other', expiresAt: inDays(8) }, 'umbrella')
+  clock.advance(DAY_MS)
+  await until('both arrive by both ways', () => service.received.length === 2 && server.mails.length === 2)
+  t.same(service.received.map(({ event }) => event.data.site).sort(), ['acme', 'umbrella'])
+  t.match(server.mails[0], {
+    to: ['ops@example.com', 'sec@example.com'],
+    text: /^Subject: App registration expires in 7 days/m
+  })
+  const [received] = service.received
+  for (const secret of SECRETS) {
+    const {
+      'webhook-id': id = '',
+      'webhook-timestamp': seconds,
+      'webhook-signature': signatures
+    } = received?.headers ?? {}
+    const signature = new Webhook(secret).sign(id, new Date(Number(seconds) * 1_000), received?.body ?? '')
+    t.ok(signatures?.split(' ').includes(signature), 'each of the two secrets signs')
+  }
+  await untilReceived(receiver, 1)
+  t.match(receiver.received, [{ event: { data: { site: 'acme' } } }], 'nothing of another Site')
+  await untilDeliveries(grantd, 'all are delivered', states => states.every(state => state === 'delivered'))
+  const [notice] = await list(grantd)
+  t.same(notice.deliveries.map(({ receiverId, kind }: Json) => [receiverId !== null, kind]).sort(), [
+    [false, 'mail'],
+    [false, 'webhook'],
+    [true, 'webhook']
+  ])
+})
+
+t.test('two instances on one database tell everything once', async t => {
+  const { clock, receiver, grantd, inDays } = await startNotices(t)
+  await startApp(t, {
+    environment: { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1' },
+    now: clock.now,
+    databaseUrl: grantd.databaseUrl
+  })
+  for (let index = 0; index < 10; index++) await grantd.register({ expiresAt: inDays(8) })
+  clock.advance(DAY_MS)
+  await untilDeliveries(
+    grantd,
+    'all are delivered',
+    states => states.filter(state => state === 'delivered').length === 10
+  )
+  clock.advance(7 * DAY_MS)
+  await untilDeliveries(
+    grantd,
+    'all are delivered',
+    states => states.filter(state => state === 'delivered').length === 20
+  )
+  t.equal(receiver.received.length, 20)
+  t.equal(new Set(receiver.received.map(({ headers }) => headers['webhook-id'])).size, 20)
+})
+
+t.test('trouble with the database is overcome by itself', async t => {
+  const { clock, receiver, grantd, inDays } = await startNotices(t)
+  await grantd.register({ expiresAt: inDays(8) })
+  await query(grantd.databaseUrl, 'alter table notices rename to notices_away')
+  clock.advance(DAY_MS)
+  t.equal((await grantd.asAdmin('GET', NOTICES)).status, 500)
+  await query(grantd.databaseUrl, 'alter table notices_away rename to notices')
+  await untilReceived(receiver, 1)
+})
+
+t.test('a webhook of the configuration that leads where grantd may not send is told at start', async t => {
+  for (const url of ['https://10.0.0.1/', 'http://127.0.0.1:8080/', 'https://localhost/']) {
+    const environment = { NOTICE_WEBHOOK_URL: url, NOTICE_WEBHOOK_SECRET: SECRETS[0] }
+    await t.rejects(startApp(t, { environment }), /NOTICE_WEBHOOK_URL must .* NOTICE_WEBHOOK_ALLOW/, url)
+  }
+})

@@ -1,0 +1,314 @@
+import { decodeJwt } from 'jose'
+import t, { type Test } from 'tap'
+import { createClientSecret } from '../../../src/credentials/secret.ts'
+import { Clock, startApp } from '../../fixtures/app/app.ts'
+import { dumpTables } from '../../fixtures/app/database.ts'
+import { type Answer, basic, type Grantd } from '../../fixtures/app/grantd.ts'
+
+const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
+const GRANT = 'grant_type=client_credentials'
+const UNKNOWN_ID = '0'.repeat(20)
+
+/** Is it an error by RFC 6749 §5.2, in its characters, without anything that was sent? */
+function isOAuthError(t: Test, answer: Answer, status: number, error: string, what: string) {
+  t.equal(answer.status, status, `${what}: ${answer.text}`)
+  t.equal(answer.headers['content-type'], 'application/json', what)
+  t.equal(answer.headers['cache-control'], 'no-store', what)
+  t.equal(answer.headers.pragma, 'no-cache', what)
+  t.equal(answer.json().error, error, what)
+  t.match(answer.json().error_description, /^[\x20\x21\x23-\x5B\x5D-\x7E]+$/, what)
+  t.same(Object.keys(answer.json()), ['error', 'error_description'], what)
+}
+
+t.test('200 is a Bearer token that is not stored (RFC 6749 §5.1)', async t => {
+  const grantd = await startApp(t)
+  const registration = await grantd.register({ scopes: ['devices:read', 'devices:write'] })
+  const { clientId, clientSecret } = registration
+  for (const answer of [
+    await grantd.requestToken({ client_id: clientId, client_secret: clientSecret }),
+    await grantd.requestToken({}, { authorization: basic(clientId, clientSecret) }),
+    await grantd.requestToken({ client_id: clientId }, { authorization: basic(clientId, clientSecret) }),
+    await grantd.requestToken({ scope: '', resource: 'ignored' }, { authorization: basic(clientId, clientSecret) }),
+    await grantd.requestToken({ client_secret: '' }, { authorization: basic(clientId, clientSecret) }),
+    await grantd.requestToken({}, { authorization: basic(clientId, clientSecret), accept: 'text/html' }),
+    await grantd.requestToken(
+      { client_id: clientId, client_secret: clientSecret },
+      { 'content-type': 'application/x-www-form-urlencoded; charset=UTF-8' }
+    )
+  ]) {
+    t.equal(answer.status, 200, answer.text)
+    t.equal(answer.headers['cache-control'], 'no-store')
+    t.equal(answer.headers.pragma, 'no-cache')
+    t.equal(answer.headers['content-type'], 'application/json')
+    const { access_token: accessToken, ...rest } = answer.json()
+    t.same(rest, { token_type: 'Bearer', expires_in: 900, scope: 'devices:read devices:write' })
+    t.match(accessToken, /^[\w-]+\.[\w-]+\.[\w-]+$/)
+  }
+  const narrowed = await grantd.requestToken({
+    client_id: clientId,
+    client_secret: clientSecret,
+    scope: 'devices:read'
+  })
+  t.equal(narrowed.json().scope, 'devices:read')
+  const without = await grantd.exchange(await grantd.register())
+  t.notOk('scope' in without.json())
+})
+
+t.test('every malformed request is invalid_request (RFC 6749 §3.2, §5.2)', async t => {
+  const grantd = await startApp(t)
+  const { clientId, clientSecret } = await grantd.register()
+  const header = basic(clientId, clientSecret)
+  const credentials = `client_id=${clientId}&client_secret=${clientSecret}`
+  for (const [what, body, headers] of [
+    ['no grant_type', credentials, FORM],
+    ['an empty grant_type', `grant_type=&${credentials}`, FORM],
+    ['a repeated grant_type', `${GRANT}&${GRANT}&${credentials}`, FORM],
+    ['a repeated client_id', `${GRANT}&${credentials}&client_id=${clientId}`, FORM],
+    ['a repeated scope, once empty', `${GRANT}&${credentials}&scope=&scope=a`, FORM],
+    ['a repeated unknown parameter', `${GRANT}&${credentials}&x=1&x=1`, FORM],
+    ['header and body secret at once', `${GRANT}&${credentials}`, { ...FORM, authorization: header }],
+    ['header and assertion at once', `${GRANT}&client_assertion=x`, { ...FORM, authorization: header }],
+    ['body secret and assertion at once', `${GRANT}&${credentials}&client_assertion_type=x`, FORM],
+    ['another client_id in the body', `${GRANT}&client_id=${UNKNOWN_ID}`, { ...FORM, authorization: header }],
+    ['a malformed escape', `${GRANT}&${credentials}&x=%zz`, FORM],
+    ['a NUL', `${GRANT}&${credentials}&x=%00`, FORM],
+    ['an escape that is not UTF-8', `${GRANT}&${credentials}&x=%ff`, FORM],
+    ['bytes that are not UTF-8', Buffer.concat([Buffer.from(`${GRANT}&${credentials}&x=`), Buffer.from([0xff])]), FORM],
+    ['JSON', JSON.stringify({ grant_type: 'client_credentials' }), { 'content-type': 'application/json' }],
+    ['text', `${GRANT}&${credentials}`, { 'content-type': 'text/plain' }],
+    ['multipart', `${GRANT}&${credentials}`, { 'content-type': 'multipart/form-data; boundary=x' }],
+    ['no media type', `${GRANT}&${credentials}`, {}],
+    ['no body, no media type', '', {}],
+    ['an empty body', '', FORM]
+  ] as const) {
+    isOAuthError(t, await grantd.send('POST', '/oauth/token', { body, headers }), 400, 'invalid_request', what)
+  }
+  for (const coding of ['gzip', 'br']) {
+    const headers = { ...FORM, 'content-encoding': coding }
+    const answer = await grantd.send('POST', '/oauth/token', { body: `${GRANT}&${credentials}`, headers })
+    isOAuthError(t, answer, 400, 'invalid_request', coding)
+  }
+  const two = await grantd.send('POST', '/oauth/token', {
+    body: GRANT,
+    headers: [
+      'host',
+      'grantd',
+      'content-type',
+      FORM['content-type'],
+      'authorization',
+      header,
+      'authorization',
+      basic('a', 'b')
+    ]
+  })
+  isOAuthError(t, two, 400, 'invalid_request', 'two Authorization headers')
+  for (const query of [`?${GRANT}`, `?${credentials}`, '?scope=a', '?x']) {
+    const answer = await grantd.send('POST', `/oauth/token${query}`, { body: `${GRANT}&${credentials}`, headers: FORM })
+    isOAuthError(t, answer, 400, 'invalid_request', `the query ${query}`)
+  }
+  const large = await grantd.send('POST', '/oauth/token', { body: `${GRANT}&x=${'x'.repeat(16_384)}`, headers: FORM })
+  isOAuthError(t, large, 413, 'invalid_request', 'over 16 KiB')
+})
+
+t.test('another grant type, in other letters too, is unsupported_grant_type', async t => {
+  const grantd = await startApp(t)
+  const { clientId, clientSecret } = await grantd.register()
+  for (const type of ['password', 'refresh_token', 'Client_Credentials', 'CLIENT_CREDENTIALS', ' client_credentials']) {
+    const answer = await grantd.requestToken({ grant_type: type, client_id: clientId, client_secret: clientSecret })
+    isOAuthError(t, answer, 400, 'unsupported_grant_type', type)
+  }
+})
+
+t.test('whoever does not authenticate is invalid_client, and challenged when the header was used', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now, environment: { TOKEN_FAILURE_LIMIT: '1000' } })
+  const { clientId, clientSecret } = await grantd.register()
+  const other = await grantd.register()
+  const tail = clientSecret.slice(-1) === 'a' ? 'b' : 'a'
+  const secrets: [string, string, string][] = [
+    ['an unknown id', UNKNOWN_ID, clientSecret],
+    ['a malformed id', 'x', clientSecret],
+    ['a wrong secret', clientId, createClientSecret('grantd_')],
+    ["another's secret", clientId, other.clientSecret],
+    ['a truncated secret', clientId, clientSecret.slice(0, -1)],
+    ['an extended secret', clientId, `${clientSecret}a`],
+    ['an edited secret', clientId, clientSecret.slice(0, -1) + tail],
+    ['other letters', clientId, clientSecret.toUpperCase()],
+    ['another prefix', clientId, clientSecret.replace('grantd_', 'grantx_')],
+    ['id and secret swapped', clientSecret, clientId]
+  ]
+  for (const [what, id, secret] of secrets) {
+    const post = await grantd.requestToken({ client_id: id, client_secret: secret })
+    isOAuthError(t, post, 401, 'invalid_client', what)
+    t.notOk('www-authenticate' in post.headers, what)
+    const header = await grantd.requestToken({}, { authorization: basic(id, secret) })
+    isOAuthError(t, header, 401, 'invalid_client', what)
+    t.match(header.headers['www-authenticate'], /^Basic realm="[^"]+", error="invalid_client"/, what)
+  }
+  isOAuthError(t, await grantd.requestToken({}), 401, 'invalid_client', 'no credentials')
+  isOAuthError(t, await grantd.requestToken({ client_id: clientId }), 401, 'invalid_client', 'an id alone')
+  isOAuthError(t, await grantd.requestToken({ client_secret: clientSecret }), 401, 'invalid_client', 'a secret alone')
+  for (const authorization of [
+    'Basic',
+    'Basic ',
+    'Basic !!!',
+    'Basic YQ',
+    `Basic ${Buffer.from('no colon').toString('base64')}`,
+    `Basic ${Buffer.from([0xff, 0x3a, 0x61]).toString('base64')}`,
+    basic(clientId, '%zz'),
+    basic(clientId, '%00'),
+    basic('', clientSecret),
+    basic(clientId, ''),
+    `${basic(clientId, clientSecret)}=`,
+    `Bearer ${clientSecret}`,
+    'Digest x',
+    ''
+  ]) {
+    const answer = await grantd.requestToken({}, { authorization })
+    isOAuthError(t, answer, 401, 'invalid_client', authorization)
+    t.match(answer.headers['www-authenticate'], /^Basic /, authorization)
+  }
+})
+
+t.test('a scope that is malformed or not allowed is invalid_scope', async t => {
+  const grantd = await startApp(t)
+  const { clientId, clientSecret } = await grantd.register({ scopes: ['a', 'b'] })
+  for (const scope of ['c', 'a c', ' a', 'a  b', 'a"', 'a\\', 'é', 'a\nb']) {
+    const answer = await grantd.requestToken({ client_id: clientId, client_secret: clientSecret, scope })
+    isOAuthError(t, answer, 400, 'invalid_scope', JSON.stringify(scope))
+  }
+  const failed = await grantd.asAdmin('GET', `/v1/sites/acme/app-registrations/${clientId}`)
+  t.equal(failed.json().lastUsedAt, null, 'no exchange, no use')
+})
+
+t.test('any other method is 405 with Allow: POST', async t => {
+  const grantd = await startApp(t)
+  for (const method of ['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND', 'QUERY']) {
+    const answer = await grantd.send(method, '/oauth/token', { headers: FORM, body: GRANT })
+    isOAuthError(t, answer, 405, 'invalid_request', method)
+    t.equal(answer.headers.allow, 'POST')
+  }
+  const head = await grantd.send('HEAD', '/oauth/token')
+  t.equal(head.status, 405)
+  t.equal(head.headers.allow, 'POST')
+})
+
+t.test(
+  'only to the holder of the right secret is it said that the registration is disabled or has expired',
+  async t => {
+    const clock = new Clock()
+    const grantd = await startApp(t, { now: clock.now })
+    const disabled = await grantd.register({ enabled: false })
+    const expired = await grantd.register({ expiresAt: new Date(clock.time + 3_600_000).toISOString() })
+    clock.advance(3_600_000)
+    for (const [{ clientId, clientSecret }, word] of [
+      [disabled, /disabled/],
+      [expired, /expired/]
+    ] as const) {
+      const answer = await grantd.exchange({ clientId, clientSecret })
+      t.match(answer.json(), { error: 'invalid_client', error_description: word })
+      t.notMatch((await grantd.exchange({ clientId, clientSecret: createClientSecret('grantd_') })).text, word)
+    }
+  }
+)
+
+t.test('a secret is refused from its expiresAt on and not before, whatever the fraction of its second', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  for (const fraction of [0, 1, 500, 999]) {
+    const expiresAt = Math.ceil(clock.time / 1_000) * 1_000 + 5_000 + fraction
+    const registration = await grantd.register({ expiresAt: new Date(expiresAt).toISOString() })
+    clock.time = expiresAt - 1
+    const last = await grantd.exchange(registration)
+    t.equal(last.status, 200, `a millisecond before .${fraction}`)
+    t.ok((decodeJwt(last.json().access_token).exp ?? Number.POSITIVE_INFINITY) <= expiresAt / 1_000)
+    clock.time = expiresAt
+    t.equal((await grantd.exchange(registration)).status, 401, `at .${fraction}`)
+  }
+})
+
+t.test('expiry holds to the second, and no token outlives its registration', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  const registration = await grantd.register({ expiresAt: new Date(clock.time + 600_000).toISOString() })
+  t.equal((await grantd.exchange(registration)).json().expires_in, 600)
+  clock.advance(599_000)
+  t.equal((await grantd.exchange(registration)).json().expires_in, 1)
+  clock.advance(999)
+  t.equal((await grantd.exchange(registration)).json().expires_in, 1)
+  clock.advance(1)
+  t.equal((await grantd.exchange(registration)).status, 401)
+})
+
+t.test('too many failures from one source on one client: 429; the right secret from elsewhere still works', async t => {
+  const environment = { TOKEN_FAILURE_LIMIT: '5', TRUSTED_PROXIES: '127.0.0.1' }
+  const grantd = await startApp(t, { environment })
+  const registration = await grantd.register()
+  const cold = await grantd.register()
+  const attempt = (from: string, clientId: string, clientSecret: string) =>
+    grantd.requestToken({ client_id: clientId, client_secret: clientSecret }, { 'x-forwarded-for': from })
+  t.equal((await attempt('192.0.2.1', registration.clientId, registration.clientSecret)).status, 200)
+  for (let failure = 0; failure < 5; failure++) {
+    for (const { clientId } of [registration, cold]) {
+      t.equal((await attempt('192.0.2.1', clientId, createClientSecret('grantd_'))).status, 401)
+    }
+  }
+  const braked = await attempt('192.0.2.1', cold.clientId, cold.clientSecret)
+  isOAuthError(t, braked, 429, 'slow_down', 'braked')
+  t.match(braked.headers['retry-after'], /^([1-9]|[1-5]\d|60)$/)
+  t.equal((await attempt('192.0.2.2', cold.clientId, cold.clientSecret)).status, 200, 'from elsewhere')
+  const warm = await attempt('192.0.2.1', registration.clientId, registration.clientSecret)
+  t.equal(warm.status, 200, 'a secret known to be right costs nothing, so it is not braked')
+})
+
+t.test('many exchanges of one cold client at once cost one verification, and all succeed', async t => {
+  const grantd = await startApp(t)
+  const registration = await grantd.register()
+  const answers = await Promise.all(Array.from({ length: 300 }, () => grantd.exchange(registration)))
+  t.same(new Set(answers.map(({ status }) => status)), new Set([200]))
+})
+
+t.test(
+  'more wrong secrets than can be hashed are shed with 503 and Retry-After, and a warm client is served',
+  async t => {
+    const grantd = await startApp(t, { environment: { TOKEN_FAILURE_LIMIT: '100000' } })
+    const registration = await grantd.register()
+    t.equal((await grantd.exchange(registration)).status, 200)
+    const flood = Array.from({ length: 800 }, (_, index) =>
+      grantd.requestToken({
+        client_id: String(index).padStart(20, '0'),
+        client_secret: createClientSecret('grantd_')
+      })
+    )
+    const served = await serveDuring(grantd, registration)
+    const answers = await Promise.all(flood)
+    const shed = answers.filter(({ status }) => status === 503)
+    t.same(served, [200, 200, 200, 200, 200])
+    t.ok(shed.length > 0)
+    t.ok(answers.some(({ status }) => status === 401))
+    t.same(new Set(answers.map(({ status }) => status)), new Set([401, 503]))
+    if (shed[0] !== undefined) isOAuthError(t, shed[0], 503, 'temporarily_unavailable', 'shed')
+    t.equal(shed[0]?.headers['retry-after'], '1')
+  }
+)
+
+async function serveDuring(
+  grantd: Grantd,
+  registration: { clientId: string; clientSecret: string }
+): Promise<number[]> {
+  const statuses = []
+  for (let round = 0; round < 5; round++) statuses.push((await grantd.exchange(registration)).status)
+  return statuses
+}
+
+t.test('no database row per token', async t => {
+  const grantd = await startApp(t)
+  const registration = await grantd.register()
+  const before = await countRows(grantd)
+  for (let round = 0; round < 5; round++) await grantd.exchange(registration)
+  t.equal((await countRows(grantd)) - before, 1, 'the row of Last used, and none per token')
+})
+
+async function countRows({ databaseUrl }: Grantd): Promise<number> {
+  return Object.values(await dumpTables(databaseUrl)).flat().length
+}
