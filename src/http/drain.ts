@@ -32,10 +32,10 @@ export class Drain {
     this.takesClients = hasSuccessor
     // The successor takes what comes from now on. Not HTTP's own close, which would also cut connections that are idle.
     if (hasSuccessor) NetServer.prototype.close.call(server)
-    const deadline = Date.now() + DRAIN_MS
-    let quietSince = Date.now()
-    while (Date.now() < deadline && Date.now() - quietSince < QUIET_MS) {
-      if ((await countConnections(server)) > 0) quietSince = Date.now()
+    const deadline = performance.now() + DRAIN_MS
+    let quietSince = performance.now()
+    while (performance.now() < deadline && performance.now() - quietSince < QUIET_MS) {
+      if ((await countConnections(server)) > 0) quietSince = performance.now()
       await sleep(POLL_INTERVAL_MS)
     }
   }
