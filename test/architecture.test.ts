@@ -230,6 +230,7 @@ t.test('every import of src leads to a file of src', async t => {
 })
 
 for (const { name, violations, controls } of RULES) {
+  // [BUILD-4]
   t.test(name, async t => {
     t.same(violations(files), [])
     for (const control of controls) t.not(violations(control).length, 0, `control: ${control.at(-1)?.name}`)

@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { describeApi, OPENAPI_FILE } from '../tools/openapi.ts'
 import { description } from './fixtures/app/openapi.ts'
 
+// [BUILD-1]
 t.test('openapi.yaml is what the routes say; "npm run openapi" writes it', async t => {
   t.equal(readFileSync(OPENAPI_FILE, 'utf8'), await describeApi())
 })

@@ -53,6 +53,7 @@ interface Component {
   properties?: { name: string; value: string }[]
 }
 
+// [BUILD-3]
 t.test('npm run sbom lists all packages, and says which are of development alone', async t => {
   const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'sbom'], { cwd: ROOT, encoding: 'utf8' })
   t.equal(status, 0, stderr)

@@ -38,6 +38,7 @@ t.test('what only resembles * does not', async t => {
   }
 })
 
+// [ADMIN-19]
 t.test('a missing, empty or wrongly typed claim gives no rights at all', async t => {
   for (const claim of [undefined, null, '', [], [''], 0, 1, true, {}, { acme: true }, [1, null, {}, []], [['acme']]]) {
     const sites = readAdministeredSites(claim)

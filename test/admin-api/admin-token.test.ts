@@ -146,6 +146,7 @@ t.test('an algorithm other than the one its key is published for is refused (RFC
   t.equal(await verify(await token('PS256', pss)), undefined)
 })
 
+// [ADMIN-18]
 t.test('an aud that is missing or another is refused; a list has to hold ours (RFC 7519 §4.1.3)', async t => {
   const { provider, verify } = await trustingVerifier(t)
   for (const aud of [
@@ -168,6 +169,7 @@ t.test('an aud that is missing or another is refused; a list has to hold ours (R
   t.ok(await verify(await provider.sign(ec, { aud: ['other', AUDIENCE] })))
 })
 
+// [ADMIN-16]
 t.test('an iss that is not exactly the trusted one is refused (RFC 8725 §3.8)', async t => {
   const { provider, verify } = await trustingVerifier(t)
   const { issuer } = provider
@@ -286,6 +288,7 @@ t.test('keys that a token brings or points to are neither used nor fetched (RFC 
   t.equal(provider.requests.length, fetched, 'nor did the provider hear of it')
 })
 
+// [ADMIN-17]
 t.test('a token with anything changed in it is refused', async t => {
   const { provider, verify } = await trustingVerifier(t)
   for (const key of [rsa, ec, ed]) {

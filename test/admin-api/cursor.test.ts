@@ -35,6 +35,7 @@ t.test('no text makes reading a cursor throw', async () => {
   fc.assert(fc.property(fc.base64String(), text => readCursor(keys, 'acme', text) === undefined))
 })
 
+// [INPUT-10]
 t.test('every position reads back as it was written, and under no other key or listing', async () => {
   const value = fc.oneof(
     fc.string({ unit: 'binary' }).map(text => text.toWellFormed()),

@@ -204,6 +204,7 @@ t.test('neither discovery document nor key set are taken from where a redirect l
 })
 
 for (const how of ['discovered', 'given'] as const) {
+  // [ADMIN-10]
   t.test(`a provider that is down is 503 with Retry-After, and its return needs no restart (keys ${how})`, async t => {
     const provider = await startWithKey(t)
     const grantd = await startApp(t, { trusted: provider.trusted(how === 'given' ? provider.jwksUri : undefined) })

@@ -15,6 +15,7 @@ t.test('every JSON value without duplicate names, at most 16 levels deep, reads 
   )
 })
 
+// [INPUT-11]
 t.test('no bytes make it throw anything but a problem', async () => {
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 200 }).map(array => Buffer.from(array)),

@@ -43,6 +43,7 @@ function refusedAsInvalid(t: Test, answer: Answer, what: string): void {
   t.equal(answer.json().code, 'unauthorized', what)
 }
 
+// [ADMIN-15]
 t.test('every operation without a token is 401 with a plain Bearer challenge (RFC 6750 §3.1)', async t => {
   const grantd = await startApp(t)
   t.ok(OPERATIONS.length >= 6)
@@ -113,6 +114,7 @@ t.test('the scheme is read without regard to case (RFC 9110 §11.1)', async t =>
   }
 })
 
+// [ADMIN-14]
 t.test('a token anywhere but in the Authorization header is no token', async t => {
   const grantd = await startApp(t)
   const token = await grantd.adminToken(['*'])
@@ -148,6 +150,7 @@ t.test('two Authorization headers are refused, whichever of them is good', async
   }
 })
 
+// [ADMIN-9]
 t.test('a token of the token endpoint is never an admin token', async t => {
   const grantd = await startApp(t)
   const registered = await grantd.register({ scopes: ['admin', 'site_admin'] })
@@ -313,6 +316,7 @@ t.test('a caller without rights is refused before the body is read, too', async 
   t.equal((await grantd.asAdmin('POST', COLLECTION, { sites: ['globex'], body: '{"name":' })).status, 404)
 })
 
+// [ADMIN-20]
 t.test('no answer of the admin API may be stored', async t => {
   const grantd = await startApp(t)
   const { path } = await grantd.register()
@@ -323,6 +327,7 @@ t.test('no answer of the admin API may be stored', async t => {
   t.equal(created.headers['cache-control'], 'no-store')
 })
 
+// [ADMIN-21]
 t.test('why a caller was refused is in the log, and only there', async t => {
   const { log, lines } = capturedLog()
   const grantd = await startApp(t, { log })
@@ -411,6 +416,7 @@ t.test('a listed origin can read why it was refused', async t => {
   }
 })
 
+// [ADMIN-13]
 t.test('an origin that is not listed gets no access, however much it resembles one', async t => {
   const grantd = await startWithCors(t)
   for (const origin of [

@@ -31,6 +31,7 @@ function encoded(part: unknown): string {
   return Buffer.from(JSON.stringify(part)).toString('base64url')
 }
 
+// [ADMIN-1]
 t.test('alg none opens nothing, in any spelling, with or without a signature (RFC 8725 §3.2)', async t => {
   const { provider, grantd } = await start(t)
   const claims = encoded(provider.claims())
@@ -42,6 +43,7 @@ t.test('alg none opens nothing, in any spelling, with or without a signature (RF
   }
 })
 
+// [ADMIN-2]
 t.test('HS256 with a published public key as the shared secret opens nothing (RFC 8725 §2.1)', async t => {
   const { provider, grantd } = await start(t)
   const pem = await exportSPKI(rsa.publicKey)
@@ -62,6 +64,7 @@ t.test('HS256 with a published public key as the shared secret opens nothing (RF
   }
 })
 
+// [ADMIN-3]
 t.test('claims that are missing, of another, or over open nothing (RFC 7519 §4.1)', async t => {
   const { provider, grantd } = await start(t)
   const now = Math.floor(Date.now() / 1_000)
@@ -91,6 +94,7 @@ t.test('claims that are missing, of another, or over open nothing (RFC 7519 §4.
   }
 })
 
+// [ADMIN-4]
 t.test('an encrypted token opens nothing, though its key is published (RFC 7516)', async t => {
   const { provider, grantd } = await start(t)
   const inner = await provider.sign(ec)
@@ -105,6 +109,7 @@ t.test('an encrypted token opens nothing, though its key is published (RFC 7516)
   await refuses(t, grantd, claims, 'claims, encrypted')
 })
 
+// [ADMIN-5]
 t.test('a critical extension, known to the token alone, opens nothing (RFC 7515 §4.1.11)', async t => {
   const { provider, grantd } = await start(t)
   const sign = async (header: Record<string, unknown>) => {
@@ -125,6 +130,7 @@ t.test('a critical extension, known to the token alone, opens nothing (RFC 7515 
   }
 })
 
+// [ADMIN-6]
 t.test('keys that a token brings or points to are not used, and 0 connections are made (RFC 8725 §3.10)', async t => {
   const { provider, grantd } = await start(t)
   let connections = 0
@@ -153,6 +159,7 @@ t.test('keys that a token brings or points to are not used, and 0 connections ar
   t.equal(requests.length, fetched, 'nor is the provider asked again')
 })
 
+// [ADMIN-7]
 t.test('1,000 tokens with unknown keys cost at most one more fetch of the key set', async t => {
   const { provider, grantd } = await start(t)
   t.equal((await read(grantd, await provider.sign(ec))).status, 200)
@@ -168,6 +175,7 @@ t.test('1,000 tokens with unknown keys cost at most one more fetch of the key se
   t.equal((await read(grantd, await provider.sign(ec))).status, 200)
 })
 
+// [ADMIN-8]
 t.test('an access token of grantd opens nothing, neither where it was issued nor elsewhere', async t => {
   const { grantd } = await start(t)
   const own = await startApp(t)
@@ -177,6 +185,7 @@ t.test('an access token of grantd opens nothing, neither where it was issued nor
   await refuses(t, grantd, accessToken, "another's")
 })
 
+// [ADMIN-11]
 t.test('a key set that is poisoned makes no forged token good, and no answer a fault of ours', async t => {
   const secret = Buffer.alloc(32, 7).toString('base64url')
   const poisons: [string, unknown][] = [
@@ -213,6 +222,7 @@ t.test('a key set that is poisoned makes no forged token good, and no answer a f
   }
 })
 
+// [ADMIN-12]
 t.test('a provider whose answer does not end is 503 at once, and little of it is taken', async t => {
   const provider = await startIdentityProvider(t)
   provider.isEndless = true

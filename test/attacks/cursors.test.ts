@@ -12,6 +12,7 @@ async function withCursor(grantd: Grantd): Promise<{ cursor: string; attempt: (c
   return { cursor, attempt: text => list(`&cursor=${encodeURIComponent(text)}`) }
 }
 
+// [INPUT-7]
 t.test('a cursor with any bit of it flipped is 400', async t => {
   const grantd = await startApp(t)
   const { cursor, attempt } = await withCursor(grantd)
@@ -29,6 +30,7 @@ t.test('a cursor with any bit of it flipped is 400', async t => {
   }
 })
 
+// [INPUT-8]
 t.test('a cursor that was cut, extended, spelt otherwise or made by hand is 400', async t => {
   const grantd = await startApp(t)
   const { cursor, attempt } = await withCursor(grantd)

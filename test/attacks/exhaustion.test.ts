@@ -65,6 +65,7 @@ async function readStatuses(socket: Socket, count: number): Promise<string[]> {
   }
 }
 
+// [LOAD-2]
 t.test('100,000 distinct unknown client ids leave memory bounded, and the endpoint serving', async t => {
   const server = await spawnServer(t, {
     DATA_DIR: temporaryFolder(t),
@@ -86,6 +87,7 @@ t.test('100,000 distinct unknown client ids leave memory bounded, and the endpoi
   t.equal((await send('GET', `${server.baseUrl}/health/ready`)).status, 200)
 })
 
+// [LOAD-4]
 t.test("failures from 1,000 other sources on a client's id never lock it out, cold or warm", async t => {
   const environment = { TOKEN_FAILURE_LIMIT: '1', TRUSTED_PROXIES: '127.0.0.1' }
   const grantd = await startApp(t, { environment })
@@ -105,6 +107,7 @@ t.test("failures from 1,000 other sources on a client's id never lock it out, co
   }
 })
 
+// [LOAD-5]
 t.test('JSON 10,000 deep and bodies that declare 10 GiB are refused at once, by every operation', async t => {
   const grantd = await startApp(t)
   const { clientId } = await grantd.register()
@@ -143,6 +146,7 @@ async function statusOfHead(
   return Number(String(head).slice(9, 12))
 }
 
+// [LOAD-9]
 t.test(
   'beyond MAX_CONNECTIONS a connection is closed; those that are open are served, and places come free',
   async t => {

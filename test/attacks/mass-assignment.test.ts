@@ -28,6 +28,7 @@ function takenBy(operation: Operation): string[] {
 }
 
 for (const operation of withBody) {
+  // [INPUT-1]
   t.test(`${operation.id} refuses every member that it does not take, and the rows stay as they are`, async t => {
     const grantd = await startApp(t)
     const { clientId, clientSecret, answer } = await grantd.register()
@@ -49,6 +50,7 @@ for (const operation of withBody) {
   })
 }
 
+// [INPUT-2]
 t.test('__proto__, constructor and the like, at any depth, change nothing but the answer to 400', async t => {
   const grantd = await startApp(t)
   const { path } = await grantd.register({ name: 'as it was', enabled: true })

@@ -240,6 +240,7 @@ async function driveFaults(stage: Stage): Promise<string[]> {
   return answers
 }
 
+// [SECRET-1]
 t.test(
   'no secret, token or key is in the log, in an answer that does not hand it out, in the metrics or in any table, in any form',
   { timeout: 110_000 },
@@ -277,6 +278,7 @@ t.test(
   }
 )
 
+// [SECRET-2]
 t.test('at rest a secret is Argon2id at the stated cost, salted, and nothing else', async t => {
   const { grantd, databaseUrl } = await setStage(t)
   for (let row = 0; row < 5; row++) await grantd.register()

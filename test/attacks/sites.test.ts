@@ -66,12 +66,14 @@ async function makeTarget(grantd: Grantd, siteId = 'acme'): Promise<Target> {
   return { siteId, clientId, clientSecret }
 }
 
+// [SITE-2]
 t.test('every operation of openapi.yaml is attacked: its request has a line in operations.ts', async t => {
   t.same(mismatches(), [])
   t.ok(OPERATIONS.length >= 11)
 })
 
 for (const operation of OPERATIONS) {
+  // [SITE-1]
   t.test(`${operation.id} answers each caller as its path says, and a refusal changes nothing`, async t => {
     const grantd = await startApp(t)
     for (const caller of callers) await attack(t, grantd, operation, caller)
@@ -90,6 +92,7 @@ async function attack(t: Test, grantd: Grantd, operation: Operation, caller: Cal
   t.equal((await grantd.send('HEAD', path, sending)).status, answer.status, `HEAD by ${caller}`)
 }
 
+// [SITE-3]
 t.test("another Site's things answer byte for byte as absent ones, at each operation of a Site", async t => {
   const grantd = await startApp(t)
   t.ok(ofOneSite.length >= 5)
@@ -125,6 +128,7 @@ function absent(path: string): string {
   )
 }
 
+// [SITE-4]
 t.test('a cursor of one Site opens no page of another, in any order, even for who administers both', async t => {
   const grantd = await startApp(t)
   for (const site of ['acme', 'globex']) for (let row = 0; row < 3; row++) await makeTarget(grantd, site)
@@ -141,6 +145,7 @@ t.test('a cursor of one Site opens no page of another, in any order, even for wh
   }
 })
 
+// [SITE-5]
 t.test('no filter, search or page of a Site shows that another has anything', async t => {
   const empty = await startApp(t)
   const full = await startApp(t)
@@ -176,6 +181,7 @@ function shape(page: Json): unknown {
   return { ...rest, names: items.map(({ name }: Json) => name) }
 }
 
+// [SITE-6]
 t.test('the quota of one Site is not used up by another', async t => {
   const grantd = await startApp(t, { environment: { MAX_REGISTRATIONS_PER_SITE: '2' } })
   for (let row = 0; row < 2; row++) await makeTarget(grantd, 'globex')
@@ -184,6 +190,7 @@ t.test('the quota of one Site is not used up by another', async t => {
   await makeTarget(grantd)
 })
 
+// [SITE-7]
 t.test("an Idempotency-Key of one Site answers nothing of another's", async t => {
   const grantd = await startApp(t)
   const body = { name: 'the same', expiresAt: inDays(30) }
@@ -206,6 +213,7 @@ t.test("an Idempotency-Key of one Site answers nothing of another's", async t =>
   }
 })
 
+// [SITE-8]
 t.test('an ETag of one Site changes nothing in another', async t => {
   const grantd = await startApp(t)
   const acme = await grantd.register()

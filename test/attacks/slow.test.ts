@@ -57,6 +57,7 @@ async function carryOut(grantd: Grantd, { head, piece, everyMs }: Attack): Promi
   return promise
 }
 
+// [LOAD-6]
 t.test('slow headers are cut at 10 s, slow bodies at 15 s, and endless ones at once', { timeout: 60_000 }, async t => {
   const grantd = await startApp(t)
   const bearer = `Authorization: Bearer ${await grantd.adminToken(['*'])}`

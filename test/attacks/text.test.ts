@@ -49,6 +49,7 @@ const REFUSED = [
   '\u3164'
 ]
 
+// [INPUT-3]
 t.test('a name is stored and given back as it was sent, whatever another program might read into it', async t => {
   const grantd = await startApp(t)
   for (const name of STORED) {
@@ -61,6 +62,7 @@ t.test('a name is stored and given back as it was sent, whatever another program
   t.same(new Set(items.map(({ name }: Json) => name)), new Set(STORED))
 })
 
+// [INPUT-4]
 t.test('a name that hides or turns text is refused, raw or escaped, at create and at change', async t => {
   const grantd = await startApp(t)
   const { path } = await grantd.register({ name: 'as it was' })
@@ -84,6 +86,7 @@ function escaped(text: string): string {
   )
 }
 
+// [INPUT-5]
 t.test('search takes %, _ and \\ literally, and finds each stored name by itself', async t => {
   const grantd = await startApp(t)
   const names = ['100 % sure', 'a_b', 'axb', 'back\\slash', 'backslash', "it's", ...STORED]
@@ -99,6 +102,7 @@ t.test('search takes %, _ and \\ literally, and finds each stored name by itself
   for (const name of names) t.ok((await found(name)).includes(name))
 })
 
+// [INPUT-6]
 t.test('whatever is sent, a line of the log is one line of JSON, with the level that grantd gave it', async t => {
   const provider = await startIdentityProvider(t)
   const key = await makeKey('ES256', 'published')

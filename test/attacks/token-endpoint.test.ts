@@ -9,6 +9,7 @@ const FORM = 'application/x-www-form-urlencoded'
 const GRANT = 'grant_type=client_credentials'
 const MANY = { TOKEN_FAILURE_LIMIT: '1000000' }
 
+// [TOKEN-4]
 t.test('no edit of a character, no prefix and no suffix of a right secret is a right secret', async t => {
   const grantd = await startApp(t, { environment: MANY })
   const { clientId, clientSecret } = await grantd.register()
@@ -48,6 +49,7 @@ t.test('a secret whose checksum was made to fit is still a wrong one', async t =
   }
 })
 
+// [TOKEN-5]
 t.test('2,000 random Authorization headers are refused, each with a 4xx, and one answer to each', async t => {
   const grantd = await startApp(t, { environment: MANY })
   const { clientId, clientSecret } = await grantd.register()
@@ -81,6 +83,7 @@ function randomHeader(good: string): Buffer {
   return Buffer.from(edited.map(byte => (byte === 10 || byte === 13 ? 0x20 : byte)))
 }
 
+// [TOKEN-2]
 t.test('parameters and credentials in the query are refused, and give no token', async t => {
   const grantd = await startApp(t)
   const { clientId, clientSecret } = await grantd.register()
@@ -100,6 +103,7 @@ t.test('parameters and credentials in the query are refused, and give no token',
   }
 })
 
+// [TOKEN-8]
 t.test(
   'strangers learn nothing: unknown, wrong, disabled, expired and deleted are the same bytes on the wire',
   async t => {
@@ -155,6 +159,7 @@ function tokenBytes(grantd: Grantd, clientId: string, secret: string, usesHeader
   return answerBytes(grantd.baseUrl, 'POST', '/oauth/token', headers, body)
 }
 
+// [TOKEN-7]
 t.test('Host, Forwarded and X-Forwarded-* of strangers change no issuer, no URL and no source', async t => {
   const grantd = await startApp(t, { environment: { TOKEN_FAILURE_LIMIT: '3' } })
   const lies = {

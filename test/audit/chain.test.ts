@@ -36,6 +36,7 @@ function verify(events: AuditEventTable[], chain: AuditChainTable) {
   return findBreak(anchor, events, chain) ?? findBreakAtEnd(events.at(-1) ?? anchor, chain)
 }
 
+// [AUDIT-3]
 t.test('the hash is the one that src/audit/chain.ts promises, for whoever computes it elsewhere', async t => {
   const first = chainEvent(BEGINNING, event)
   t.equal(first.sequence, 1)

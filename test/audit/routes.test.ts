@@ -18,6 +18,7 @@ async function actionsOf(grantd: Grantd, path = EVENTS): Promise<[string, Json][
   return (await eventsOf(grantd, path)).toReversed().map(({ action, changes }) => [action, changes])
 }
 
+// [AUDIT-2]
 t.test('each change of a registration is an event: who, what, when, by which request, from where', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now, environment: { TRUSTED_PROXIES: '127.0.0.1' } })

@@ -48,6 +48,7 @@ t.test('a database as it was written verifies: exit code 0 and a line of counts'
   t.same(await verify(await createDatabase(t)), { code: 0, output: 'Sites: 0, events: 0, Sites with a fault: 0\n' })
 })
 
+// [AUDIT-1]
 t.test('whatever a superuser does to a column of an event, that event is named', async t => {
   const { url, db } = await auditedDatabase(t)
   const [original] = await query(url, `select * from audit_events where site_id = 'umbrella' and sequence = 4`)

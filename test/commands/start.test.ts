@@ -83,6 +83,7 @@ t.test('any number of instances may start at once on an empty database: one migr
   }
 })
 
+// [FAULT-2]
 t.test('SIGTERM under load: requests in flight finish, none fails, exit 0 within 10 s', async t => {
   const server = await spawnServer(t, { DATABASE_URL: await createDatabase(t), DATA_DIR: temporaryFolder(t) })
   await untilPrinted(server, 'API reference')

@@ -408,6 +408,7 @@ t.test('every variable is proven here', async t => {
 })
 
 for (const [name, { beside = {}, read, fallback, good, bad }] of Object.entries(VARIABLES)) {
+  // [START-1]
   t.test(`${name}: good values are read, bad ones refused by name, none means the default`, async t => {
     for (const [value, expected] of good) {
       t.same(read(loadConfig({ ...beside, [name]: value })), expected, JSON.stringify(value))
@@ -580,6 +581,7 @@ t.test('production takes what is complete', async t => {
   t.match(config.admin.identityProvider, { issuer: ADMIN.ADMIN_ISSUER, allowsLoopback: false })
 })
 
+// [START-2]
 t.test(
   'production refuses development mode, the embedded database and a key of its own making, all at once',
   async t => {
@@ -624,6 +626,7 @@ t.test('a bad value is told once, not also as a missing one', async t => {
   }
 })
 
+// [START-3]
 t.test('the process refuses to start, with every fault on standard error and no secret in it', async t => {
   const canary = 'CANARY-5f1d7c'
   const run = promisify(execFile)(process.execPath, ['src/commands/start.ts'], {

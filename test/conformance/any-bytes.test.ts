@@ -13,6 +13,7 @@ const json = fc.stringMatching(/^([{}[\],:"\\0-9eE.+-]|null|true|"name"|"expires
 /** Refused by HTTP itself, by grantd, or shed: never a fault of ours, never silence. */
 const isRefusal = (status: number | undefined): boolean => status !== undefined && status >= 400 && status < 500
 
+// [TOKEN-6]
 t.test('no bytes in the Authorization header ever give a 5xx', async t => {
   const grantd = await startApp(t, { environment: { TOKEN_FAILURE_LIMIT: '1000000' } })
   const { path } = await grantd.register()

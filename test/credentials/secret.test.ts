@@ -8,6 +8,7 @@ import {
 } from '../../src/credentials/secret.ts'
 import { createClientId } from '../../src/registrations/client-id.ts'
 
+// [SECRET-5]
 t.test('a secret is the prefix, 256 random bits in base62 and a checksum', async t => {
   const secrets = Array.from({ length: 1_000 }, () => createClientSecret('grantd_'))
   for (const secret of secrets) t.match(secret, /^grantd_[0-9A-Za-z]{49}$/)

@@ -4,6 +4,7 @@ import { Sealing } from '../../src/crypto/key-encryption.ts'
 
 const [one, other] = [randomBytes(32), randomBytes(32)]
 
+// [SECRET-4]
 t.test('what is sealed opens with the same key, for the same purpose and binding alone', async t => {
   const sealing = new Sealing(one)
   const sealed = await sealing.seal('secrets', 'row 1', 'text \u{1f511}')

@@ -159,6 +159,7 @@ t.test('what serves needs no more than the serving role: a registration lives it
   t.same(await pendingMigrations(openTestDatabase(t, asServingRole(url))), [], 'it can tell that it need not migrate')
 })
 
+// [SECRET-6]
 t.test('the serving role can change neither the schema nor a signing key', async t => {
   const { url, db } = await emptyDatabase(t)
   await migrate(db)

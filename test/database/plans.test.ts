@@ -55,6 +55,7 @@ function stepsOf(plan: readonly string[]): string[] {
   })
 }
 
+// [SITE-15]
 t.test('the wall changes no plan of the token endpoint, whether 3 are registered or 100,000', async t => {
   const url = await createDatabase(t)
   const db = openTestDatabase(t, url)

@@ -128,6 +128,7 @@ t.test('an idle connection that breaks is reported, not fatal', async t => {
   t.same(await failuresOf(db, 5), [])
 })
 
+// [FAULT-9]
 t.test('of idle half-open connections one costs a query timeout, the others are closed unused', async t => {
   const { db, proxy } = await openProxied(t, { queryTimeoutMs: 1_000 })
   await warm(db, 4)
@@ -285,6 +286,7 @@ t.test('a statement that waits too long is given up by the server too, and its c
   t.equal(proxy.accepted, 1)
 })
 
+// [FAULT-10]
 t.test('a transaction whose caller is lost has let go of what it has locked when another tries', async t => {
   const { db, proxy, directUrl } = await openProxied(t, { maxConnections: 1, queryTimeoutMs: 1_000 })
   await query(directUrl, 'create table locked ()')

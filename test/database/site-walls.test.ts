@@ -130,6 +130,7 @@ async function everyLookUp(db: Kysely<Database>, siteId: string, others: Ids): P
   return Object.entries(found).flatMap(([what, row]) => (row === undefined ? [] : [what]))
 }
 
+// [SITE-14]
 t.test('every table that has a Site, or belongs to one that has, is behind the wall, its owner too', async t => {
   const url = await createDatabase(t)
   const rows = await query(
@@ -152,6 +153,7 @@ t.test('every table that has a Site, or belongs to one that has, is behind the w
   )
 })
 
+// [SITE-9]
 t.test('a statement that forgets its Site shows what is of this Site, and nothing of another', async t => {
   const { url, ids } = await twoSites(t)
   const { ofSite, ofAllSites } = openTestTables(t, asServingRole(url))
@@ -175,6 +177,7 @@ const TABLES = [
   ...['notice_receivers', 'notices', 'notice_deliveries']
 ]
 
+// [SITE-10]
 t.test('in a Site its rows are seen, in all, all; in none nothing', async t => {
   const { url } = await twoSites(t)
   const serving = asServingRole(url)
@@ -192,6 +195,7 @@ t.test('in a Site its rows are seen, in all, all; in none nothing', async t => {
   }
 })
 
+// [SITE-11]
 t.test(
   'a release from before the wall, which names no Site ever, goes on seeing all; ours never see more than they name',
   async t => {
@@ -212,6 +216,7 @@ t.test(
   }
 )
 
+// [SITE-12]
 t.test('nothing of another Site is written, and nothing is moved to one', async t => {
   const { url, ids } = await twoSites(t)
   const serving = asServingRole(url)
@@ -283,6 +288,7 @@ const ENDINGS: Record<string, (tables: Tables) => Promise<unknown>> = {
       .execute(trx => sitesSeen(trx))
 }
 
+// [SITE-13]
 t.test('what a connection may see ends with its use, however that ends', async t => {
   const { url } = await twoSites(t)
   const tables = openTestTables(t, asServingRole(url), 1)

@@ -37,6 +37,7 @@ t.test('the how-to: create, see the secret once, exchange, list devices, see Las
   t.not((await grantd.asAdmin('GET', path)).json().lastUsedAt, null, 'Last used has moved')
 })
 
+// [TOKEN-13]
 t.test('a tampered, foreign or stale token is 401; another Site or a missing scope is 403', async t => {
   const grantd = await startApp(t)
   const foreign = await startApp(t)

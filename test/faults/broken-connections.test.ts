@@ -50,6 +50,7 @@ const MAX_FAILURES = 2
 /** Those two take 2 and 5 s to tell, of which one is over at the mending; and a busy machine its time. */
 const CLEAN_AFTER_MS = 8_500
 
+// [FAULT-8]
 t.test('broken connections fail no exchange of a warm client, and few other requests; then all is clean', async t => {
   const directUrl = await createDatabase(t)
   const { proxy, url } = await proxyPostgres(t, directUrl)

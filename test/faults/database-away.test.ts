@@ -51,6 +51,7 @@ t.test('with STALE_CREDENTIALS_SECONDS=0 nobody is served from memory', async t 
   t.equal((await grantd.exchange(registration)).status, 503)
 })
 
+// [FAULT-27]
 t.test('what was known of a disabled client is refused, also from memory', async t => {
   const { proxy, url } = await proxyPostgres(t, await createDatabase(t))
   const grantd = await startApp(t, { databaseUrl: url })

@@ -13,6 +13,7 @@ const FAILURE_LIMIT = 5
 /** More than the gate lets wait; on a machine that does not keep up the flood is thinner, not the test's own sockets cut. */
 const MAX_UNDER_WAY = 400
 
+// [LOAD-1]
 t.test('under 200 wrong secrets a second from many sources a warm client exchanges as ever', async t => {
   const metrics = new Registry()
   const grantd = await startApp(t, {

@@ -12,6 +12,7 @@ const CONNECTIONS = 8
 const CLIENTS = 40
 const PER_SECOND = 30
 
+// [FAULT-3]
 t.test(
   'kill -9 of an instance under load loses no acknowledged registration and no use of a token; the other serves on',
   async t => {

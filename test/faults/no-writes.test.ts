@@ -9,6 +9,7 @@ import { until } from '../fixtures/run/until.ts'
 const COLLECTION = '/v1/sites/acme/app-registrations'
 const ANOTHER = { name: 'another', expiresAt: new Date(Date.now() + 365 * 86_400_000).toISOString() }
 
+// [FAULT-17]
 t.test(
   'a database that is read-only: tokens are issued, also to cold clients; the rest is 503; Last used is written later',
   async t => {

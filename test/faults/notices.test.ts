@@ -64,6 +64,7 @@ function startInstance(t: Test, databaseUrl: string, receiverUrl: string): Insta
   return instance
 }
 
+// [FAULT-22]
 t.test(
   'two instances on one cadence, one killed at random for 40 days: each step exactly once, none missed',
   async t => {

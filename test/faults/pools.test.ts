@@ -23,6 +23,7 @@ async function open(t: Test, url: string): Promise<Connection> {
   return connection
 }
 
+// [LOAD-7]
 t.test('administrators who pile up are told to come again, and stop neither tokens nor background work', async t => {
   const url = await createDatabase(t)
   const connection = await open(t, url)
@@ -56,6 +57,7 @@ t.test('administrators who pile up are told to come again, and stop neither toke
   t.equal((await grantd.asAdmin('GET', quiet.path)).status, 200, 'and then all is as before')
 })
 
+// [LOAD-8]
 t.test('background work that is stuck holds up no administrator and no token', async t => {
   const url = await createDatabase(t)
   const connection = await open(t, url)

@@ -15,6 +15,7 @@ const FAULTS: readonly (readonly [Stop, string])[] = [
   ['SIGKILL', 'kill -9 of the postmaster']
 ]
 
+// [FAULT-6]
 t.test(
   'Postgres restarts, fast, at once and by kill -9: warm clients exchange on, the rest is 503, and all is well in a second',
   async t => {

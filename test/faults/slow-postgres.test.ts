@@ -10,6 +10,7 @@ import { until } from '../fixtures/run/until.ts'
 /** Long enough for what waits to pile up, if it did. */
 const FAULT_MS = 2_500
 
+// [FAULT-11]
 t.test('a database that answers late, by 50 or 200 ms, delays tokens and fails none', async t => {
   const directUrl = await createDatabase(t)
   const { proxy, url } = await proxyPostgres(t, directUrl)
@@ -30,6 +31,7 @@ t.test('a database that answers late, by 50 or 200 ms, delays tokens and fails n
   }
 })
 
+// [FAULT-12]
 t.test(
   'a lock on the registrations themselves: warm clients are served, and Postgres does not fill with waiters',
   async t => {

@@ -7,6 +7,7 @@ import { spawnServer, temporaryFolder, untilPrinted } from '../fixtures/run/proc
 import { until } from '../fixtures/run/until.ts'
 import { ISSUED, isAlive, metric, startWorkers, workersOf } from '../fixtures/run/workers.ts'
 
+// [FAULT-4]
 t.test('a worker that is killed under load is replaced while the others serve on; no counter goes back', async t => {
   const instance = await startWorkers(t)
   const load = startLoad(instance.baseUrl, instance.credentials, 8)
@@ -27,6 +28,7 @@ t.test('a worker that is killed under load is replaced while the others serve on
   t.equal(await metric(instance, 'grantd_processes'), 3)
 })
 
+// [FAULT-5]
 t.test('whoever connects while a worker is killed is answered or cut off, and each is replaced', async t => {
   const instance = await startWorkers(t)
   const load = startLoad(instance.baseUrl, instance.credentials, 12, false)

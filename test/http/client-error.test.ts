@@ -6,6 +6,7 @@ import { until } from '../fixtures/run/until.ts'
 
 const POST = 'POST /oauth/token HTTP/1.1\r\nHost: grantd\r\nContent-Type: application/x-www-form-urlencoded\r\n'
 
+// [HTTP-2]
 t.test(
   'what is no request is answered as a problem, logged without what was sent, and ends its connection',
   async t => {

@@ -6,6 +6,7 @@ import { until } from '../fixtures/run/until.ts'
 
 const FORM = 'Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 0\r\nConnection: close\r\n'
 
+// [HTTP-1]
 t.test('a request with more than one Host is refused (RFC 9112 §3.2)', async t => {
   const grantd = await startApp(t)
   for (const second of ['Host: other', 'hOST: grantd']) {

@@ -88,6 +88,7 @@ t.test('a port that another has is a fault at start, before the database is touc
   t.match(server.output(), /does not start: METRICS_PORT: .*in use.*METRICS_PORT of its own.*METRICS_PORT=0/)
 })
 
+// [HTTP-3]
 t.test('METRICS_PORT=0 is no metrics; callers never reach them on PORT', async t => {
   const server = await spawnServer(t, { METRICS_PORT: '4000', PORT: '4000' })
   t.equal(await server.exited, 1)

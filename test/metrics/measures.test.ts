@@ -102,6 +102,7 @@ t.test('the key that signs tells its time', async t => {
   })
 })
 
+// [HTTP-4]
 t.test('that the database is away, and that it is back, shows in a metric and in one line of the log each', async t => {
   const lines: string[] = []
   const output = new Writable({

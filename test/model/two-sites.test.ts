@@ -93,6 +93,7 @@ const commands = [
   tickMs.map(tick)
 ]
 
+// [MODEL-1]
 t.test(
   'two Sites on two instances: no token once a refusal is due, no effect across Sites, Last used never back, a secret seen once',
   { timeout: 110_000 },

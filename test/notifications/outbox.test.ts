@@ -102,6 +102,7 @@ t.test('everything that is due is delivered, each once, however many instances s
   t.same(new Set(results), new Set(['delivered']))
 })
 
+// [FAULT-23]
 t.test('a receiver that is dead, slow or answers without end delays no other', async t => {
   const { addReceiver, addDeliveries, deliveries, outboxes } = await startOutbox(t, { timeoutMs: 3_000 })
   const silent = await startWebhookReceiver(t, () => {})

@@ -7,6 +7,7 @@ import { startWebhookReceiver } from '../fixtures/peers/webhook-receiver.ts'
 import { spawnServer, temporaryFolder, untilPrinted, untilReady } from '../fixtures/run/process.ts'
 import { until } from '../fixtures/run/until.ts'
 
+// [SECRET-3]
 t.test('no secret of a receiver is in a log line of any level, nor as it is in the database', async t => {
   const canaries = {
     config: randomBytes(32).toString('base64'),

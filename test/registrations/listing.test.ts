@@ -124,6 +124,7 @@ t.test('names that fold alike are all listed', async t => {
   t.equal((await walk(grantd, 'limit=1')).length, 5)
 })
 
+// [INPUT-9]
 t.test('a cursor of another Site, order or filter, or made by hand, is 400', async t => {
   const { grantd } = await startWithRows(t)
   await grantd.register({ name: 'foreign 2' }, 'umbrella')
@@ -148,6 +149,7 @@ t.test('a cursor of another Site, order or filter, or made by hand, is 400', asy
   t.equal((await grantd.asAdmin('GET', `${COLLECTION}?limit=3&cursor=${own}`)).status, 200, 'the size may change')
 })
 
+// [INPUT-17]
 t.test('a bad query is refused with the parameter named', async t => {
   const grantd = await startApp(t)
   for (const [query, parameter] of [

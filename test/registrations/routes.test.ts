@@ -36,6 +36,7 @@ t.test('create answers 201 with the whole registration, its secret, Location and
   t.equal(answer.headers['cache-control'], 'no-store')
 })
 
+// [INPUT-16]
 t.test('the secret is in the answer of create and nowhere else, not even in the database', async t => {
   const grantd = await startApp(t)
   const { clientSecret, path } = await grantd.register()
@@ -202,6 +203,7 @@ t.test('of changes with the same If-Match at once, one wins', async t => {
   t.same(answers.map(({ status }) => status).sort(), [200, ...Array.from({ length: 9 }, () => 412)])
 })
 
+// [INPUT-14]
 t.test('the quota of a Site holds exactly under concurrent creates; delete frees a place', async t => {
   const environment = { MAX_REGISTRATIONS_PER_SITE: '5' }
   const one = await startApp(t, { environment })
@@ -220,6 +222,7 @@ t.test('the quota of a Site holds exactly under concurrent creates; delete frees
   await one.register({}, 'umbrella')
 })
 
+// [INPUT-12]
 t.test('bad bodies are refused with a pointer per fault, and nothing is coerced or dropped', async t => {
   const grantd = await startApp(t)
   const { path } = await grantd.register({ name: 'untouched' })
@@ -361,6 +364,7 @@ t.test("a caller's X-Request-Id is told back; nothing else of a request is", asy
   t.notOk('x-request-id' in (await grantd.asAdmin('GET', COLLECTION)).headers)
 })
 
+// [INPUT-15]
 t.test('a wrong method is 405 with Allow', async t => {
   const grantd = await startApp(t)
   for (const [method, path, allow] of [

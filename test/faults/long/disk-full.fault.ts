@@ -14,6 +14,7 @@ const DISK = '120m'
 /** Blocks of 8 KiB are left for nobody. */
 const BALLAST = ['if=/dev/zero', 'bs=8k', 'status=none']
 
+// [FAULT-18]
 t.test(
   'the disk of Postgres is full: tokens are issued, the rest is 503; when there is room again Last used is written',
   { skip: mayMount() },

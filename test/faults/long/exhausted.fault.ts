@@ -11,6 +11,7 @@ import { until } from '../../fixtures/run/until.ts'
 /** For a connection of the pool, when all are taken: the pool's own limit, and what a busy machine adds. */
 const SHED_WITHIN_MS = 4_000
 
+// [FAULT-13]
 t.test('writers that wait for a lock exhaust the pool: tokens are issued as ever, the rest is 503 soon', async t => {
   const databaseUrl = await createDatabase(t)
   const { grantd } = await startInstance(t, databaseUrl, { LOG_LEVEL: 'fatal' })
@@ -39,6 +40,7 @@ t.test('writers that wait for a lock exhaust the pool: tokens are issued as ever
   await until('administrators are served again', async () => (await register(grantd)).status === 201)
 })
 
+// [FAULT-14]
 t.test('all connections of Postgres are taken: tokens are issued as ever, and nothing waits for one', async t => {
   const cluster = await startCluster(t, ['max_connections=12', 'superuser_reserved_connections=0'])
   const { grantd } = await startInstance(t, cluster.url, { LOG_LEVEL: 'fatal' })

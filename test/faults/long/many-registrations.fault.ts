@@ -21,6 +21,7 @@ const PAGES = [
   '/v1/app-registrations?sort=-registeredAt'
 ]
 
+// [FAULT-25]
 t.test(
   '1,000,000 registrations of 10,000 Sites: a page of a list takes 50 ms at most, and every statement of tokens and pages follows an index',
   async t => {

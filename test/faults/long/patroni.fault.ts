@@ -23,6 +23,7 @@ const BACK_WITHIN_MS = 5_000
 /** SQLSTATE. */
 const DUPLICATE_DATABASE = '42P04'
 
+// [FAULT-16]
 t.test(
   'a Patroni cluster loses its leader, by kill -9, under load: no acknowledged write is lost, no warm exchange fails, writes are back within 5 s of the promotion',
   { skip: leftOutFor({ ...PATRONI, ...HAPROXY }) },

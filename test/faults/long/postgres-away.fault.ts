@@ -11,6 +11,7 @@ const STALE_MS = 30_000
 /** What a refusal may take; the median, for the machine is shared. */
 const REFUSED_WITHIN_MS = 50
 
+// [FAULT-7]
 t.test(
   'Postgres away for 60 s: warm clients are served for STALE_CREDENTIALS_SECONDS, then refused at once; all of it is made up for',
   async t => {

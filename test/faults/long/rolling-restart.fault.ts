@@ -13,6 +13,7 @@ const EXCHANGES = 10_000
 const PER_SECOND = 300
 const EXIT_WITHIN_MS = 10_000
 
+// [FAULT-1]
 t.test(
   'a rolling restart of two instances behind haproxy under load: none of 10,000 exchanges fails, each exits with 0 within 10 s',
   { skip: leftOutFor(HAPROXY) },

@@ -9,6 +9,7 @@ import { spawnServer, temporaryFolder, untilReady } from '../../fixtures/run/pro
 const INSTANCES = 6
 const ROUNDS = 20
 
+// [FAULT-21]
 t.test(
   '6 instances start at once on an empty database, 20 times: each migration once, one signing key, all ready',
   async t => {

@@ -15,6 +15,7 @@ import { until } from '../../fixtures/run/until.ts'
 /** Commit or tag of the release that an upgrade comes from. */
 const PREVIOUS_RELEASE = 'eeed0b2'
 
+// [FAULT-26]
 t.test(
   'the release before goes on under load while the schema is migrated and this release joins it, and can be gone back to',
   { skip: withoutHistory() },

@@ -108,6 +108,7 @@ async function readCalendar(grantd: Grantd): Promise<{ text: string; events: Ins
   }
 }
 
+// [NOTICE-11]
 t.test('a stock calendar library reads the expiries of the Site, with alarms at the steps', async t => {
   const { grantd, made } = await startExpired(t)
   const answer = await grantd.asAdmin('GET', '/v1/sites/acme/expirations.ics')

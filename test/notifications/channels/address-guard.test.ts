@@ -29,6 +29,7 @@ t.test('public addresses are allowed, also next to the ranges that are not', asy
   }
 })
 
+// [NOTICE-1]
 t.test('a URL is refused whatever form its address is written in', async t => {
   for (const url of [
     ...['https://127.0.0.1/', 'https://2130706433/', 'https://0x7f000001/', 'https://0x7f.1/', 'https://0177.0.0.1/'],
@@ -42,6 +43,7 @@ t.test('a URL is refused whatever form its address is written in', async t => {
   }
 })
 
+// [NOTICE-9]
 t.test('a URL is https, absolute, without credentials and fragment', async t => {
   for (const url of [
     ...['http://hooks.example.com/', 'http://8.8.8.8/', 'http://127.0.0.1/', 'http://localhost/', 'ftp://example.com/'],

@@ -68,6 +68,7 @@ t.test('a connect that fails at once is an error of the request, and does not en
   t.strictSame(uncaught, [])
 })
 
+// [NOTICE-4]
 t.test('a redirect is not followed', async t => {
   const other = await startWebhookReceiver(t)
   const receiver = await startWebhookReceiver(t)
@@ -78,6 +79,7 @@ t.test('a redirect is not followed', async t => {
   t.equal(other.received.length, 0)
 })
 
+// [NOTICE-2]
 t.test('an address that is not allowed is not connected to, by number or by name', async t => {
   const socket = await startSilentSocket(t)
   for (const url of [
@@ -98,6 +100,7 @@ t.test('plain http goes to no other address than loopback, though the name be al
   await t.rejects(post(needs(['localhost'], { resolve }), 'http://localhost/'), TargetRefused)
 })
 
+// [NOTICE-3]
 t.test('a name that led elsewhere when it was saved is judged again when it is sent to', async t => {
   const socket = await startSilentSocket(t)
   const answers = ['8.8.8.8', '127.0.0.1']
@@ -118,6 +121,7 @@ t.test('a name that leads both ways is refused', async t => {
   }
 })
 
+// [NOTICE-12]
 t.test(
   'the address that was judged is the one connected to; name, Host and certificate stay those of the URL',
   async t => {
@@ -149,6 +153,7 @@ t.test(
   }
 )
 
+// [NOTICE-5]
 t.test('an answer without end is cut, and its status counts', async t => {
   let sent = 0
   let isCut = false

@@ -132,6 +132,7 @@ t.test('the subject is of the step', async t => {
   t.equal(subject('2026-12-23T09:00:00.000Z'), 'App registration has expired: billing export')
 })
 
+// [NOTICE-8]
 t.test('a name is text, whatever is in it: no header, no markup, no command', async t => {
   const server = await startMailServer(t)
   const mail = { smtpUrl: server.url, from: 'grantd@example.com' }

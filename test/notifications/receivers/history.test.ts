@@ -66,6 +66,7 @@ t.test('each change of a receiver is an event: what was made, changed, given a n
   )
 })
 
+// [NOTICE-6]
 t.test('no event holds a signing secret, or the path and query of a URL; that those changed shows', async t => {
   const { grantd, make } = await startAudited(t)
   const { path, signingSecret } = await make('https://hooks.example.com/services/T0/canary-path?token=canary-query')
@@ -91,6 +92,7 @@ t.test('what changes nothing is no event, and so is what is refused', async t =>
   )
 })
 
+// [NOTICE-7]
 t.test('a change that cannot be recorded is not made', async t => {
   const { grantd, make } = await startAudited(t)
   const { path } = await make('https://hooks.example.com/a')

@@ -61,6 +61,7 @@ t.test('a receiver changes, and goes', async t => {
     t.equal((await grantd.asAdmin('POST', `${path}/${action}`)).status, 404)
 })
 
+// [NOTICE-10]
 t.test('what is wrong with a receiver is told, each fault where it is', async t => {
   const grantd = await start(t)
   const url = 'https://hooks.example.com/'

@@ -3,6 +3,7 @@ import t from 'tap'
 import { startApp } from '../../fixtures/app/app.ts'
 
 for (const algorithm of ['ES256', 'RS256', 'EdDSA']) {
+  // [TOKEN-16]
   t.test(`an access token is a JWT by RFC 9068, verified by jose (${algorithm})`, async t => {
     const environment = { SIGNING_ALGORITHM: algorithm, ACCESS_TOKEN_AUDIENCE: 'https://api.example.com' }
     const grantd = await startApp(t, { environment })

@@ -5,6 +5,7 @@ import { OAuthError } from '../../../src/oauth/oauth-error.ts'
 import { parseForm, readTokenRequest } from '../../../src/oauth/token/request.ts'
 import { basic } from '../../fixtures/app/grantd.ts'
 
+// [TOKEN-11]
 t.test('a form is read one way only', async t => {
   t.same(parseForm('a=1&b=x%20y+z&c=%C3%A9&&d=a=b'), new Map(Object.entries({ a: '1', b: 'x y z', c: 'é', d: 'a=b' })))
   t.same(parseForm(''), new Map())
@@ -133,6 +134,7 @@ t.test('no Authorization header and no body is read in two ways, or throws anyth
   )
 })
 
+// [TOKEN-9]
 t.test('a form that is taken is what every reader of forms would read (WHATWG URL)', async () => {
   const piece = fc.stringMatching(/^([a-c]|=|&|\+|%[0-9a-fA-F]{2}|%|é| ){0,30}$/)
   fc.assert(

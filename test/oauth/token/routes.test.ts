@@ -54,6 +54,7 @@ t.test('200 is a Bearer token that is not stored (RFC 6749 §5.1)', async t => {
   t.notOk('scope' in without.json())
 })
 
+// [TOKEN-1]
 t.test('every malformed request is invalid_request (RFC 6749 §3.2, §5.2)', async t => {
   const grantd = await startApp(t)
   const { clientId, clientSecret } = await grantd.register()
@@ -110,6 +111,7 @@ t.test('every malformed request is invalid_request (RFC 6749 §3.2, §5.2)', asy
   isOAuthError(t, large, 413, 'invalid_request', 'over 16 KiB')
 })
 
+// [TOKEN-14]
 t.test('another grant type, in other letters too, is unsupported_grant_type', async t => {
   const grantd = await startApp(t)
   const { clientId, clientSecret } = await grantd.register()
@@ -119,6 +121,7 @@ t.test('another grant type, in other letters too, is unsupported_grant_type', as
   }
 })
 
+// [TOKEN-3]
 t.test('whoever does not authenticate is invalid_client, and challenged when the header was used', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now, environment: { TOKEN_FAILURE_LIMIT: '1000' } })
@@ -240,6 +243,7 @@ t.test('expiry holds to the second, and no token outlives its registration', asy
   t.equal((await grantd.exchange(registration)).status, 401)
 })
 
+// [TOKEN-12]
 t.test('too many failures from one source on one client: 429; the right secret from elsewhere still works', async t => {
   const environment = { TOKEN_FAILURE_LIMIT: '5', TRUSTED_PROXIES: '127.0.0.1' }
   const grantd = await startApp(t, { environment })

@@ -29,6 +29,7 @@ t.test('asking for none grants all; asking for some grants those; asking for oth
   }
 })
 
+// [TOKEN-15]
 t.test('never more is granted than is allowed', async () => {
   const scope = fc.constantFrom<string>('a', 'b', 'c', 'd', 'e')
   const asking = fc.constantFrom<string>('a', 'b', 'c', 'd', 'e', '')
@@ -58,6 +59,7 @@ t.test('the log tells a scope that is malformed from one that is not allowed; th
 /** A scope token by the grammar of RFC 6749 §3.3. */
 const token = fc.stringMatching(/^[!#-[\]-~]{1,3}$/)
 
+// [TOKEN-10]
 t.test('the algebra of scopes: asking again, in another order or of more that is allowed changes nothing', async () => {
   const lists = fc.uniqueArray(token, { minLength: 1, maxLength: 6 })
   fc.assert(

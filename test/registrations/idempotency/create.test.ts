@@ -212,6 +212,7 @@ t.test('what has expired after 10 minutes is deleted from the table, and nothing
   t.equal((await count(grantd.databaseUrl)).registrations, 2)
 })
 
+// [FAULT-20]
 t.test('a client that is cut off after the commit and before the answer gets the secret by trying again', async t => {
   const grantd = await startApp(t)
   const db = openTestDatabase(t, grantd.databaseUrl)
@@ -257,6 +258,7 @@ t.test('a client that is cut off after the commit and before the answer gets the
   t.same(await count(grantd.databaseUrl), { registrations: 1, events: 2 })
 })
 
+// [FAULT-19]
 t.test('a commit whose answer is lost is never a 201; trying again tells what it made', async t => {
   const databaseUrl = await createDatabase(t)
   const { url, loseCommits } = await proxyThatLosesCommits(t, databaseUrl)

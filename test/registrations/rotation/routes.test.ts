@@ -99,6 +99,7 @@ t.test('the registration tells when each secret was last used', async t => {
   t.match(await read(grantd, first), { secretLastUsedAt: thirdAt, previousSecret: { lastUsedAt: latestAt } })
 })
 
+// [INPUT-18]
 t.test(
   'the old secret ends at once when it is retired, and its use is told from other wrong ones in the log only',
   async t => {
@@ -156,6 +157,7 @@ t.test(
   }
 )
 
+// [INPUT-13]
 t.test('with both secrets in use there is no third, until one is retired', async t => {
   const grantd = await startApp(t)
   const old = await grantd.register()

@@ -82,6 +82,7 @@ t.test('the addresses of one IPv6 /64 are one source, however they are written; 
   }
 })
 
+// [LOAD-3]
 t.test('whatever is sent, its memory is bounded: 200,000 more failures take no more of it', async t => {
   const brake = new FailureBrake(1)
   const countUnknown = (from: number) => {

@@ -60,6 +60,7 @@ t.test('what was refused is taken once it is right for what is stored', async t 
   })
 })
 
+// [SECRET-7]
 t.test('its memory is bounded, and holds nothing of what was presented', async t => {
   const [refused, known] = [new RefusedSecrets(), new KnownClients()]
   const refusalOf = (clientSecret: string) =>
