@@ -18,6 +18,7 @@ import type { Drain } from './http/drain.ts'
 import { AmbiguousHost, applyToAll, withGeneralHeaders } from './http/general.ts'
 import { health } from './http/health.ts'
 import { answerUnrouted } from './http/not-found.ts'
+import { recordOutcomes } from './http/outcome.ts'
 import { ProblemSchema, problemErrorHandler } from './http/problem.ts'
 import { logRequests, requestId } from './http/request-log.ts'
 import { limitUnreadBodies } from './http/unread-body.ts'
@@ -143,6 +144,7 @@ export async function buildApp(
   limitConnections(app, config.maxConnections, needs.log)
   limitUnreadBodies(app)
   applyToAll(app)
+  recordOutcomes(app)
   logRequests(app)
   const answer = answerUnrouted(app, answerMethodNotAllowed)
   app.setErrorHandler<FastifyError>((error, request, reply) =>

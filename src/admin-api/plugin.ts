@@ -93,15 +93,15 @@ async function authenticate(request: FastifyRequest, needs: AdministrationNeeds)
   const { authorization } = request.headers
   // Another scheme is no token either: no error code then (RFC 6750 §3.1).
   if (authorization === undefined || !/^Bearer\b/i.test(authorization)) {
-    throw refuse(request, 'no_token', unauthorized('A bearer token is required.', 'Bearer'))
+    throw unauthorized('no_token', 'A bearer token is required.', 'Bearer')
   }
   const [, token] = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i.exec(authorization) ?? []
   const administrator = token === undefined ? undefined : await verify(token, needs)
   if (administrator === undefined) {
-    throw refuse(request, 'bad_token', unauthorized('The bearer token is not valid.', 'Bearer error="invalid_token"'))
+    throw unauthorized('bad_token', 'The bearer token is not valid.', 'Bearer error="invalid_token"')
   }
-  request.logFields = { administrator: administrator.subject }
-  if (!administersAnything(administrator.sites)) throw refuse(request, 'no_rights', forbidden())
+  request.caller = { administrator: administrator.subject }
+  if (!administersAnything(administrator.sites)) throw forbidden('no_rights')
   return administrator
 }
 
@@ -123,28 +123,24 @@ async function requireSite(request: FastifyRequest): Promise<void> {
   const { params, administrator } = request
   const siteId = typeof params === 'object' && params !== null && 'siteId' in params ? params.siteId : undefined
   if (typeof siteId !== 'string' || administrator === undefined) throw notFound()
-  if (!mayAdminister(administrator.sites, siteId)) throw refuse(request, 'other_site', notFound())
+  if (!mayAdminister(administrator.sites, siteId)) throw notFound('other_site')
 }
 
 async function requireAllSites(request: FastifyRequest): Promise<void> {
-  if (request.administrator?.sites !== 'all') throw refuse(request, 'not_all_sites', forbidden())
+  if (request.administrator?.sites !== 'all') throw forbidden('not_all_sites')
 }
 
 /** Why a caller was refused, for the log: the answer doesn't tell it apart from what isn't there. */
 type Refusal = 'no_token' | 'bad_token' | 'no_rights' | 'other_site' | 'not_all_sites'
 
-function refuse(request: FastifyRequest, reason: Refusal, problem: Problem): Problem {
-  request.logFields = { ...request.logFields, reason }
-  return problem
-}
-
-function unauthorized(detail: string, challenge: string): Problem {
-  return new Problem(401, 'unauthorized', detail, { headers: { 'www-authenticate': challenge } })
+function unauthorized(reason: Refusal, detail: string, challenge: string): Problem {
+  return new Problem(401, 'unauthorized', detail, { reason, headers: { 'www-authenticate': challenge } })
 }
 
 /** RFC 6750 §3.1. */
-function forbidden(): Problem {
+function forbidden(reason: Refusal): Problem {
   return new Problem(403, 'forbidden', 'The token gives no rights here.', {
+    reason,
     headers: { 'www-authenticate': 'Bearer error="insufficient_scope"' }
   })
 }

@@ -24,10 +24,7 @@ export function applyToAll(app: FastifyInstance): void {
     if (request.headers['x-request-id'] === request.id) reply.header('x-request-id', request.id)
     const { host, 'content-encoding': encoding } = request.headers
     // Node joins them by a comma (joinDuplicateHeaders), which no name in DNS has.
-    if (host?.includes(',')) {
-      request.logFields = { reason: 'hosts' }
-      return done(new AmbiguousHost())
-    }
+    if (host?.includes(',')) return done(new AmbiguousHost())
     done(encoding === undefined || encoding === 'identity' ? undefined : new EncodedBody('the body is encoded'))
   })
 }

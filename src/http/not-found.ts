@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { setRefused } from './outcome.ts'
 import { notFound, Problem, sendProblem } from './problem.ts'
 
 /**
@@ -23,14 +24,19 @@ export function answerUnrouted(
   const answer = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const [path = ''] = request.url.split('?', 1)
     const route = routes.find(({ pattern }) => pattern.test(path))
-    if (route === undefined) return sendProblem(reply, notFound())
+    if (route === undefined) return refuse(reply, notFound())
     const allow = [...route.methods].sort().join(', ')
     reply.header('allow', allow)
     if (onMethodNotAllowed(path, reply)) return reply
-    return sendProblem(reply, new Problem(405, 'method_not_allowed', `Allowed here: ${allow}.`))
+    return refuse(reply, new Problem(405, 'method_not_allowed', `Allowed here: ${allow}.`))
   }
   app.setNotFoundHandler(answer)
   return answer
+}
+
+function refuse(reply: FastifyReply, problem: Problem): FastifyReply {
+  setRefused(reply.request, problem.status, problem.reason)
+  return sendProblem(reply, problem)
 }
 
 /** `/a/:b` as a regular expression. A wildcard path (`/docs/*`, CORS preflights) tells nothing about methods. */

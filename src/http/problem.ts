@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { DatabaseUnavailable } from '../database/errors.ts'
 import { AmbiguousHost } from './general.ts'
 import { STATUS_CODES } from './node-http.ts'
+import { setRefused } from './outcome.ts'
 
 /** One thing that is wrong with a request: where, and what. */
 export interface Fault {
@@ -16,10 +17,14 @@ export interface Fault {
   detail: string
 }
 
-/** An error answer of the admin API (RFC 9457). `code` is stable; `detail` may be reworded. */
+/**
+ * An error answer of the admin API (RFC 9457). `code` is stable. `detail` may be reworded.
+ * `reason` is for the log only: it may say more than the caller may know.
+ */
 export class Problem extends Error {
   readonly status: number
   readonly code: string
+  readonly reason: string
   readonly faults: readonly Fault[]
   readonly headers: Readonly<Record<string, string>>
 
@@ -28,15 +33,17 @@ export class Problem extends Error {
     code: string,
     detail: string,
     {
+      reason = code,
       faults = [],
       headers = {},
       cause
-    }: { faults?: readonly Fault[]; headers?: Record<string, string>; cause?: unknown } = {}
+    }: { reason?: string; faults?: readonly Fault[]; headers?: Record<string, string>; cause?: unknown } = {}
   ) {
     super(detail, { cause })
     this.name = 'Problem'
     this.status = status
     this.code = code
+    this.reason = reason
     this.faults = faults
     this.headers = headers
   }
@@ -89,13 +96,14 @@ export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply
  * What isn't there and what the caller may not see are the same answer, byte for byte:
  * neither the body nor the headers depend on which it is.
  */
-export function notFound(): Problem {
-  return new Problem(404, 'not_found', 'There is nothing here that you may see.')
+export function notFound(reason = 'not_found'): Problem {
+  return new Problem(404, 'not_found', 'There is nothing here that you may see.', { reason })
 }
 
-/** Error handler that answers every error as a problem. */
+/** Error handler that answers every error as a problem, and records it as the outcome of the request. */
 export function problemErrorHandler(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = toProblem(error)
+  setRefused(request, problem.status, problem.reason)
   if (problem.status >= 500) request.log.error({ requestId: request.id, err: problem.cause ?? error }, 'request failed')
   return sendProblem(reply, problem)
 }
@@ -110,7 +118,7 @@ function toProblem(error: FastifyError): Problem {
       cause: error
     })
   }
-  if (error instanceof AmbiguousHost) return new Problem(400, 'invalid_request', error.message)
+  if (error instanceof AmbiguousHost) return new Problem(400, 'invalid_request', error.message, { reason: 'hosts' })
   if (error.statusCode === 413) return new Problem(413, 'too_large', 'The body is larger than 16 KiB.')
   if (error.statusCode === 415)
     return new Problem(415, 'unsupported_media_type', 'The body must be application/json, without a Content-Encoding.')

@@ -3,13 +3,6 @@ import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { sourceOf } from './source.ts'
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** What this request's log line tells beside the usual: facts from an allow-list, never input as it came. */
-    logFields: Record<string, string | number | boolean> | undefined
-  }
-}
-
 /**
  * The id of a request, in the log and in audit events: the caller's `X-Request-Id` where it is well-formed: too
  * short to hold a Client secret.
@@ -23,7 +16,6 @@ export function requestId(request: IncomingMessage): string {
  * One line per request: route, not URL (a query may hold anything); no header, no body.
  */
 export function logRequests(app: FastifyInstance): void {
-  app.decorateRequest('logFields', undefined)
   app.addHook('onResponse', (request: FastifyRequest, reply: FastifyReply, done) => {
     request.log.info(
       {
@@ -33,7 +25,8 @@ export function logRequests(app: FastifyInstance): void {
         status: reply.statusCode,
         durationMs: Math.round(reply.elapsedTime * 10) / 10,
         source: sourceOf(request),
-        ...request.logFields
+        ...request.caller,
+        ...(request.outcome !== undefined && 'reason' in request.outcome && { reason: request.outcome.reason })
       },
       'request'
     )

@@ -26,17 +26,21 @@ export const requestMetrics = fastifyPlugin(
       // Rather than onResponse, which does not come when the caller has hung up.
       reply.raw.on('close', () => {
         inFlight--
-        if (request.exchange !== undefined) return countExchange(reply)
-        const { url } = request.routeOptions
-        const reason = request.logFields?.['reason']
-        if (url?.startsWith(`${adminPrefix}/`)) countAdminRequest(request, url, reply)
-        else if (url === TOKEN_PATH || reason !== undefined) countRefusal(reason)
+        const { outcome, routeOptions } = request
+        if (outcome?.result === 'issued') countExchange(reply)
+        else if (isTokenRequest(request)) countRefusal(outcome?.reason)
+        else if (routeOptions.url?.startsWith(`${adminPrefix}/`)) countAdminRequest(request, routeOptions.url, reply)
       })
       done()
     })
   },
   { name: 'request-metrics' }
 )
+
+/** By the path rather than the route: a refused method has no route. */
+function isTokenRequest({ url }: FastifyRequest): boolean {
+  return url === TOKEN_PATH || url.startsWith(`${TOKEN_PATH}?`)
+}
 
 function outcomeCounter(registry: Registry, outcome: string): Counter {
   return registry.counter('grantd_token_requests_total', 'Token requests by outcome: issued, or why not.', { outcome })
@@ -56,8 +60,10 @@ function exchangeCounter(registry: Registry): (reply: FastifyReply) => void {
 }
 
 /** A request without a reason is one whose caller has hung up. */
-function refusalCounter(registry: Registry): (reason: unknown) => void {
-  const refused = new Map<unknown, Counter>(REFUSAL_REASONS.map(reason => [reason, outcomeCounter(registry, reason)]))
+function refusalCounter(registry: Registry): (reason: string | undefined) => void {
+  const refused = new Map<string | undefined, Counter>(
+    REFUSAL_REASONS.map(reason => [reason, outcomeCounter(registry, reason)])
+  )
   const aborted = outcomeCounter(registry, 'aborted')
   return reason => (refused.get(reason) ?? aborted).increment()
 }

@@ -2,6 +2,7 @@ import formbody from '@fastify/formbody'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { answer } from '../../admin-api/responses.ts'
 import { AmbiguousHost } from '../../http/general.ts'
+import { setOutcome, setRefused } from '../../http/outcome.ts'
 import { sourceOf } from '../../http/source.ts'
 import { isClientId } from '../../registrations/client-id.ts'
 import { EXPIRING_MS } from '../../registrations/lifecycle.ts'
@@ -50,9 +51,10 @@ export async function tokenRoutes(app: FastifyInstance, needs: ExchangeNeeds): P
       const { authorization } = request.headers
       const tokenRequest = readTokenRequest(authorization, request.body?.form, request.url.includes('?'))
       // An id that grantd can't have made may be a misplaced secret: it is not for the log.
-      if (isClientId(tokenRequest.clientId)) request.logFields = { clientId: tokenRequest.clientId }
+      if (isClientId(tokenRequest.clientId)) request.caller = { clientId: tokenRequest.clientId }
       const exchanged = await exchange(needs, tokenRequest, sourceOf(request))
       request.exchange = exchanged
+      setOutcome(request, { result: 'issued' })
       if (isNearExpiry(exchanged)) reply.header('sunset', new Date(exchanged.expiresAt).toUTCString())
       return reply.headers(NOT_STORED).type('application/json').serializer(JSON.stringify).send({
         access_token: exchanged.accessToken,
@@ -72,8 +74,9 @@ function isNearExpiry({ expiresAt, at }: Exchange): boolean {
 /** 405 in the token endpoint's own words. @returns whether the path is the token endpoint's */
 export function answerMethodNotAllowed(path: string, reply: FastifyReply): boolean {
   if (path !== TOKEN_PATH) return false
-  reply.request.logFields = { reason: 'method' }
-  sendOAuthError(reply, invalidTokenRequest('The token endpoint takes POST only.', 'method', 405))
+  const refusal = invalidTokenRequest('The token endpoint takes POST only.', 'method', 405)
+  setRefused(reply.request, refusal.status, refusal.reason)
+  sendOAuthError(reply, refusal)
   return true
 }
 
@@ -114,7 +117,7 @@ const NOT_STORED = { 'cache-control': 'no-store', pragma: 'no-cache' }
 
 function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const answered = toOAuthError(error)
-  request.logFields = { ...request.logFields, reason: answered.reason }
+  setRefused(request, answered.status, answered.reason)
   if (answered.status === 500) request.log.error({ requestId: request.id, err: error }, 'token request failed')
   return sendOAuthError(reply, answered)
 }
