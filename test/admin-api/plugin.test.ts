@@ -5,11 +5,11 @@ import { type Answer, type Grantd, send } from '../fixtures/app/grantd.ts'
 import { capturedLog } from '../fixtures/app/log.ts'
 import { description } from '../fixtures/app/openapi.ts'
 import { answerBytes, exchangeBytes } from '../fixtures/app/raw-http.ts'
+import { COLLECTION, inDays } from '../fixtures/app/registration.ts'
 import { until } from '../fixtures/run/until.ts'
 
 const FUTURE = '2027-01-01T00:00:00Z'
-const YEAR_FROM_NOW = () => new Date(Date.now() + 365 * 86_400_000).toISOString()
-const COLLECTION = '/v1/sites/acme/app-registrations'
+const YEAR_FROM_NOW = () => inDays(365)
 const UI = 'https://admin.example.com'
 
 /** Every operation of the admin API that openapi.yaml knows, on Site `acme` and an id that isn't there. */

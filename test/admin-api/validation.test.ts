@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
+import { COLLECTION } from '../fixtures/app/registration.ts'
 
-const COLLECTION = '/v1/sites/acme/app-registrations'
 const EXPIRES_AT = '2030-01-31T00:00:00Z'
 
 t.test('what the schemas refuse is told in words for people, at its place', async t => {

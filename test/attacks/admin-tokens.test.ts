@@ -4,9 +4,9 @@ import { CompactEncrypt, EncryptJWT, exportJWK, exportSPKI, importJWK, type JWTH
 import t, { type Test } from 'tap'
 import { freePort, startApp } from '../fixtures/app/app.ts'
 import { type Answer, type Grantd, send } from '../fixtures/app/grantd.ts'
+import { COLLECTION } from '../fixtures/app/registration.ts'
 import { AUDIENCE, type IdentityProvider, makeKey, startIdentityProvider } from '../fixtures/peers/identity-provider.ts'
 
-const COLLECTION = '/v1/sites/acme/app-registrations'
 const rsa = await makeKey('RS256', 'rsa')
 const ec = await makeKey('ES256', 'ec')
 const attacker = await makeKey('ES256', 'attacker')

@@ -1,8 +1,7 @@
 import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
 import { type Answer, type Grantd, send } from '../fixtures/app/grantd.ts'
-
-const COLLECTION = '/v1/sites/acme/app-registrations'
+import { COLLECTION } from '../fixtures/app/registration.ts'
 
 async function withCursor(grantd: Grantd): Promise<{ cursor: string; attempt: (cursor: string) => Promise<Answer> }> {
   for (const name of ['alpha', 'bravo', 'charlie']) await grantd.register({ name })

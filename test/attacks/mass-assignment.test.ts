@@ -2,7 +2,8 @@ import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
 import { dumpTables } from '../fixtures/app/database.ts'
 import { description } from '../fixtures/app/openapi.ts'
-import { inDays, OPERATIONS, type Operation, type Target } from './operations.ts'
+import { inDays } from '../fixtures/app/registration.ts'
+import { OPERATIONS, type Operation, type Target } from './operations.ts'
 
 /** Operations that take a JSON body. */
 const withBody = OPERATIONS.filter(

@@ -3,6 +3,7 @@ import { SERVICE_RECEIVER_IDS } from '../../src/notifications/repository.ts'
 import { query } from '../fixtures/app/database.ts'
 import type { Grantd } from '../fixtures/app/grantd.ts'
 import { description } from '../fixtures/app/openapi.ts'
+import { inDays } from '../fixtures/app/registration.ts'
 
 /** A registration that an attack is after, and the Site it is of. */
 export interface Target {
@@ -126,10 +127,6 @@ export function mismatches(): string[] {
   const described = OPERATIONS.map(({ id }) => id)
   const lines = Object.keys(MAKINGS)
   return [...described.filter(id => !lines.includes(id)), ...lines.filter(id => !described.includes(id))]
-}
-
-export function inDays(days: number, now = Date.now()): string {
-  return new Date(now + days * 86_400_000).toISOString()
 }
 
 /** Nothing is sent to it before it is used, and then it leads nowhere: see `ofReceiver`. */

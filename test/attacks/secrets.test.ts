@@ -5,14 +5,14 @@ import { freePort } from '../fixtures/app/app.ts'
 import { createDatabase, dumpTables, query } from '../fixtures/app/database.ts'
 import { type Answer, basic, Grantd, type Sending, send } from '../fixtures/app/grantd.ts'
 import { exchangeBytes } from '../fixtures/app/raw-http.ts'
+import { COLLECTION, inDays } from '../fixtures/app/registration.ts'
 import { AUDIENCE, makeKey, startIdentityProvider } from '../fixtures/peers/identity-provider.ts'
 import { type ServerProcess, spawnServer, temporaryFolder, untilReady } from '../fixtures/run/process.ts'
 import { until } from '../fixtures/run/until.ts'
-import { inDays, OPERATIONS, type Target } from './operations.ts'
+import { OPERATIONS, type Target } from './operations.ts'
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 const JSON_TYPE = { 'content-type': 'application/json' }
-const COLLECTION = '/v1/sites/acme/app-registrations'
 
 /** What a line of the log may have. */
 const LOG_FIELDS = [

@@ -3,7 +3,8 @@ import { signAdminToken, startApp } from '../fixtures/app/app.ts'
 import { dumpTables } from '../fixtures/app/database.ts'
 import type { Grantd, Json } from '../fixtures/app/grantd.ts'
 import { answerBytes } from '../fixtures/app/raw-http.ts'
-import { inDays, mismatches, OPERATIONS, type Operation, type Scope, type Target } from './operations.ts'
+import { inDays } from '../fixtures/app/registration.ts'
+import { mismatches, OPERATIONS, type Operation, type Scope, type Target } from './operations.ts'
 
 /** Site `acme` has what is attacked; `globex` is the attacker's. */
 const CALLERS = {

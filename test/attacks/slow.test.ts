@@ -3,8 +3,8 @@ import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
 import type { Grantd } from '../fixtures/app/grantd.ts'
 import { exchangeBytes } from '../fixtures/app/raw-http.ts'
+import { COLLECTION } from '../fixtures/app/registration.ts'
 
-const COLLECTION = '/v1/sites/acme/app-registrations'
 const FORM = 'Content-Type: application/x-www-form-urlencoded'
 
 /** Limits are looked at once a second; the rest is a busy machine. */

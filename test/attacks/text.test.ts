@@ -2,11 +2,9 @@ import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
 import { createDatabase } from '../fixtures/app/database.ts'
 import { Grantd, type Json, send } from '../fixtures/app/grantd.ts'
+import { COLLECTION, inDays } from '../fixtures/app/registration.ts'
 import { AUDIENCE, makeKey, startIdentityProvider } from '../fixtures/peers/identity-provider.ts'
 import { spawnServer, temporaryFolder, untilReady } from '../fixtures/run/process.ts'
-import { inDays } from './operations.ts'
-
-const COLLECTION = '/v1/sites/acme/app-registrations'
 
 /** What is stored must come back as it was; to escape it is for whoever shows it. */
 const STORED = [

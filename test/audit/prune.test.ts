@@ -7,9 +7,9 @@ import { recordEvent } from '../../src/audit/record.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { eventOf, tamper, verdicts } from '../fixtures/app/audit.ts'
 import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/app/database.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 
-const DAY_MS = 86_400_000
 const START = Date.parse('2026-11-01T00:00:00.000Z')
 
 async function emptyAudit(t: Test) {

@@ -4,6 +4,7 @@ import { type EventListing, listEvents } from '../../src/audit/repository.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { tamper } from '../fixtures/app/audit.ts'
 import { createDatabase, openTestDatabase } from '../fixtures/app/database.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 
 const ALL: EventListing = {
   siteId: undefined,
@@ -56,7 +57,7 @@ t.test('each filter of a listing, in one Site and over all, walks an index in or
   for (const [listing, index] of [
     [{ siteId }, 'audit_events_(site_id_)?occurred_at'],
     [{ siteId, after }, 'audit_events_(site_id_)?occurred_at'],
-    [{ siteId, from, to: from + 86_400_000 }, 'audit_events_(site_id_)?occurred_at'],
+    [{ siteId, from, to: from + DAY_MS }, 'audit_events_(site_id_)?occurred_at'],
     [{ siteId, actor: 'actor-3', after }, 'audit_events_site_id_actor'],
     [{ siteId, action: 'registration.deleted' }, 'audit_events_site_id_(action|occurred_at)'],
     [{ siteId, subject: 'subject-7-3' }, 'audit_events_subject'],

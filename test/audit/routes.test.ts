@@ -2,10 +2,9 @@ import t from 'tap'
 import { Clock, signAdminToken, startApp } from '../fixtures/app/app.ts'
 import { query } from '../fixtures/app/database.ts'
 import type { Grantd, Json } from '../fixtures/app/grantd.ts'
+import { inDays } from '../fixtures/app/registration.ts'
 
 const EVENTS = '/v1/sites/acme/audit-events'
-const DAY_MS = 86_400_000
-const inDays = (days: number, now: number) => new Date(now + days * DAY_MS).toISOString()
 
 async function eventsOf(grantd: Grantd, path = EVENTS): Promise<Json[]> {
   const answer = await grantd.asAdmin('GET', path)

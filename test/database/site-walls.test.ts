@@ -32,6 +32,7 @@ import {
   serverUrl,
   withClient
 } from '../fixtures/app/database.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 import { insertRegistrationRow } from '../fixtures/app/registration-row.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 
@@ -355,10 +356,10 @@ t.test(
     t.match((await run('src/commands/verify-audit.ts', { DATABASE_URL: owner })).stdout, 'Sites: 2, events: 4')
     await openTestDatabase(t, owner)
       .transaction()
-      .execute(trx => recordEvent(trx, eventOf('acme', 0, Date.now() - 400 * 86_400_000)))
+      .execute(trx => recordEvent(trx, eventOf('acme', 0, Date.now() - 400 * DAY_MS)))
     await openTestDatabase(t, owner)
       .transaction()
-      .execute(trx => recordEvent(trx, eventOf('globex', 0, Date.now() - 400 * 86_400_000)))
+      .execute(trx => recordEvent(trx, eventOf('globex', 0, Date.now() - 400 * DAY_MS)))
     t.match((await run('src/commands/prune-audit.ts', { AUDIT_RETENTION_DAYS: '30' })).stdout, /^1 audit events before/)
     t.match((await run('src/commands/verify-audit.ts')).stdout, 'Sites with a fault: 0')
     t.same(await migrate(openTestDatabase(t, owner)), [], 'again')

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { withClient } from '../fixtures/app/database.ts'
+import { COLLECTION, inDays } from '../fixtures/app/registration.ts'
 import { startCluster } from '../fixtures/faults/cluster.ts'
 import { countStatuses, Registering, slowest, Traffic } from '../fixtures/faults/traffic.ts'
 import { startInstance, unrecorded, warmClients } from '../fixtures/run/instance.ts'
 import { until } from '../fixtures/run/until.ts'
 
-const COLLECTION = '/v1/sites/acme/app-registrations'
-const ANOTHER = { name: 'another', expiresAt: new Date(Date.now() + 365 * 86_400_000).toISOString() }
+const ANOTHER = { name: 'another', expiresAt: inDays(365) }
 
 // [FAULT-17]
 t.test(

@@ -5,11 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Clock } from '../fixtures/app/app.ts'
 import { asServingRole, createDatabase, query } from '../fixtures/app/database.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 import { insertRegistrationRow } from '../fixtures/app/registration-row.ts'
 import { startWebhookReceiver } from '../fixtures/peers/webhook-receiver.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 
-const DAY_MS = 86_400_000
 const HOUR_MS = 3_600_000
 const DAYS = 40
 const REGISTRATIONS = 60

@@ -7,6 +7,7 @@ import { createClientSecret } from '../../src/credentials/secret.ts'
 import { registrationState } from '../../src/registrations/lifecycle.ts'
 import { Clock, startApp } from '../fixtures/app/app.ts'
 import type { Answer, Grantd, Json } from '../fixtures/app/grantd.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 
 /** What should be true of a registration; kept after it was deleted. */
 interface Modelled {
@@ -48,7 +49,6 @@ interface Real {
 
 type Command = fc.AsyncCommand<Model, Real>
 
-const DAY_MS = 86_400_000
 const BEHIND_MS = 7_000
 const LATE_MS = 1_000
 const SITES = ['acme', 'globex'] as const

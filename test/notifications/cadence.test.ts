@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { dueStep, rangesToSweep, stepInstant, stepWindows } from '../../src/notifications/cadence.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 
-const DAY_MS = 86_400_000
 const STEPS = [30, 7, 0]
 const NOW = Date.parse('2026-11-23T09:00:00.000Z')
 

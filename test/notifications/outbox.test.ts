@@ -11,11 +11,11 @@ import { sealSecret } from '../../src/notifications/receivers/secrets.ts'
 import { SERVICE_RECEIVER_IDS } from '../../src/notifications/repository.ts'
 import { Clock } from '../fixtures/app/app.ts'
 import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/app/database.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 import { insertRegistrationRow } from '../fixtures/app/registration-row.ts'
 import { startWebhookReceiver } from '../fixtures/peers/webhook-receiver.ts'
 import { until } from '../fixtures/run/until.ts'
 
-const DAY_MS = 86_400_000
 const SEALING = new Sealing(randomBytes(32))
 
 interface DeliveryRow {

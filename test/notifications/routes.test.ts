@@ -4,11 +4,11 @@ import t, { type Test } from 'tap'
 import { Clock, startApp } from '../fixtures/app/app.ts'
 import { query } from '../fixtures/app/database.ts'
 import type { Grantd, Json } from '../fixtures/app/grantd.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 import { startMailServer } from '../fixtures/peers/mail-server.ts'
 import { startWebhookReceiver, type WebhookReceiver } from '../fixtures/peers/webhook-receiver.ts'
 import { until } from '../fixtures/run/until.ts'
 
-const DAY_MS = 86_400_000
 const NOTICES = '/v1/sites/acme/notices'
 const RECEIVERS = '/v1/sites/acme/notice-receivers'
 const SECRETS = [1, 2].map(byte => `whsec_${Buffer.alloc(32, byte).toString('base64')}`)

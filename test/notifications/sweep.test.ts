@@ -4,10 +4,10 @@ import { dueStep } from '../../src/notifications/cadence.ts'
 import { Sweep } from '../../src/notifications/sweep.ts'
 import { Clock } from '../fixtures/app/app.ts'
 import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/app/database.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 import { insertRegistrationRow } from '../fixtures/app/registration-row.ts'
 import { until } from '../fixtures/run/until.ts'
 
-const DAY_MS = 86_400_000
 const STEPS = [30, 7, 0]
 
 /** Sweeps of as many instances as asked for, each with its own pool, on one database and one clock. */

@@ -1,9 +1,7 @@
 import t, { type Test } from 'tap'
 import { Clock, startApp } from '../fixtures/app/app.ts'
 import type { Grantd, Json } from '../fixtures/app/grantd.ts'
-
-const COLLECTION = '/v1/sites/acme/app-registrations'
-const DAY_MS = 86_400_000
+import { COLLECTION, DAY_MS, inDays } from '../fixtures/app/registration.ts'
 
 async function names(grantd: Grantd, query: string, path = COLLECTION): Promise<string[]> {
   const answer = await grantd.asAdmin('GET', `${path}?${query}`)
@@ -27,7 +25,6 @@ async function walk(grantd: Grantd, query: string, path = COLLECTION, from = '')
 async function startWithRows(t: Test) {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })
-  const inDays = (days: number) => new Date(clock.time + days * DAY_MS).toISOString()
   const made: Record<string, Awaited<ReturnType<Grantd['register']>>> = {}
   for (const [name, days, enabled] of [
     ['delta', 5, true],
@@ -36,10 +33,10 @@ async function startWithRows(t: Test) {
     ['alpha', 200, true],
     ['Charlie', 1, false]
   ] as const) {
-    made[name] = await grantd.register({ name, expiresAt: inDays(days), enabled })
+    made[name] = await grantd.register({ name, expiresAt: inDays(days, clock.time), enabled })
     clock.advance(1_000)
   }
-  await grantd.register({ name: 'foreign', expiresAt: inDays(3) }, 'umbrella')
+  await grantd.register({ name: 'foreign', expiresAt: inDays(3, clock.time) }, 'umbrella')
   for (const name of ['écho_%', 'alpha'] as const) {
     const registration = made[name]
     if (registration !== undefined) await grantd.exchange(registration)

@@ -2,8 +2,7 @@ import t from 'tap'
 import { countByState } from '../../src/registrations/repository.ts'
 import { Clock, startApp } from '../fixtures/app/app.ts'
 import { asServingRole, openTestDatabase } from '../fixtures/app/database.ts'
-
-const DAY_MS = 86_400_000
+import { DAY_MS } from '../fixtures/app/registration.ts'
 
 t.test('registrations of all Sites are counted by their state', async t => {
   const clock = new Clock()

@@ -3,9 +3,7 @@ import { createClientSecret } from '../../src/credentials/secret.ts'
 import { Clock, startApp } from '../fixtures/app/app.ts'
 import { query } from '../fixtures/app/database.ts'
 import type { Grantd } from '../fixtures/app/grantd.ts'
-
-const COLLECTION = '/v1/sites/acme/app-registrations'
-const inDays = (days: number, now = Date.now()) => new Date(now + days * 86_400_000).toISOString()
+import { COLLECTION, DAY_MS, inDays } from '../fixtures/app/registration.ts'
 
 t.test('create answers 201 with the whole registration, its secret, Location and ETag, and no-store', async t => {
   const clock = new Clock()
@@ -78,7 +76,7 @@ t.test('renewal keeps client id and secret and works on the next exchange, befor
   const grantd = await startApp(t, { now: clock.now })
   const registration = await grantd.register({ expiresAt: inDays(10, clock.time) })
   const before = (await grantd.asAdmin('GET', registration.path)).json()
-  clock.advance(10 * 86_400_000)
+  clock.advance(10 * DAY_MS)
   t.equal((await grantd.exchange(registration)).status, 401, 'refused from its expiry on')
   t.match((await grantd.asAdmin('GET', registration.path)).json(), { state: 'expired', expiresInDays: 0 })
   const expiresAt = inDays(90, clock.time)
@@ -119,7 +117,7 @@ t.test('an expired registration can be renamed with its old expiry in the same b
   const grantd = await startApp(t, { now: clock.now })
   const expiresAt = inDays(1, clock.time)
   const { path } = await grantd.register({ expiresAt })
-  clock.advance(2 * 86_400_000)
+  clock.advance(2 * DAY_MS)
   t.equal((await grantd.asAdmin('PATCH', path, { body: { name: 'renamed', expiresAt } })).status, 200)
 })
 

@@ -19,13 +19,13 @@ import {
   query,
   withClient
 } from '../fixtures/app/database.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 import { proxyPostgres } from '../fixtures/faults/tcp-proxy.ts'
 import { caught } from '../fixtures/run/caught.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 import { until } from '../fixtures/run/until.ts'
 
 const sealing = new Sealing(randomBytes(32))
-const DAY = 86_400_000
 
 /** What an instance needs that serves with no more than the serving role. */
 function store(t: Test, url: string, more: Partial<KeyStore> = {}): KeyStore {
@@ -39,7 +39,7 @@ const kids = async (keySet: { published: () => Promise<readonly { kid?: string }
 /** A clock that the database's own is never behind. */
 function pastClock(): Clock {
   const clock = new Clock()
-  clock.time = Date.now() - 400 * DAY
+  clock.time = Date.now() - 400 * DAY_MS
   return clock
 }
 
@@ -74,7 +74,7 @@ t.test('6 instances at once make one next key, and each publishes it before any 
   const clock = pastClock()
   const sets = await Promise.all(Array.from({ length: 6 }, () => loadKeySet(store(t, url, { now: clock.now }))))
   const [{ active: first } = { active: { kid: '' } }] = sets
-  clock.advance(90 * DAY - TIMING.leadMs)
+  clock.advance(90 * DAY_MS - TIMING.leadMs)
   await Promise.all(sets.map(keySet => keySet.tend()))
   t.same(await query(url, 'select generation from signing_keys order by 1'), [{ generation: 1 }, { generation: 2 }])
   for (const keySet of sets) {
@@ -97,7 +97,7 @@ t.test(
     const { proxy, url: proxied } = await proxyPostgres(t, asServingRole(url))
     const lost = await loadKeySet(store(t, url, { now: clock.now, db: openTestDatabase(t, proxied) }))
     const other = await loadKeySet(store(t, url, { now: clock.now }))
-    clock.advance(90 * DAY - TIMING.leadMs)
+    clock.advance(90 * DAY_MS - TIMING.leadMs)
     await withClient(url, async client => {
       await client.query('begin')
       await client.query('lock table signing_keys in share mode')
@@ -124,7 +124,7 @@ t.test('the private part of a retired key is gone from the table, and that of a 
   const keySet = await loadKeySet(store(t, url, { now: clock.now }))
   const { kid } = keySet.active
   const isThere = async () => (await query(url, 'select from signing_keys where kid = $1', [kid])).length === 1
-  clock.advance(90 * DAY - TIMING.leadMs)
+  clock.advance(90 * DAY_MS - TIMING.leadMs)
   await keySet.tend()
   clock.advance(TIMING.leadMs + TIMING.handoverMs - 1)
   await keySet.tend()
@@ -156,7 +156,7 @@ t.test('200 days, a token each day: a verifier that caches as it is told has the
   const clock = pastClock()
   const keySet = await loadKeySet(store(t, url, { now: clock.now }))
   const grantd = await startApp(t, { databaseUrl: url, now: clock.now, keySet })
-  const registration = await grantd.register({ expiresAt: new Date(clock.time + 365 * DAY).toISOString() })
+  const registration = await grantd.register({ expiresAt: new Date(clock.time + 365 * DAY_MS).toISOString() })
   let cached: { keys: ReturnType<typeof createLocalJWKSet>; until: number } | undefined
   const verifiedAt = async (token: string) => {
     if (cached === undefined || clock.time >= cached.until) {
@@ -167,7 +167,7 @@ t.test('200 days, a token each day: a verifier that caches as it is told has the
     return (await jwtVerify(token, cached.keys, { currentDate: new Date(clock.time) })).protectedHeader.kid
   }
   const signedWith = new Set<string | undefined>()
-  for (const end = clock.time + 200 * DAY; clock.time < end; ) {
+  for (const end = clock.time + 200 * DAY_MS; clock.time < end; ) {
     const { access_token: token } = (await grantd.exchange(registration)).json()
     signedWith.add(await verifiedAt(token))
     clock.advance(899_000)
@@ -175,7 +175,7 @@ t.test('200 days, a token each day: a verifier that caches as it is told has the
     await verifiedAt(token)
     // By the quarter of an hour around a change, by the day between.
     const isQuiet = (await kids(keySet)).length === 1
-    clock.advance(isQuiet ? DAY - 899_000 : 0)
+    clock.advance(isQuiet ? DAY_MS - 899_000 : 0)
     await keySet.tend()
   }
   t.equal(signedWith.size, 3, 'two rotations')
@@ -198,7 +198,7 @@ t.test('a new SIGNING_ALGORITHM takes over once its key is known; the other stay
   t.equal((await kids(before)).length, 2, 'an instance of the release before may still run')
   // From here on it doesn't.
   for (let day = 0; day < 95; day++) {
-    clock.advance(DAY)
+    clock.advance(DAY_MS)
     await after.tend()
   }
   t.same(await query(url, 'select distinct algorithm from signing_keys'), [{ algorithm: 'RS256' }])
@@ -210,7 +210,7 @@ t.test('KEY_ROTATION_DAYS=0: the key never changes by itself', async t => {
   const keySet = await loadKeySet(store(t, url, { now: clock.now, rotationDays: 0 }))
   const { kid } = keySet.active
   for (let day = 0; day < 390; day += 10) {
-    clock.advance(10 * DAY)
+    clock.advance(10 * DAY_MS)
     await keySet.tend()
     t.equal(keySet.active.kid, kid)
     t.same(await kids(keySet), [kid])
@@ -241,7 +241,7 @@ t.test(
     const cutOff = await loadKeySet(store(t, proxied, { now: clock.now }))
     const other = await loadKeySet(store(t, url, { now: clock.now }))
     const { kid } = cutOff.active
-    clock.advance(90 * DAY - TIMING.leadMs - 60_000)
+    clock.advance(90 * DAY_MS - TIMING.leadMs - 60_000)
     await cutOff.tend()
     await proxy.refuse()
     t.equal(cutOff.cacheSeconds(), 300)
@@ -275,7 +275,7 @@ t.test('without a key to rely on a token request is answered 503 with Retry-Afte
   const { proxy, url: proxied } = await proxyPostgres(t, url)
   const keySet = await loadKeySet(store(t, proxied, { now: clock.now }))
   const grantd = await startApp(t, { databaseUrl: url, now: clock.now, keySet })
-  const registration = await grantd.register({ expiresAt: new Date(clock.time + 365 * DAY).toISOString() })
+  const registration = await grantd.register({ expiresAt: new Date(clock.time + 365 * DAY_MS).toISOString() })
   t.equal((await grantd.exchange(registration)).status, 200)
   await proxy.refuse()
   clock.advance(TIMING.trustMs + 1)
@@ -290,7 +290,7 @@ t.test('a database that only reads is good enough to start on, and to sign beyon
   const url = await createDatabase(t)
   const clock = pastClock()
   const { active } = await loadKeySet(store(t, url, { now: clock.now }))
-  clock.advance(120 * DAY)
+  clock.advance(120 * DAY_MS)
   const readOnly = new URL(asServingRole(url))
   readOnly.searchParams.set('options', '-c role=grantd_serving -c default_transaction_read_only=on')
   const keySet = await loadKeySet(store(t, url, { now: clock.now, db: openTestDatabase(t, readOnly.href) }))
@@ -338,7 +338,7 @@ t.test('a key in the table that no KEY_ENCRYPTION_KEY has sealed is neither publ
   const forged = await generateSigningKey(
     new Sealing(randomBytes(32)),
     'ES256',
-    { generation: 2, signsFrom: Date.now() - 1_000, signsUntil: Date.now() + DAY },
+    { generation: 2, signsFrom: Date.now() - 1_000, signsUntil: Date.now() + DAY_MS },
     Date.now()
   )
   await query(

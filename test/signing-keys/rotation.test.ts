@@ -12,14 +12,14 @@ import {
   TIMING
 } from '../../src/signing-keys/rotation.ts'
 import { asServingRole, createDatabase, query, withClient } from '../fixtures/app/database.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 
-const DAY = 86_400_000
 const HOUR = 3_600_000
 /** Behind the database's own clock. */
 const NOW = Date.parse('2025-11-23T09:00:00.000Z')
 
 function key(kid: string, signsFrom: number, more: Partial<KeyTimes> = {}): KeyTimes {
-  return { kid, algorithm: 'ES256', signsFrom, signsUntil: signsFrom + 91 * DAY, isUsable: true, ...more }
+  return { kid, algorithm: 'ES256', signsFrom, signsUntil: signsFrom + 91 * DAY_MS, isUsable: true, ...more }
 }
 
 const signer = (keys: KeyTimes[], algorithm: string, now: number, readAt = now) =>
@@ -34,7 +34,7 @@ t.test('the times: 17 minutes ahead, 2 hours and 2 minutes after, 77 minutes wit
 })
 
 t.test('the newest key of the algorithm signs, from its time on', async t => {
-  const keys = [key('a', NOW - 90 * DAY), key('b', NOW), key('r', NOW - 1, { algorithm: 'RS256' })]
+  const keys = [key('a', NOW - 90 * DAY_MS), key('b', NOW), key('r', NOW - 1, { algorithm: 'RS256' })]
   t.equal(signer(keys, 'ES256', NOW - 2), 'a')
   t.equal(signer(keys, 'ES256', NOW), 'b')
   t.equal(signer(keys, 'RS256', NOW - 2), 'a', 'another signs for an algorithm whose first is not yet known to all')
@@ -43,7 +43,7 @@ t.test('the newest key of the algorithm signs, from its time on', async t => {
 })
 
 t.test('a key whose time is over signs on while there is no newer one, and no longer', async t => {
-  const old = key('a', NOW - 200 * DAY)
+  const old = key('a', NOW - 200 * DAY_MS)
   t.equal(signer([old], 'ES256', NOW), 'a')
   t.equal(signer([old, key('r', NOW - 1, { algorithm: 'RS256' })], 'ES256', NOW), 'r')
   t.equal(signer([old, key('b', NOW + 1)], 'ES256', NOW), 'a')
@@ -55,13 +55,13 @@ t.test('a clock behind that of the instance which made the first key signs with 
 })
 
 t.test('nothing signs on what was read too long ago', async t => {
-  const keys = [key('a', NOW - DAY)]
+  const keys = [key('a', NOW - DAY_MS)]
   t.equal(signer(keys, 'ES256', NOW, NOW - TIMING.trustMs), 'a')
   t.equal(signer(keys, 'ES256', NOW, NOW - TIMING.trustMs - 1), undefined)
 })
 
 t.test('a key that cannot be opened here lets the last one sign only while that stays published elsewhere', async t => {
-  const keys = [key('a', NOW - 10 * DAY), key('b', NOW, { isUsable: false })]
+  const keys = [key('a', NOW - 10 * DAY_MS), key('b', NOW, { isUsable: false })]
   const last = NOW + TIMING.handoverMs - TIMING.tokenMs
   t.equal(signer(keys, 'ES256', last - 1), 'a')
   t.equal(signer(keys, 'ES256', last), undefined)
@@ -73,7 +73,7 @@ t.test('a key that cannot be opened here lets the last one sign only while that 
 t.test(
   'an answer is cached for 300 s, and for less when the database has been away for more than 10 minutes',
   async t => {
-    const known = { keys: [key('a', NOW - DAY)], readAt: NOW }
+    const known = { keys: [key('a', NOW - DAY_MS)], readAt: NOW }
     t.equal(cacheMs(known, NOW), 300_000)
     t.equal(cacheMs(known, NOW + 600_000), 300_000)
     t.equal(cacheMs(known, NOW + 700_000), 200_000)
@@ -83,7 +83,7 @@ t.test(
 
 t.test('a key of another algorithm stays until its own time is over', async t => {
   const old = key('e', NOW)
-  const other = key('r', NOW + DAY, { algorithm: 'RS256' })
+  const other = key('r', NOW + DAY_MS, { algorithm: 'RS256' })
   const published = (now: number) => publishedKeys({ keys: [old, other], readAt: now }, now).map(({ kid }) => kid)
   t.same(published(old.signsUntil + TIMING.handoverMs - 1), ['e', 'r'])
   t.same(published(old.signsUntil + TIMING.handoverMs), ['r'])
@@ -92,37 +92,37 @@ t.test('a key of another algorithm stays until its own time is over', async t =>
 t.test('the next key is due in time to be known when it is needed, by the shorter of the two settings', async t => {
   const keys = [key('a', NOW)]
   for (const [rotation, days] of [
-    [90 * DAY, 90],
-    [30 * DAY, 30],
-    [365 * DAY, 90]
+    [90 * DAY_MS, 90],
+    [30 * DAY_MS, 30],
+    [365 * DAY_MS, 90]
   ] as const) {
-    const due = NOW + days * DAY - TIMING.leadMs
+    const due = NOW + days * DAY_MS - TIMING.leadMs
     t.equal(isNextKeyDue(keys, 'ES256', rotation, due - 1), false)
     t.equal(isNextKeyDue(keys, 'ES256', rotation, due), true)
   }
-  t.equal(isNextKeyDue(keys, 'RS256', 90 * DAY, NOW), true)
-  t.equal(isNextKeyDue([...keys, key('b', NOW + 90 * DAY)], 'ES256', 90 * DAY, NOW + 90 * DAY), false)
+  t.equal(isNextKeyDue(keys, 'RS256', 90 * DAY_MS, NOW), true)
+  t.equal(isNextKeyDue([...keys, key('b', NOW + 90 * DAY_MS)], 'ES256', 90 * DAY_MS, NOW + 90 * DAY_MS), false)
 })
 
 t.test('without rotation the next key is due when another algorithm has taken over and been left again', async t => {
   const old = key('e', NOW)
-  const year = NOW + 365 * DAY
+  const year = NOW + 365 * DAY_MS
   t.equal(isNextKeyDue([old], 'ES256', 0, year), false)
-  t.equal(isNextKeyDue([old, key('r', NOW + DAY, { algorithm: 'RS256' })], 'ES256', 0, NOW + DAY), false)
-  t.equal(isNextKeyDue([old, key('r', NOW + DAY, { algorithm: 'RS256' })], 'ES256', 0, year), true)
+  t.equal(isNextKeyDue([old, key('r', NOW + DAY_MS, { algorithm: 'RS256' })], 'ES256', 0, NOW + DAY_MS), false)
+  t.equal(isNextKeyDue([old, key('r', NOW + DAY_MS, { algorithm: 'RS256' })], 'ES256', 0, year), true)
 })
 
 t.test('the first key signs at once, every other one when all have it', async t => {
-  t.same(nextKeyTimes([], 90 * DAY, NOW), { signsFrom: NOW, signsUntil: NOW + 91 * DAY })
-  t.equal(nextKeyTimes([key('a', NOW)], 90 * DAY, NOW).signsFrom, NOW + TIMING.leadMs)
+  t.same(nextKeyTimes([], 90 * DAY_MS, NOW), { signsFrom: NOW, signsUntil: NOW + 91 * DAY_MS })
+  t.equal(nextKeyTimes([key('a', NOW)], 90 * DAY_MS, NOW).signsFrom, NOW + TIMING.leadMs)
 })
 
 const anyKeys = fc
   .array(
     fc.record({
       algorithm: fc.constantFrom('ES256', 'RS256', 'EdDSA'),
-      age: fc.integer({ min: -HOUR, max: 200 * DAY }),
-      life: fc.integer({ min: 1, max: 91 * DAY }),
+      age: fc.integer({ min: -HOUR, max: 200 * DAY_MS }),
+      life: fc.integer({ min: 1, max: 91 * DAY_MS }),
       isUsable: fc.boolean()
     }),
     { minLength: 1, maxLength: 5 }

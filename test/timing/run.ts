@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util'
 import { createClientSecret } from '../../src/credentials/secret.ts'
 import { freePort } from '../fixtures/app/app.ts'
 import { requestBytes } from '../fixtures/app/raw-http.ts'
+import { inDays } from '../fixtures/app/registration.ts'
 import { quantile, separate } from './statistics.ts'
 
 /**
@@ -104,7 +105,7 @@ async function makeClients(baseUrl: string, token: string): Promise<Record<State
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
   const collection = `${baseUrl}/v1/sites/acme/app-registrations`
   const register = async (members: Record<string, unknown> = {}): Promise<Client> => {
-    const body = { name: 'timed', expiresAt: new Date(Date.now() + 86_400_000).toISOString(), ...members }
+    const body = { name: 'timed', expiresAt: inDays(1), ...members }
     const response = await fetch(collection, { method: 'POST', headers, body: JSON.stringify(body) })
     if (response.status !== 201) throw new Error(await response.text())
     return Object(await response.json())

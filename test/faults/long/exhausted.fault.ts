@@ -3,6 +3,7 @@ import pg from 'pg'
 import t from 'tap'
 import { createDatabase, withClient } from '../../fixtures/app/database.ts'
 import type { Grantd } from '../../fixtures/app/grantd.ts'
+import { inDays } from '../../fixtures/app/registration.ts'
 import { startCluster } from '../../fixtures/faults/cluster.ts'
 import { type Client, countStatuses, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
 import { startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
@@ -80,7 +81,7 @@ function exchanging(grantd: Grantd, clients: readonly Client[]): Traffic {
 }
 
 function register(grantd: Grantd): Promise<{ status: number }> {
-  const expiresAt = new Date(Date.now() + 365 * 86_400_000).toISOString()
+  const expiresAt = inDays(365)
   return grantd.asAdmin('POST', '/v1/sites/acme/app-registrations', { body: { name: 'a service', expiresAt } })
 }
 

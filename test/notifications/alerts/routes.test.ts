@@ -2,8 +2,8 @@ import ical from 'ical.js'
 import t, { type Test } from 'tap'
 import { Clock, startApp } from '../../fixtures/app/app.ts'
 import type { Grantd, Json } from '../../fixtures/app/grantd.ts'
+import { DAY_MS } from '../../fixtures/app/registration.ts'
 
-const DAY_MS = 86_400_000
 const ALERTS = '/v1/sites/acme/alerts'
 
 const names = (answer: Json): string[] => answer.items.map(({ name }: Json) => name)

@@ -3,8 +3,7 @@ import t from 'tap'
 import { Clock, startApp } from '../../fixtures/app/app.ts'
 import { query, withClient } from '../../fixtures/app/database.ts'
 import type { Grantd } from '../../fixtures/app/grantd.ts'
-
-const DAY_MS = 86_400_000
+import { DAY_MS } from '../../fixtures/app/registration.ts'
 
 /** A client that memory knows on this instance, and an administrator who changes it on another. */
 async function startKnown(t: Parameters<typeof startApp>[0], members: Record<string, unknown> = {}) {

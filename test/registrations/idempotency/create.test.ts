@@ -10,12 +10,11 @@ import { Clock, signAdminToken, startApp } from '../../fixtures/app/app.ts'
 import { eventOf, ORIGIN } from '../../fixtures/app/audit.ts'
 import { createDatabase, openTestDatabase, query } from '../../fixtures/app/database.ts'
 import type { Answer, Grantd } from '../../fixtures/app/grantd.ts'
+import { COLLECTION, inDays } from '../../fixtures/app/registration.ts'
 import { startTcpProxy } from '../../fixtures/faults/tcp-proxy.ts'
 import { until } from '../../fixtures/run/until.ts'
 
-const COLLECTION = '/v1/sites/acme/app-registrations'
 const MINUTE_MS = 60_000
-const inDays = (days: number, now = Date.now()) => new Date(now + days * 86_400_000).toISOString()
 
 /** A create with a key of its own, to be tried any number of times. */
 function retryable(key: string = randomUUID(), body: unknown = { name: 'billing', expiresAt: inDays(100) }) {

@@ -4,10 +4,9 @@ import { Clock, startApp } from '../../fixtures/app/app.ts'
 import { createDatabase, query } from '../../fixtures/app/database.ts'
 import type { Grantd } from '../../fixtures/app/grantd.ts'
 import { capturedLog } from '../../fixtures/app/log.ts'
+import { DAY_MS } from '../../fixtures/app/registration.ts'
 import { proxyPostgres } from '../../fixtures/faults/tcp-proxy.ts'
 import { until } from '../../fixtures/run/until.ts'
-
-const DAY_MS = 86_400_000
 
 interface Registered {
   clientId: string
