@@ -6,7 +6,7 @@ import { administration, originOf } from './admin-api/plugin.ts'
 import { AJV_OPTIONS } from './admin-api/validation.ts'
 import { apiReferenceRoutes } from './api-reference/routes.ts'
 import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
-import { HashGate } from './concurrency/hash-gate.ts'
+import { Semaphore } from './concurrency/semaphore.ts'
 import type { Config } from './config/config.ts'
 import type { Sealing } from './crypto/key-encryption.ts'
 import type { Database } from './database/schema.ts'
@@ -100,7 +100,7 @@ export async function buildApp(
 ): Promise<FastifyInstance> {
   const { config, tables, background, lookups, lastUses, sealing, keySet, trusted, log, metrics, drain, now } = needs
   const app = createServer(needs)
-  const adminGate = new HashGate(ADMIN_HASHES_AT_ONCE, ADMIN_HASHES_WAITING)
+  const adminGate = new Semaphore({ permits: ADMIN_HASHES_AT_ONCE, maxWaiting: ADMIN_HASHES_WAITING })
   const registrations = {
     ...config.registrations,
     tables,
@@ -115,7 +115,7 @@ export async function buildApp(
   const confirmations = new Confirmations(asked => confirmUnchanged(lookups, asked), needs.maxTokenDelayMs)
   // The workers of an instance share its cores, and its limit on failures: together they never let more pass.
   const hashesAtOnce = Math.max(1, Math.floor(TOKEN_HASHES_AT_ONCE / config.workers))
-  const tokenGate = new HashGate(hashesAtOnce, TOKEN_HASHES_WAITING_FOR_EACH * hashesAtOnce)
+  const tokenGate = new Semaphore({ permits: hashesAtOnce, maxWaiting: TOKEN_HASHES_WAITING_FOR_EACH * hashesAtOnce })
   const brake = new FailureBrake(Math.max(1, Math.floor(config.tokens.failureLimit / config.workers)))
   measureHashGate(metrics, tokenGate, 'token')
   measureHashGate(metrics, adminGate, 'admin')

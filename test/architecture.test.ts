@@ -20,7 +20,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['commands']
 ]
 /** Imports that run up today. This list may only get shorter. */
-const EXCEPTIONS = ['concurrency > database', 'database > development']
+const EXCEPTIONS = ['database > development']
 
 interface SourceFile {
   name: string

@@ -1,14 +1,15 @@
 /**
- * A map that keeps at least the latest half of `room` entries, and never more than `room`: those set or got since
- * longest are forgotten. In two generations, since finding a Map's oldest entry takes longer the more were deleted.
+ * A map that holds at most `capacity` entries. It keeps at least the half of them that was set or read last.
+ *
+ * It has two generations, because finding the oldest entry of a Map takes longer the more entries were deleted before.
  */
 export class BoundedMap<Key, Value> {
-  readonly #generation: number
+  readonly #generationSize: number
   #young = new Map<Key, Value>()
   #old = new Map<Key, Value>()
 
-  constructor(room: number) {
-    this.#generation = Math.ceil(room / 2)
+  constructor(capacity: number) {
+    this.#generationSize = Math.ceil(capacity / 2)
   }
 
   get size(): number {
@@ -26,7 +27,7 @@ export class BoundedMap<Key, Value> {
   set(key: Key, value: Value): void {
     this.#old.delete(key)
     this.#young.set(key, value)
-    if (this.#young.size < this.#generation) return
+    if (this.#young.size < this.#generationSize) return
     this.#old = this.#young
     this.#young = new Map()
   }

@@ -1,6 +1,25 @@
 /**
- * Gives work so many milliseconds. The signal that it gets is aborted when they are over, or when `outer` is.
+ * Waits for work, but no longer than a limit. The work goes on when the limit is over.
  *
+ * @param limitMs milliseconds
+ * @returns whether the work ended in time
+ * @throws what the work throws in time
+ */
+export async function within(limitMs: number, work: Promise<unknown>): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const timer = setTimeout(resolve, limitMs, false)
+  try {
+    return await Promise.race([work.then(() => true), promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/**
+ * Runs work that can be aborted, but no longer than a limit. The work's signal is aborted when the limit is over or
+ * when `outer` is aborted.
+ *
+ * @param limitMs milliseconds
  * @throws a TimeoutError; the outer signal's reason; what the work throws
  */
 export async function withinTime<T>(

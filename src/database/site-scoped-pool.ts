@@ -1,6 +1,6 @@
 import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely'
 import pg from 'pg'
-import { Admission, type AdmissionLimits } from '../concurrency/admission.ts'
+import { Semaphore, SemaphoreFull, type SemaphoreOptions, SemaphoreTimeout } from '../concurrency/semaphore.ts'
 import { asUnavailable, DatabaseUnavailable, isConnectionLost } from './errors.ts'
 import { Hosts } from './primary-locator.ts'
 import type { Database } from './schema.ts'
@@ -12,7 +12,7 @@ export interface PoolOptions {
   hosts?: Hosts | undefined
   maxConnections: number
   /** Callers that wait for a connection at most, and how long; as many and as long as it takes unless told. */
-  waiting?: Omit<AdmissionLimits, 'places'>
+  waiting?: Omit<SemaphoreOptions, 'permits'>
   /** A statement that takes longer fails; when the server doesn't even say so, its connection ends too. 0 for none. */
   queryTimeoutMs: number
   /** Called with errors of connections that nobody was using. */
@@ -69,9 +69,9 @@ export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tab
   if (options.queryTimeoutMs > 0) {
     pool.on('connect', client => void client.query(limitsOf(options.queryTimeoutMs)).catch(() => {}))
   }
-  const admission = new Admission({ places: options.maxConnections, ...waiting })
+  const connections = new Semaphore({ permits: options.maxConnections, ...waiting })
   const open = (sites: string) =>
-    new Kysely<Database>({ dialect: new PostgresDialect({ pool: walled(pool, eras, admission, sites) }) })
+    new Kysely<Database>({ dialect: new PostgresDialect({ pool: walled(pool, eras, connections, sites) }) })
   return { ofSite: open, ofAllSites: open(ALL_SITES) }
 }
 
@@ -106,19 +106,30 @@ export async function isWalled(db: Kysely<Database>): Promise<boolean> {
 }
 
 /** @param sites value of SITE_SETTING in every transaction */
-function walled(pool: pg.Pool, eras: Eras, admission: Admission, sites: string): PostgresPool {
+function walled(pool: pg.Pool, eras: Eras, connections: Semaphore, sites: string): PostgresPool {
   return {
     options: pool.options,
     async connect() {
-      await admission.enter()
+      await acquire(connections)
       try {
-        return new WalledClient(await eras.checkOut(pool), eras, sites, () => admission.leave())
+        return new WalledClient(await eras.checkOut(pool), eras, sites, () => connections.release())
       } catch (error) {
-        admission.leave()
+        connections.release()
         throw asUnavailable(error)
       }
     },
     end: () => pool.end()
+  }
+}
+
+/** @throws DatabaseUnavailable when too many callers wait for a connection, or one waits too long */
+async function acquire(connections: Semaphore): Promise<void> {
+  try {
+    await connections.acquire()
+  } catch (error) {
+    if (error instanceof SemaphoreFull) throw new DatabaseUnavailable(error, 'too many wait for a connection')
+    if (error instanceof SemaphoreTimeout) throw new DatabaseUnavailable(error, 'no connection became free in time')
+    throw error
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely'
-import type { HashGate } from '../concurrency/hash-gate.ts'
+import type { Semaphore } from '../concurrency/semaphore.ts'
 import type { Database } from '../database/schema.ts'
 import type { LastUsedWatch } from '../last-used/plugin.ts'
 import { countDeadDeliveries } from '../notifications/repository.ts'
@@ -10,7 +10,7 @@ import { countByState } from '../registrations/repository.ts'
 import type { TendedKeySet } from '../signing-keys/key-set.ts'
 import type { Registry } from './registry.ts'
 
-export function measureHashGate(registry: Registry, gate: HashGate, name: 'token' | 'admin'): void {
+export function measureHashGate(registry: Registry, gate: Semaphore, name: 'token' | 'admin'): void {
   const labels = { gate: name }
   registry.reading(
     { name: 'grantd_argon2_running', help: 'Argon2 hashes being computed.' },
@@ -20,7 +20,7 @@ export function measureHashGate(registry: Registry, gate: HashGate, name: 'token
   registry.reading({ name: 'grantd_argon2_waiting', help: 'Argon2 hashes that wait.' }, () => gate.load.waiting, labels)
   registry.reading(
     { name: 'grantd_argon2_shed_total', help: 'Argon2 hashes refused because too many waited.', type: 'counter' },
-    () => gate.load.shed,
+    () => gate.load.rejected,
     labels
   )
 }

@@ -3,7 +3,7 @@ import { allowsVersion } from '../admin-api/if-match.ts'
 import { parseInstant } from '../admin-api/instant.ts'
 import { invalidRequest } from '../admin-api/validation.ts'
 import { type Origin, recordEvent } from '../audit/record.ts'
-import { type HashGate, HashGateFull } from '../concurrency/hash-gate.ts'
+import { type Semaphore, SemaphoreFull } from '../concurrency/semaphore.ts'
 import { createClientSecret, hashClientSecret } from '../credentials/secret.ts'
 import type { Database } from '../database/schema.ts'
 import { type Fault, notFound } from '../http/problem.ts'
@@ -34,7 +34,7 @@ import type { NewRegistration } from './schemas.ts'
 /** What deciding on registrations needs. */
 export interface RegistrationNeeds {
   db: Kysely<Database>
-  gate: HashGate
+  gate: Semaphore
   /** Milliseconds since the epoch. */
   now: () => number
   /** Mixed into what an Idempotency-Key yields: 32 bytes, the same on every instance. */
@@ -238,10 +238,10 @@ function refuse(faults: readonly (Fault | undefined)[]): void {
 }
 
 /** @throws Problem 503 when too much hashing is waiting */
-export async function hashBehindGate(gate: HashGate, clientSecret: string): Promise<string> {
+export async function hashBehindGate(gate: Semaphore, clientSecret: string): Promise<string> {
   try {
     return await gate.run(() => hashClientSecret(clientSecret))
   } catch (error) {
-    throw error instanceof HashGateFull ? tooBusy() : error
+    throw error instanceof SemaphoreFull ? tooBusy() : error
   }
 }

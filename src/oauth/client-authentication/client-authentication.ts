@@ -1,4 +1,4 @@
-import { type HashGate, HashGateFull } from '../../concurrency/hash-gate.ts'
+import { type Semaphore, SemaphoreFull } from '../../concurrency/semaphore.ts'
 import { checksumOf, isWellFormedSecret, verifyClientSecret } from '../../credentials/secret.ts'
 import type { Credential } from '../../registrations/repository.ts'
 import { invalidClient, type RefusalReason, temporarilyUnavailable } from '../oauth-error.ts'
@@ -12,17 +12,17 @@ const DECOY_HASH = '$argon2id$v=19$m=19456,t=2,p=1$6zqOo0VgKqYJv3m1m0d2Yw$2nX0c7
 
 /** Compares a secret with a stored hash, at most once at a time for the same pair. */
 export class SecretVerifier {
-  readonly #gate: HashGate
+  readonly #gate: Semaphore
   readonly #refused = new RefusedSecrets()
   readonly #running = new Map<string, Promise<boolean>>()
 
-  constructor(gate: HashGate) {
+  constructor(gate: Semaphore) {
     this.#gate = gate
   }
 
   /**
    * @param now milliseconds since the epoch
-   * @throws HashGateFull
+   * @throws SemaphoreFull
    */
   async verify(presented: Presented, storedHash: string, now: number): Promise<boolean> {
     const { clientId, clientSecret, proof } = presented
@@ -135,6 +135,6 @@ async function verifyOrShed(
   try {
     return await verifier.verify(...presented)
   } catch (error) {
-    throw error instanceof HashGateFull ? temporarilyUnavailable('hashing_overloaded') : error
+    throw error instanceof SemaphoreFull ? temporarilyUnavailable('hashing_overloaded') : error
   }
 }

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { HashGate } from '../../../src/concurrency/hash-gate.ts'
+import { Semaphore } from '../../../src/concurrency/semaphore.ts'
 import { DatabaseUnavailable } from '../../../src/database/errors.ts'
 import { SecretVerifier } from '../../../src/oauth/client-authentication/client-authentication.ts'
 import { Credentials } from '../../../src/oauth/token/cache/credentials.ts'
@@ -37,7 +37,7 @@ async function start(t: Test) {
       published: async () => [],
       cacheSeconds: () => 0
     },
-    verifier: new SecretVerifier(new HashGate(1, 10)),
+    verifier: new SecretVerifier(new Semaphore({ permits: 1, maxWaiting: 10 })),
     brake: new FailureBrake(100)
   }
   const ask = (members: Partial<ExchangeNeeds> = {}, secret = registration) =>

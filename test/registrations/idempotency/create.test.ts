@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { recordEvent } from '../../../src/audit/record.ts'
-import { HashGate } from '../../../src/concurrency/hash-gate.ts'
+import { Semaphore } from '../../../src/concurrency/semaphore.ts'
 import { purgeOfSealedCreates } from '../../../src/registrations/idempotency/plugin.ts'
 import { createRegistration } from '../../../src/registrations/service.ts'
 import { Clock, signAdminToken, startApp } from '../../fixtures/app/app.ts'
@@ -318,7 +318,7 @@ async function proxyThatLosesCommits(t: Test, databaseUrl: string) {
 }
 
 /** Counts the hashes that it lets through. */
-class CountingGate extends HashGate {
+class CountingGate extends Semaphore {
   hashes = 0
 
   override run<T>(work: () => Promise<T>): Promise<T> {
@@ -329,7 +329,7 @@ class CountingGate extends HashGate {
 
 t.test('a retry costs no hash, and no column of the table has anything of what it tells', async t => {
   const databaseUrl = await createDatabase(t)
-  const gate = new CountingGate(1, 10)
+  const gate = new CountingGate({ permits: 1, maxWaiting: 10 })
   const needs = {
     db: openTestDatabase(t, databaseUrl),
     gate,

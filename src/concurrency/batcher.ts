@@ -1,0 +1,118 @@
+/** Too many items already wait for their batch. Nothing was done; trying again later may help. */
+export class BatcherFull extends Error {
+  constructor() {
+    super('too many items are waiting')
+    this.name = 'BatcherFull'
+  }
+}
+
+/** A batch takes longer than it may. Its outcome is not known. */
+export class BatchOverdue extends Error {
+  constructor() {
+    super('a batch takes too long')
+    this.name = 'BatchOverdue'
+  }
+}
+
+export interface BatcherOptions<Item, Result> {
+  /**
+   * Processes one batch, whose items have different keys. Returns a function that gives the result for each key.
+   * When it throws, every item of the batch fails with that error.
+   */
+  process: (batch: ReadonlyMap<string, Item>) => Promise<(key: string) => Result>
+  /** Makes one item of two with the same key. By default the first one stands for both. */
+  merge?: (gathered: Item, added: Item) => Item
+  /** How many batches are processed at once, by default any number. Meanwhile the next batch gathers. */
+  maxConcurrent?: number
+  /** How many items may wait for their result, by default any number. */
+  maxWaiting?: number
+  /**
+   * The longest that an item waits, milliseconds; by default as long as it takes. When a batch takes longer, its items
+   * and all that gather behind it fail with BatchOverdue. New items fail at once, until a batch has ended again.
+   */
+  maxMs?: number
+}
+
+interface Waiting<Item, Result> {
+  item: Item
+  result: PromiseWithResolvers<Result>
+}
+
+/**
+ * Gathers items until the end of the turn of the event loop, and longer while enough batches are being processed.
+ * Items with the same key are one item of the batch and share its result.
+ */
+export class Batcher<Item, Result> {
+  readonly #options: BatcherOptions<Item, Result>
+  #gathering = new Map<string, Waiting<Item, Result>>()
+  #isScheduled = false
+  #underWay = 0
+  #waiting = 0
+  #isOverdue = false
+
+  constructor(options: BatcherOptions<Item, Result>) {
+    this.#options = options
+  }
+
+  /** Counts the items that wait for their result. Items with the same key in one batch count as one. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /** @throws BatcherFull; BatchOverdue; what processing the batch throws */
+  async add(key: string, item: Item): Promise<Result> {
+    if (this.#isOverdue) throw new BatchOverdue()
+    const { merge, maxWaiting = Number.POSITIVE_INFINITY } = this.#options
+    const gathered = this.#gathering.get(key)
+    if (gathered !== undefined) {
+      if (merge !== undefined) gathered.item = merge(gathered.item, item)
+      return gathered.result.promise
+    }
+    if (this.#waiting >= maxWaiting) throw new BatcherFull()
+    this.#waiting++
+    const result = Promise.withResolvers<Result>()
+    this.#gathering.set(key, { item, result })
+    this.#schedule()
+    return result.promise
+  }
+
+  #schedule(): void {
+    const { maxConcurrent = Number.POSITIVE_INFINITY } = this.#options
+    if (this.#isScheduled || this.#underWay >= maxConcurrent) return
+    this.#isScheduled = true
+    // Other items of this turn of the event loop join the batch.
+    setImmediate(() => void this.#send())
+  }
+
+  async #send(): Promise<void> {
+    const batch = this.#gathering
+    this.#gathering = new Map()
+    this.#isScheduled = false
+    this.#underWay++
+    await this.#settle(batch)
+    this.#underWay--
+    this.#waiting -= batch.size
+    if (this.#gathering.size > 0) this.#schedule()
+  }
+
+  async #settle(batch: ReadonlyMap<string, Waiting<Item, Result>>): Promise<void> {
+    const { process, maxMs } = this.#options
+    const overdue = maxMs === undefined ? undefined : setTimeout(() => this.#giveUp(batch), maxMs)
+    try {
+      const resultOf = await process(new Map(Array.from(batch, ([key, { item }]) => [key, item])))
+      // In the order in which they were added, so that the order of the answers does not depend on the results.
+      for (const [key, { result }] of batch) result.resolve(resultOf(key))
+    } catch (error) {
+      for (const { result } of batch.values()) result.reject(error)
+    }
+    clearTimeout(overdue)
+    this.#isOverdue = false
+  }
+
+  #giveUp(batch: ReadonlyMap<string, Waiting<Item, Result>>): void {
+    this.#isOverdue = true
+    for (const each of [batch, this.#gathering]) {
+      for (const { result } of each.values()) result.reject(new BatchOverdue())
+    }
+  }
+}
