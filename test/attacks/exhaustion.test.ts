@@ -7,9 +7,9 @@ import { startApp } from '../fixtures/app/app.ts'
 import { createDatabase } from '../fixtures/app/database.ts'
 import { send } from '../fixtures/app/grantd.ts'
 import { requestBytes } from '../fixtures/app/raw-http.ts'
-import { heapBytes, INSPECTED } from '../fixtures/run/heap.ts'
 import { spawnServer, temporaryFolder, untilReady } from '../fixtures/run/process.ts'
 import { until } from '../fixtures/run/until.ts'
+import { heapBytes, INSPECTED } from './heap.ts'
 import { OPERATIONS } from './operations.ts'
 
 const FORM = { 'Content-Type': 'application/x-www-form-urlencoded' }

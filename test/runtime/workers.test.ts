@@ -1,24 +1,31 @@
 import t from 'tap'
 import { createDatabase } from '../fixtures/app/database.ts'
 import { send } from '../fixtures/app/grantd.ts'
-import { startLoad } from '../fixtures/faults/load.ts'
 import { type ServerProcess, spawnServer, temporaryFolder, untilPrinted } from '../fixtures/run/process.ts'
 import { until } from '../fixtures/run/until.ts'
-import { ISSUED, isAlive, metric, startWorkers, workersOf } from '../fixtures/run/workers.ts'
+import {
+  ISSUED,
+  isAlive,
+  metric,
+  startTraffic,
+  startWorkers,
+  untilWorkersListen,
+  workersOf
+} from '../fixtures/run/workers.ts'
 
 t.test('all workers exchange, and the metrics are those of all', async t => {
   const instance = await startWorkers(t)
-  t.equal(instance.output().split('API reference').length, 2, 'it greets once')
-  const load = startLoad(instance.baseUrl, instance.credentials, 8)
+  t.equal(instance.server.output().split('API reference').length, 2, 'it greets once')
+  const load = startTraffic(instance, 8)
   await until(
     'each worker has looked a client up',
     async () => (await metric(instance, 'grantd_database_lanes_up{lane="lookups"}')) === 2
   )
   await load.stop()
-  t.same(tornLines(instance), [], 'no process tears the line of another')
-  t.same([...load.outcomes.keys()], [200])
-  t.equal(await metric(instance, ISSUED), load.outcomes.get(200))
-  t.equal(await metric(instance, 'grantd_exchange_duration_seconds_count'), load.outcomes.get(200))
+  t.same(tornLines(instance.server), [], 'no process tears the line of another')
+  t.same(load.failures, [])
+  t.equal(await metric(instance, ISSUED), load.count(200))
+  t.equal(await metric(instance, 'grantd_exchange_duration_seconds_count'), load.count(200))
   t.equal(await metric(instance, 'grantd_processes'), 3)
   t.equal(await metric(instance, 'grantd_registrations{state="active"}'), 1)
   t.equal((await send('GET', `${instance.metricsUrl}/health/ready`)).status, 200)
@@ -26,26 +33,26 @@ t.test('all workers exchange, and the metrics are those of all', async t => {
 
 t.test('SIGHUP under load replaces every worker, and no request fails', async t => {
   const instance = await startWorkers(t)
-  const load = startLoad(instance.baseUrl, instance.credentials, 8)
-  await until('there is load', () => (load.outcomes.get(200) ?? 0) > 100)
-  const first = workersOf(instance)
-  instance.child.kill('SIGHUP')
+  const load = startTraffic(instance, 8)
+  await until('there is load', () => load.count(200) > 100)
+  const first = workersOf(instance.server)
+  instance.server.child.kill('SIGHUP')
   const readiness = new Set<number>()
   await until(
     'all are replaced',
     async () => {
-      readiness.add((await send('GET', `${instance.baseUrl}/health/ready`)).status)
-      return instance.output().includes('all workers are replaced')
+      readiness.add((await send('GET', `${instance.server.baseUrl}/health/ready`)).status)
+      return instance.server.output().includes('all workers are replaced')
     },
     60_000
   )
   t.same([...readiness], [200], 'nobody is sent elsewhere')
   await load.stop()
-  t.same([...load.outcomes.keys()], [200])
-  t.ok((load.outcomes.get(200) ?? 0) > 500, `${load.outcomes.get(200)} requests`)
-  t.equal(workersOf(instance).length, 4)
+  t.same(load.failures, [])
+  t.ok(load.count(200) > 500, `${load.count(200)} requests`)
+  t.equal(workersOf(instance.server).length, 4)
   for (const pid of first) t.notOk(isAlive(pid))
-  t.equal(await metric(instance, ISSUED), load.outcomes.get(200), 'what they counted is kept')
+  t.equal(await metric(instance, ISSUED), load.count(200), 'what they counted is kept')
 })
 
 t.test('SIGHUP before the workers listen ends nothing', async t => {
@@ -57,27 +64,27 @@ t.test('SIGHUP before the workers listen ends nothing', async t => {
   await untilPrinted(server, 'the database keeps no Site')
   server.child.kill('SIGHUP')
   await untilPrinted(server, 'API reference')
-  await until('both workers have told of themselves', () => workersOf(server).length === 2)
+  await untilWorkersListen(server)
 })
 
 t.test('SIGTERM under load: no request fails, exit 0 within 10 s, no worker is left', async t => {
   const instance = await startWorkers(t)
-  const load = startLoad(instance.baseUrl, instance.credentials, 8)
-  await until('there is load', () => (load.outcomes.get(200) ?? 0) > 100)
+  const load = startTraffic(instance, 8)
+  await until('there is load', () => load.count(200) > 100)
   const started = Date.now()
-  instance.child.kill('SIGTERM')
+  instance.server.child.kill('SIGTERM')
   await load.stop()
-  t.equal(await instance.exited, 0)
+  t.equal(await instance.server.exited, 0)
   t.ok(Date.now() - started < 10_000)
-  t.same([...load.outcomes.keys()], [200])
-  for (const pid of workersOf(instance)) t.notOk(isAlive(pid))
+  t.same(load.failures, [])
+  for (const pid of workersOf(instance.server)) t.notOk(isAlive(pid))
 })
 
 t.test('a fault of the workers is told once, by the variable that is to blame', async t => {
   const first = await startWorkers(t)
   const second = await spawnServer(t, {
     WORKERS: '2',
-    PORT: new URL(first.baseUrl).port,
+    PORT: new URL(first.server.baseUrl).port,
     DATABASE_URL: await createDatabase(t),
     DATA_DIR: temporaryFolder(t)
   })

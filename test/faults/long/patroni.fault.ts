@@ -5,19 +5,11 @@ import { query } from '../../fixtures/app/database.ts'
 import type { Grantd } from '../../fixtures/app/grantd.ts'
 import { leftOutFor } from '../../fixtures/faults/debian.ts'
 import { HAPROXY, startHaproxy } from '../../fixtures/faults/haproxy.ts'
-import {
-  isServing,
-  killPostmaster,
-  leaderOf,
-  membersOf,
-  PATRONI,
-  type PatroniNode,
-  startPatroni
-} from '../../fixtures/faults/patroni.ts'
 import { type Client, countStatuses, Registering, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
 import { missing, startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
 import { temporaryFolder } from '../../fixtures/run/process.ts'
 import { until } from '../../fixtures/run/until.ts'
+import { isServing, killPostmaster, leaderOf, membersOf, PATRONI, type PatroniNode, startPatroni } from './patroni.ts'
 
 const BACK_WITHIN_MS = 5_000
 /** SQLSTATE. */
