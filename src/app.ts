@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os'
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify'
 import type { Kysely } from 'kysely'
 import type { TrustedIssuer } from './admin-api/admin-token.ts'
-import { administration, originOf } from './admin-api/plugin.ts'
+import { administration } from './admin-api/plugin.ts'
+import { ADMIN_PREFIX } from './admin-api/site.ts'
 import { AJV_OPTIONS } from './admin-api/validation.ts'
 import { apiReferenceRoutes } from './api-reference/routes.ts'
 import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
@@ -87,8 +88,6 @@ const TOKEN_HASHES_WAITING_FOR_EACH = 200
 const ADMIN_HASHES_AT_ONCE = 1
 const ADMIN_HASHES_WAITING = 100
 
-const ADMIN_PREFIX = '/v1'
-
 /**
  * The table of contents: every room, registered explicitly.
  *
@@ -107,10 +106,9 @@ export async function buildApp(
     now,
     gate: adminGate,
     cursorKeys: sealing.keys('listing cursors'),
-    retryPepper: sealing.keys('idempotent creates')[0],
-    originOf
+    retryPepper: sealing.keys('idempotent creates')[0]
   }
-  const audit = { tables, cursorKeys: sealing.keys('audit cursors') }
+  const audit = { cursorKeys: sealing.keys('audit cursors') }
   const known = new KnownClients()
   const confirmations = new Confirmations(asked => confirmUnchanged(lookups, asked), needs.maxTokenDelayMs)
   // The workers of an instance share its cores, and its limit on failures: together they never let more pass.
@@ -135,8 +133,7 @@ export async function buildApp(
       timeoutMs: WEBHOOK_TIMEOUT_MS,
       mail: config.notices.mail,
       now
-    },
-    originOf
+    }
   }
 
   await beforeRoutes(app)
@@ -175,6 +172,7 @@ export async function buildApp(
   await app.register(signingKeyRotation, { keySet })
   await app.register(administration, {
     prefix: ADMIN_PREFIX,
+    tables,
     trusted,
     sitesClaim: config.admin.sitesClaim,
     isOwnKey: async kid => (await keySet.published()).some(key => key.kid === kid),

@@ -1,15 +1,39 @@
-/** The entity tag of a registration: moves with every change by an administrator, not with time or use. */
+import { Type } from 'typebox'
+import { Problem } from '../http/problem.ts'
+
+/** Returns the entity tag of a version. A change by an administrator moves it; time and use do not. */
 export function etag(version: number): string {
   return `"${version}"`
 }
 
+/** Header of an answer that has an entity tag. */
+export const etagHeader = { ETag: { type: 'string', description: 'Version of the registration, for If-Match' } }
+
+export const IfMatch = Type.Object({
+  'if-match': Type.Optional(
+    Type.String({
+      description: 'ETag of the version that is to be changed. Without this header, any version is changed.'
+    })
+  )
+})
+
 /**
- * Does the `If-Match` header allow a change of this version? Strong comparison: a weak tag never matches
- * (RFC 9110 §13.1.1), nor does a malformed one.
+ * Checks that the `If-Match` header allows a change of this version (RFC 9110 §13.1.1).
  *
- * @param ifMatch the header's value; undefined allows every change
+ * @param ifMatch the header's value. Undefined allows every version
+ * @throws Problem 412
  */
-export function allowsVersion(ifMatch: string | undefined, version: number): boolean {
-  if (ifMatch === undefined || ifMatch.trim() === '*') return true
+export function requireVersion(ifMatch: string | undefined, version: number | undefined): void {
+  if (ifMatch === undefined || version === undefined || allowsVersion(ifMatch, version)) return
+  throw new Problem(
+    412,
+    'precondition_failed',
+    'If-Match names another version. Somebody may have changed the resource: read it again.'
+  )
+}
+
+/** Compares strongly: neither a weak tag nor a malformed one matches. */
+export function allowsVersion(ifMatch: string, version: number): boolean {
+  if (ifMatch.trim() === '*') return true
   return ifMatch.split(',').some(tag => tag.trim() === etag(version))
 }

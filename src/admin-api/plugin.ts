@@ -1,10 +1,11 @@
 import cors from '@fastify/cors'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Tables } from '../database/site-scoped-pool.ts'
 import { notFound, Problem, problemErrorHandler } from '../http/problem.ts'
-import { sourceOf } from '../http/source.ts'
 import { administersAnything, mayAdminister } from './access.ts'
 import { type Administrator, IssuerUnavailable, type TrustedIssuer, verifyAdminToken } from './admin-token.ts'
 import { parseJsonBody } from './json-body.ts'
+import type { Sites } from './site.ts'
 import { readTypedQuery, refuseUnaskedBody, validationProblem } from './validation.ts'
 
 declare module 'fastify' {
@@ -14,7 +15,8 @@ declare module 'fastify' {
   }
 }
 
-interface AdministrationNeeds {
+interface AdministrationOptions {
+  tables: Tables
   trusted: TrustedIssuer
   sitesClaim: string
   /** Is this the id of a key that signs access tokens? What it has signed is never an admin token. */
@@ -33,9 +35,10 @@ type Room = (app: FastifyInstance) => Promise<void>
  */
 export async function administration(
   app: FastifyInstance,
-  needs: AdministrationNeeds & { ofSite: Room; ofAllSites: Room }
+  needs: AdministrationOptions & { ofSite: Room; ofAllSites: Room }
 ): Promise<void> {
   app.decorateRequest('administrator', undefined)
+  app.decorateRequest('sites', undefined)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parseJsonBody)
   app.setErrorHandler(problemErrorHandler)
@@ -59,37 +62,27 @@ export async function administration(
   app.addHook('preValidation', refuseUnaskedBody)
   await app.register(
     async scope => {
-      scope.addHook('onRequest', requireSite)
+      scope.addHook('onRequest', async request => {
+        const siteId = administeredSite(request)
+        request.sites = { siteId, db: needs.tables.ofSite(siteId) }
+      })
       await needs.ofSite(scope)
     },
     { prefix: '/sites/:siteId' }
   )
   await app.register(async scope => {
-    scope.addHook('onRequest', requireAllSites)
+    const allSites: Sites = { siteId: undefined, db: needs.tables.ofAllSites }
+    scope.addHook('onRequest', async request => {
+      requireAllSites(request)
+      request.sites = allSites
+    })
     await needs.ofAllSites(scope)
   })
 }
 
 const PREFLIGHT_MAX_AGE_SECONDS = 600
 
-/** Who sent this admin request, by which id, from which address. */
-export function originOf(request: FastifyRequest): {
-  actor: string
-  issuer: string
-  requestId: string
-  source: string
-} {
-  const { administrator } = request
-  if (administrator === undefined) throw new Error('this is no request of an administrator')
-  return {
-    actor: administrator.subject,
-    issuer: administrator.issuer,
-    requestId: request.id,
-    source: sourceOf(request)
-  }
-}
-
-async function authenticate(request: FastifyRequest, needs: AdministrationNeeds): Promise<Administrator> {
+async function authenticate(request: FastifyRequest, needs: AdministrationOptions): Promise<Administrator> {
   const { authorization } = request.headers
   // Another scheme is no token either: no error code then (RFC 6750 §3.1).
   if (authorization === undefined || !/^Bearer\b/i.test(authorization)) {
@@ -105,7 +98,7 @@ async function authenticate(request: FastifyRequest, needs: AdministrationNeeds)
   return administrator
 }
 
-async function verify(token: string, { trusted, sitesClaim, isOwnKey, now }: AdministrationNeeds) {
+async function verify(token: string, { trusted, sitesClaim, isOwnKey, now }: AdministrationOptions) {
   try {
     const administrator = await verifyAdminToken(trusted, sitesClaim, token, now())
     return administrator?.keyId !== undefined && (await isOwnKey(administrator.keyId)) ? undefined : administrator
@@ -118,15 +111,16 @@ async function verify(token: string, { trusted, sitesClaim, isOwnKey, now }: Adm
   }
 }
 
-/** Another's Site answers as one that does not exist. */
-async function requireSite(request: FastifyRequest): Promise<void> {
+/** Returns the Site in the path. A Site of others answers like one that does not exist. */
+function administeredSite(request: FastifyRequest): string {
   const { params, administrator } = request
   const siteId = typeof params === 'object' && params !== null && 'siteId' in params ? params.siteId : undefined
   if (typeof siteId !== 'string' || administrator === undefined) throw notFound()
   if (!mayAdminister(administrator.sites, siteId)) throw notFound('other_site')
+  return siteId
 }
 
-async function requireAllSites(request: FastifyRequest): Promise<void> {
+function requireAllSites(request: FastifyRequest): void {
   if (request.administrator?.sites !== 'all') throw forbidden('not_all_sites')
 }
 

@@ -1,6 +1,10 @@
 // For its types of operationId, summary and tags in a route's schema.
 import type {} from '@fastify/swagger'
+import { Type } from 'typebox'
 import { STATUS_CODES } from '../http/node-http.ts'
+
+/** The query of a route that takes no parameters: every parameter is refused. */
+export const NoQuery = Type.Object({}, { additionalProperties: false })
 
 interface Answer {
   description: string

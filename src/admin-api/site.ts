@@ -1,8 +1,52 @@
+import type { FastifyRequest } from 'fastify'
+import type { Kysely } from 'kysely'
 import { Type } from 'typebox'
+import type { Database } from '../database/schema.ts'
 
-/** A Site: a tenant, named by an opaque id that the admin UI gives. grantd keeps no table of them. */
+/** Path of the admin API. */
+export const ADMIN_PREFIX = '/v1'
+
+/** A Site is a tenant. The admin UI chooses its id, and grantd has no table of Sites. */
 export const SITE_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'
 
 export const siteId = Type.String({ pattern: SITE_ID_PATTERN, description: 'Id of the Site', examples: ['acme'] })
 
 export const SiteParams = Type.Object({ siteId })
+
+/** The Site of a request, with the database as that Site sees it. */
+export interface Site {
+  siteId: string
+  /** Row-level security hides the rows of every other Site. */
+  db: Kysely<Database>
+}
+
+/** What a listing reads: the rows of one Site, or of all Sites when `siteId` is undefined. */
+export interface Sites {
+  siteId: string | undefined
+  db: Kysely<Database>
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The Sites that this request of the admin API reads or changes. */
+    sites: Sites | undefined
+  }
+}
+
+/** Returns the Site in the path of this request, which its administrator is known to administer. */
+export function siteOf(request: FastifyRequest): Site {
+  const { siteId, db } = sitesOf(request)
+  if (siteId === undefined) throw new Error('this request is not about one Site')
+  return { siteId, db }
+}
+
+/** Returns the Sites that a listing reads: the Site in the path, or all Sites of a Global Administrator. */
+export function sitesOf({ sites }: FastifyRequest): Sites {
+  if (sites === undefined) throw new Error('this request is not about Sites')
+  return sites
+}
+
+/** Returns the path of a resource of this Site, for its Location header. */
+export function pathInSite({ siteId }: Site, path: `/${string}`): string {
+  return `${ADMIN_PREFIX}/sites/${siteId}${path}`
+}

@@ -57,10 +57,7 @@ function explain({ keyword, params, message }: FastifySchemaValidationError): {
 /** For people, where ajv's own words are for those who know JSON Schema. */
 const DETAILS: Record<string, (params: Record<string, unknown>) => string | undefined> = {
   type: ({ type }) => `must be ${TYPES[String(type)] ?? type}`,
-  format: ({ format }) =>
-    format === 'date-time'
-      ? 'must be an RFC 3339 date and time with an offset, such as 2030-01-31T00:00:00Z'
-      : undefined,
+  format: ({ format }) => (format === 'date-time' ? NOT_AN_INSTANT : undefined),
   uniqueItems: () => 'must hold nothing twice',
   minItems: ({ limit }) => (limit === 1 ? 'must not be empty' : `must hold at least ${limit}`),
   maxItems: ({ limit }) => `must hold at most ${limit}`,
@@ -78,6 +75,8 @@ const TYPES: Record<string, string> = {
   object: 'an object',
   array: 'an array'
 }
+
+export const NOT_AN_INSTANT = 'must be an RFC 3339 date and time with an offset, such as 2030-01-31T00:00:00Z'
 
 /** `preValidation` hook: where no body is taken, one with members is refused rather than dropped. */
 export async function refuseUnaskedBody({ body, routeOptions }: FastifyRequest): Promise<void> {

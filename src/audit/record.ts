@@ -1,18 +1,8 @@
 import type { Transaction } from 'kysely'
+import type { AuditContext } from '../admin-api/audit-context.ts'
 import type { AuditEventTable, Database } from '../database/schema.ts'
 import { BEGINNING, chainEvent } from './chain.ts'
 import { insertEvent, lockNewest } from './repository.ts'
-
-/** Who acted, and by which request. */
-export interface Origin {
-  /** `sub` of the administrator's token. */
-  actor: string
-  /** `iss` of that token. */
-  issuer: string
-  requestId: string
-  /** Address that the request came from. */
-  source: string
-}
 
 export interface NewEvent {
   siteId: string
@@ -24,7 +14,7 @@ export interface NewEvent {
   subject: string
   /** Per field its value before and after, null where there was none. Never a secret or the hash of one. */
   changes: AuditEventTable['changes']
-  origin: Origin
+  context: AuditContext
 }
 
 /**
@@ -32,7 +22,7 @@ export interface NewEvent {
  * wait from here to the end of the transaction.
  */
 export async function recordEvent(trx: Transaction<Database>, event: NewEvent): Promise<void> {
-  const { siteId, at, action, subject, changes, origin } = event
+  const { siteId, at, action, subject, changes, context } = event
   const newest = (await lockNewest(trx, siteId)) ?? BEGINNING
   await insertEvent(
     trx,
@@ -41,10 +31,10 @@ export async function recordEvent(trx: Transaction<Database>, event: NewEvent): 
       occurred_at: new Date(at),
       action,
       subject,
-      actor: storable(origin.actor),
-      actor_issuer: origin.issuer,
-      request_id: origin.requestId,
-      source: origin.source,
+      actor: storable(context.actor),
+      actor_issuer: context.issuer,
+      request_id: context.requestId,
+      source: context.source,
       changes
     })
   )

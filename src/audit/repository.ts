@@ -1,4 +1,5 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
+import { lockUntilCommit } from '../database/advisory-lock.ts'
 import type { AuditChainTable, AuditEventTable, Database } from '../database/schema.ts'
 import type { Link } from './chain.ts'
 
@@ -18,7 +19,7 @@ export interface EventListing {
 
 /** The newest event of a Site; other writers of its chain wait until the transaction ends. */
 export async function lockNewest(trx: Transaction<Database>, siteId: string): Promise<Link | undefined> {
-  await sql`select pg_advisory_xact_lock(hashtextextended(${`audit events of ${siteId}`}, 0))`.execute(trx)
+  await lockUntilCommit(trx, `audit events of ${siteId}`)
   return trx
     .selectFrom('audit_chains')
     .select(['sequence', 'hash'])

@@ -2,9 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import type { CursorKeys } from '../admin-api/cursor.ts'
 import { answer, problems } from '../admin-api/responses.ts'
-import { SiteParams } from '../admin-api/site.ts'
+import { SiteParams, siteOf, sitesOf } from '../admin-api/site.ts'
 import type { AuditEventTable } from '../database/schema.ts'
-import type { Tables } from '../database/site-scoped-pool.ts'
 import { readEventPage } from './listing.ts'
 import {
   type AuditEventBody,
@@ -16,8 +15,7 @@ import {
   EventQuery
 } from './schemas.ts'
 
-export interface AuditRoutesNeeds {
-  tables: Tables
+export interface AuditRoutesOptions {
   /** Sign the cursors of listings; the same on every instance. */
   cursorKeys: CursorKeys
 }
@@ -25,7 +23,7 @@ export interface AuditRoutesNeeds {
 const tags = ['Audit']
 
 /** Audit events of one Site. Register it where `siteId` has been checked. */
-export async function siteAuditRoutes(app: FastifyInstance, needs: AuditRoutesNeeds): Promise<void> {
+export async function siteAuditRoutes(app: FastifyInstance, { cursorKeys }: AuditRoutesOptions): Promise<void> {
   for (const schema of [AuditEventSchema, AuditEventPageSchema]) app.addSchema(schema)
   app.get<{ Params: Static<typeof SiteParams>; Querystring: Static<typeof EventQuery> }>(
     '/audit-events',
@@ -41,15 +39,15 @@ export async function siteAuditRoutes(app: FastifyInstance, needs: AuditRoutesNe
         response: { 200: answer('A page', 'AuditEventPage'), ...problems(400, 401, 403, 404, 500, 503) }
       }
     },
-    async ({ params: { siteId }, query }) => {
-      const { rows, nextCursor } = await readEventPage({ ...needs, db: needs.tables.ofSite(siteId) }, siteId, query)
+    async request => {
+      const { rows, nextCursor } = await readEventPage(cursorKeys, siteOf(request), request.query)
       return { items: rows.map(representEvent), nextCursor }
     }
   )
 }
 
 /** Audit events of all Sites. Register it where the caller is a Global Administrator. */
-export async function allAuditRoutes(app: FastifyInstance, needs: AuditRoutesNeeds): Promise<void> {
+export async function allAuditRoutes(app: FastifyInstance, { cursorKeys }: AuditRoutesOptions): Promise<void> {
   for (const schema of [AuditEventOfSiteSchema, AuditEventOfSitePageSchema]) app.addSchema(schema)
   app.get<{ Querystring: Static<typeof EventOfSiteQuery> }>(
     '/audit-events',
@@ -63,8 +61,9 @@ export async function allAuditRoutes(app: FastifyInstance, needs: AuditRoutesNee
         response: { 200: answer('A page', 'AuditEventOfSitePage'), ...problems(400, 401, 403, 500, 503) }
       }
     },
-    async ({ query }) => {
-      const { rows, nextCursor } = await readEventPage({ ...needs, db: needs.tables.ofAllSites }, query.siteId, query)
+    async request => {
+      const { query } = request
+      const { rows, nextCursor } = await readEventPage(cursorKeys, { ...sitesOf(request), siteId: query.siteId }, query)
       return { items: rows.map(row => ({ siteId: row.site_id, ...representEvent(row) })), nextCursor }
     }
   )

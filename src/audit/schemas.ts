@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
+import { nextCursor, pageQuery } from '../admin-api/page.ts'
 import { SITE_ID_PATTERN } from '../admin-api/site.ts'
-import { nullable } from '../http/json-schema.ts'
 
 export type AuditEventBody = Type.Static<typeof AuditEventSchema>
 
@@ -57,10 +57,6 @@ export const AuditEventOfSiteSchema = Type.Object(
   { $id: 'AuditEventOfSite', additionalProperties: false, description: 'Something that an administrator did in a Site' }
 )
 
-const nextCursor = nullable(
-  Type.String({ description: 'Value of `cursor` for the next page; null on the last page', examples: [null] })
-)
-
 export const AuditEventPageSchema = Type.Object(
   { items: Type.Array(Type.Ref('AuditEvent'), { description: 'The page, the newest event first' }), nextCursor },
   { $id: 'AuditEventPage', additionalProperties: false, description: 'A page of audit events' }
@@ -71,15 +67,8 @@ export const AuditEventOfSitePageSchema = Type.Object(
   { $id: 'AuditEventOfSitePage', additionalProperties: false, description: 'A page of audit events of all Sites' }
 )
 
-export const DEFAULT_LIMIT = 50
-
 const filters = {
-  limit: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 200, default: DEFAULT_LIMIT, description: 'Events of a page' })
-  ),
-  cursor: Type.Optional(
-    Type.String({ maxLength: 2_000, description: '`nextCursor` of the page before; all else as it was there' })
-  ),
+  ...pageQuery,
   clientId: Type.Optional(
     Type.String({ pattern: '^[!-~]{1,64}$', description: 'Only those on this registration, or another subject' })
   ),

@@ -1,10 +1,9 @@
 import { pruneChains } from '../audit/prune.ts'
 import { processConfig } from '../config/config.ts'
 import { connect } from '../database/connect.ts'
+import { DAY_MS } from '../time.ts'
 
 /** Door: deletes audit events that are older than AUDIT_RETENTION_DAYS, as the owner of the schema. */
-
-const DAY_MS = 86_400_000
 
 try {
   const { database, audit } = processConfig('audit')

@@ -1,4 +1,4 @@
-import { DAY_MS } from '../registrations/lifecycle.ts'
+import { DAY_MS } from '../time.ts'
 
 /** Where the first line leaves its answer for the others: the folder of whoever pastes them. */
 const FILE = 'first-registration.json'

@@ -1,4 +1,4 @@
-import { DAY_MS } from '../registrations/lifecycle.ts'
+import { DAY_MS } from '../time.ts'
 
 /**
  * Rules of the expiry cadence. A step is a number of days before expiry, 0 at expiry; steps come with the first

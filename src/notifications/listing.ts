@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely'
 import { type CursorKeys, positionAfter, writeCursor } from '../admin-api/cursor.ts'
+import { DEFAULT_LIMIT } from '../admin-api/page.ts'
 import type { Database } from '../database/schema.ts'
-import { DEFAULT_LIMIT } from '../registrations/schemas.ts'
 import { listDeliveries, listNotices } from './repository.ts'
 import { representNotice } from './representation.ts'
 import type { NoticeBody, NoticeQueryInput } from './schemas.ts'

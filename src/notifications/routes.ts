@@ -1,11 +1,10 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
+import { auditContextOf } from '../admin-api/audit-context.ts'
 import type { CursorKeys } from '../admin-api/cursor.ts'
-import { answer, problems } from '../admin-api/responses.ts'
+import { answer, NoQuery, problems } from '../admin-api/responses.ts'
 import { SiteParams } from '../admin-api/site.ts'
-import type { Origin } from '../audit/record.ts'
 import type { Tables } from '../database/site-scoped-pool.ts'
-import { NoQuery } from '../registrations/schemas.ts'
 import { readNoticePage } from './listing.ts'
 import { sendAgain } from './outbox/send-again.ts'
 import { representDelivery } from './representation.ts'
@@ -17,15 +16,13 @@ export interface NoticeRoutesNeeds {
   cursorKeys: CursorKeys
   /** Milliseconds since the epoch. */
   now: () => number
-  /** Who sends a request, and from where: for the audit. */
-  originOf: (request: FastifyRequest) => Origin
 }
 
 const tags = ['Notices']
 
 /** Notices of one Site. Register it where `siteId` has been checked. */
 export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeeds): Promise<void> {
-  const { tables, cursorKeys, now, originOf } = needs
+  const { tables, cursorKeys, now } = needs
   for (const schema of [DeliverySchema, NoticeSchema, NoticePageSchema]) app.addSchema(schema)
 
   app.get<{ Params: Static<typeof SiteParams>; Querystring: Static<typeof NoticeQuery> }>(
@@ -62,7 +59,7 @@ export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeed
     },
     async (request, reply) => {
       const db = tables.ofSite(request.params.siteId)
-      const delivery = await sendAgain({ db, now }, request.params, originOf(request))
+      const delivery = await sendAgain({ db, now }, request.params, auditContextOf(request))
       return reply.code(202).send(representDelivery(delivery))
     }
   )

@@ -1,8 +1,8 @@
 import { Type } from 'typebox'
+import { DEFAULT_LIMIT } from '../admin-api/page.ts'
 import { SITE_ID_PATTERN } from '../admin-api/site.ts'
 import { nullable, textEnum } from '../http/json-schema.ts'
 import { CLIENT_ID_PATTERN } from '../registrations/client-id.ts'
-import { DEFAULT_LIMIT } from '../registrations/schemas.ts'
 import { UUID_PATTERN } from './receivers/schemas.ts'
 
 export type NoticeBody = Type.Static<typeof NoticeSchema> & { deliveries: DeliveryBody[] }

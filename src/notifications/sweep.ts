@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { Database } from '../database/schema.ts'
-import { DAY_MS } from '../registrations/lifecycle.ts'
+import { DAY_MS } from '../time.ts'
 import { type ExpiryRange, rangesToSweep, stepWindows } from './cadence.ts'
 import { deleteOldNotices, fireDueNotices, type Place, type ServiceReceiver } from './repository.ts'
 

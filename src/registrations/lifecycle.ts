@@ -1,11 +1,11 @@
 /** Rules over the values of a registration and an instant. Instants are milliseconds since the epoch. */
 
+import { NOT_AN_INSTANT } from '../admin-api/validation.ts'
 import type { Fault } from '../http/problem.ts'
+import { DAY_MS } from '../time.ts'
 
 export const REGISTRATION_STATES = ['active', 'expiring_30d', 'expiring_7d', 'expired'] as const
 export type RegistrationState = (typeof REGISTRATION_STATES)[number]
-
-export const DAY_MS = 86_400_000
 
 /** From this long before its expiry a registration is in the state of that name. */
 export const EXPIRING_MS = { expiring_30d: 30 * DAY_MS, expiring_7d: 7 * DAY_MS } as const
@@ -72,7 +72,7 @@ export function previousSecretOf(
 export function expiryFault(expiresAt: number, now: number, maxLifetimeDays: number): Fault | undefined {
   const pointer = '/expiresAt'
   if (Number.isNaN(expiresAt)) {
-    return { pointer, code: 'invalid_value', detail: 'must be an RFC 3339 date and time with an offset' }
+    return { pointer, code: 'invalid_value', detail: NOT_AN_INSTANT }
   }
   if (expiresAt <= now) return { pointer, code: 'in_the_past', detail: 'must be in the future' }
   if (expiresAt > now + maxLifetimeDays * DAY_MS) {

@@ -1,4 +1,5 @@
 import { type Kysely, type Nullable, type RawBuilder, type SelectQueryBuilder, sql, type Transaction } from 'kysely'
+import type { Site } from '../admin-api/site.ts'
 import type { Database, RegistrationLastUsedTable, RegistrationTable } from '../database/schema.ts'
 import { statement } from '../database/statement.ts'
 import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './lifecycle.ts'
@@ -73,11 +74,7 @@ export const findUnchanged = statement((db, clientIds: readonly string[], versio
     .select('registrations.client_id')
 )
 
-export function findRegistration(
-  db: Kysely<Database>,
-  siteId: string,
-  clientId: string
-): Promise<Registration | undefined> {
+export function findRegistration({ db, siteId }: Site, clientId: string): Promise<Registration | undefined> {
   return registrations(db)
     .where('registrations.client_id', '=', clientId) // served by registrations_pkey
     .where('site_id', '=', siteId)
@@ -160,12 +157,9 @@ export async function countByState(db: Kysely<Database>, now: number): Promise<R
     .executeTakeFirstOrThrow()
 }
 
-/**
- * Counts the registrations of a Site for the quota, and holds back other creates there until the transaction ends.
- */
-export async function countForQuota(trx: Transaction<Database>, siteId: string): Promise<number> {
-  await sql`select pg_advisory_xact_lock(hashtextextended(${`registrations of ${siteId}`}, 0))`.execute(trx)
-  const { count } = await trx
+/** Counts the registrations of a Site. */
+export async function countOfSite(db: Kysely<Database>, siteId: string): Promise<number> {
+  const { count } = await db
     .selectFrom('registrations')
     .select(eb => eb.cast<number>(eb.fn.countAll(), 'integer').as('count'))
     .where('site_id', '=', siteId) // served by registrations_site_id_name_folded

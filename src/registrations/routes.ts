@@ -1,13 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
+import { auditContextOf } from '../admin-api/audit-context.ts'
 import type { CursorKeys } from '../admin-api/cursor.ts'
-import { etag } from '../admin-api/if-match.ts'
-import { answer, problems } from '../admin-api/responses.ts'
-import { SiteParams } from '../admin-api/site.ts'
-import type { Origin } from '../audit/record.ts'
-import type { Tables } from '../database/site-scoped-pool.ts'
+import { etag, etagHeader, IfMatch } from '../admin-api/if-match.ts'
+import { answer, NoQuery, problems } from '../admin-api/responses.ts'
+import { pathInSite, SiteParams, siteOf, sitesOf } from '../admin-api/site.ts'
 import { notFound } from '../http/problem.ts'
-import { readPage } from './listing.ts'
+import { readRegistrationPage } from './listing.ts'
 import { findRegistration, type Registration } from './repository.ts'
 import { representRegistration } from './representation.ts'
 import {
@@ -15,38 +14,36 @@ import {
   CreatedRegistrationSchema,
   CreateRegistrationSchema,
   IdempotencyKey,
-  IfMatch,
   ListAllQuery,
   ListQuery,
   type NewRegistration,
-  NoQuery,
   RegistrationOfSitePageSchema,
   RegistrationOfSiteSchema,
   RegistrationPageSchema,
   RegistrationParams,
   RegistrationSchema
 } from './schemas.ts'
-import { changeRegistration, createRegistration, type RegistrationNeeds, removeRegistration } from './service.ts'
+import {
+  changeRegistration,
+  createRegistration,
+  type RegistrationOptions,
+  removeRegistration,
+  type Target
+} from './service.ts'
 
-/** What the routes need: what the service needs in any Site, and more. */
-export interface RegistrationRoutesNeeds extends Omit<RegistrationNeeds, 'db'> {
-  tables: Tables
-  /** Sign the cursors of listings; the same on every instance. */
+export interface RegistrationRoutesOptions extends RegistrationOptions {
+  /** Keys that sign the cursors of listings, the same on every instance. */
   cursorKeys: CursorKeys
-  /** Who sent this request, for the audit. */
-  originOf: (request: FastifyRequest) => Origin
 }
 
 type Site = { Params: Static<typeof SiteParams> }
 type One = { Params: Static<typeof RegistrationParams>; Headers: Static<typeof IfMatch> }
 
 const tags = ['App registrations']
-const etagHeader = { ETag: { type: 'string', description: 'Version of the registration, for If-Match' } }
 
 /** Registrations of one Site. Register it where `siteId` has been checked. */
-export async function siteRegistrationRoutes(app: FastifyInstance, needs: RegistrationRoutesNeeds): Promise<void> {
-  const { tables, now, originOf } = needs
-  const inSite = (siteId: string) => ({ ...needs, db: tables.ofSite(siteId) })
+export async function siteRegistrationRoutes(app: FastifyInstance, options: RegistrationRoutesOptions): Promise<void> {
+  const { cursorKeys, now } = options
   for (const schema of [
     RegistrationSchema,
     CreatedRegistrationSchema,
@@ -80,15 +77,15 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
       }
     },
     async (request, reply) => {
-      const { siteId } = request.params
+      const site = siteOf(request)
       const { registration, clientSecret } = await createRegistration(
-        inSite(siteId),
-        siteId,
+        site,
+        options,
         request.body,
-        originOf(request),
+        auditContextOf(request),
         request.headers['idempotency-key']
       )
-      reply.code(201).header('location', `/v1/sites/${siteId}/app-registrations/${registration.client_id}`)
+      reply.code(201).header('location', pathInSite(site, `/app-registrations/${registration.client_id}`))
       // As of then, so that a retry gets the same bytes.
       const represented = representRegistration(registration, registration.registered_at.getTime())
       return withEtag(reply, registration).send({ ...represented, clientSecret })
@@ -108,9 +105,9 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
         response: { 200: answer('A page', 'RegistrationPage'), ...problems(400, 401, 403, 404, 500, 503) }
       }
     },
-    async ({ params: { siteId }, query }) => {
+    async request => {
       const at = now()
-      const { rows, nextCursor } = await readPage(inSite(siteId), siteId, query, at)
+      const { rows, nextCursor } = await readRegistrationPage(cursorKeys, siteOf(request), request.query, at)
       return { items: rows.map(row => representRegistration(row, at)), nextCursor }
     }
   )
@@ -130,8 +127,8 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
         }
       }
     },
-    async ({ params: { siteId, clientId } }, reply) => {
-      const registration = await findRegistration(tables.ofSite(siteId), siteId, clientId)
+    async (request, reply) => {
+      const registration = await findRegistration(siteOf(request), request.params.clientId)
       if (registration === undefined) throw notFound()
       return withEtag(reply, registration).send(representRegistration(registration, now()))
     }
@@ -157,16 +154,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
       }
     },
     async (request, reply) => {
-      const { siteId, clientId } = request.params
-      const ifMatch = request.headers['if-match']
-      const registration = await changeRegistration(
-        inSite(siteId),
-        siteId,
-        clientId,
-        request.body,
-        ifMatch,
-        originOf(request)
-      )
+      const registration = await changeRegistration(siteOf(request), options, targetOf(request), request.body)
       return withEtag(reply, registration).send(representRegistration(registration, now()))
     }
   )
@@ -190,15 +178,17 @@ export async function siteRegistrationRoutes(app: FastifyInstance, needs: Regist
       }
     },
     async (request, reply) => {
-      const { siteId, clientId } = request.params
-      await removeRegistration(inSite(siteId), siteId, clientId, request.headers['if-match'], originOf(request))
+      await removeRegistration(siteOf(request), options, targetOf(request))
       return reply.code(204).send()
     }
   )
 }
 
 /** Registrations of all Sites. Register it where the caller is known to be a Global Administrator. */
-export async function allRegistrationRoutes(app: FastifyInstance, needs: RegistrationRoutesNeeds): Promise<void> {
+export async function allRegistrationRoutes(
+  app: FastifyInstance,
+  { cursorKeys, now }: RegistrationRoutesOptions
+): Promise<void> {
   app.addSchema(RegistrationOfSiteSchema)
   app.addSchema(RegistrationOfSitePageSchema)
 
@@ -214,12 +204,23 @@ export async function allRegistrationRoutes(app: FastifyInstance, needs: Registr
         response: { 200: answer('A page', 'RegistrationOfSitePage'), ...problems(400, 401, 403, 500, 503) }
       }
     },
-    async ({ query }) => {
-      const at = needs.now()
-      const { rows, nextCursor } = await readPage({ ...needs, db: needs.tables.ofAllSites }, query.siteId, query, at)
+    async request => {
+      const at = now()
+      const { query } = request
+      const sites = { ...sitesOf(request), siteId: query.siteId }
+      const { rows, nextCursor } = await readRegistrationPage(cursorKeys, sites, query, at)
       return { items: rows.map(row => ({ siteId: row.site_id, ...representRegistration(row, at) })), nextCursor }
     }
   )
+}
+
+/** Returns what a request changes, from its path, its `If-Match` header and its administrator. */
+export function targetOf(request: FastifyRequest<One>): Target {
+  return {
+    clientId: request.params.clientId,
+    ifMatch: request.headers['if-match'],
+    context: auditContextOf(request)
+  }
 }
 
 function withEtag(reply: FastifyReply, { version }: Registration): FastifyReply {

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { nextCursor, pageQuery } from '../admin-api/page.ts'
 import { SITE_ID_PATTERN, siteId } from '../admin-api/site.ts'
 import { nullable, textEnum } from '../http/json-schema.ts'
 import { CLIENT_ID_PATTERN } from './client-id.ts'
@@ -163,10 +164,6 @@ export const RegistrationOfSiteSchema = Type.Object(
   { $id: 'RegistrationOfSite', additionalProperties: false, description: 'An App registration with its Site' }
 )
 
-const nextCursor = nullable(
-  Type.String({ description: 'Value of `cursor` for the next page; null on the last page', examples: [null] })
-)
-
 export const RegistrationPageSchema = Type.Object(
   { items: Type.Array(Type.Ref('Registration'), { description: 'The page' }), nextCursor },
   { $id: 'RegistrationPage', additionalProperties: false, description: 'A page of registrations' }
@@ -198,16 +195,10 @@ function bothWays<const T extends string>(columns: readonly T[]): Descending<T>[
   return columns.flatMap((column): Descending<T>[] => [column, `-${column}`])
 }
 
-export const DEFAULT_LIMIT = 50
 export const DEFAULT_SORT = 'name'
 
 const listing = {
-  limit: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 200, default: DEFAULT_LIMIT, description: 'Rows of a page' })
-  ),
-  cursor: Type.Optional(
-    Type.String({ maxLength: 2_000, description: '`nextCursor` of the page before; all else as it was there' })
-  ),
+  ...pageQuery,
   search: Type.Optional(
     Type.String({
       maxLength: 100,
@@ -239,16 +230,8 @@ export const ListAllQuery = Type.Object(
   { additionalProperties: false }
 )
 
-export const NoQuery = Type.Object({}, { additionalProperties: false })
-
 export type ListInput = Type.Static<typeof ListQuery>
 export type GridColumn = (typeof GRID_COLUMNS)[number]
-
-export const IfMatch = Type.Object({
-  'if-match': Type.Optional(
-    Type.String({ description: 'ETag that the registration must still have; without it any version is changed' })
-  )
-})
 
 /** Guessing one that is random takes longer than it is good for. */
 const IDEMPOTENCY_KEY_MIN_LENGTH = 16

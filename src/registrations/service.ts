@@ -1,14 +1,17 @@
-import type { Kysely, Transaction } from 'kysely'
-import { allowsVersion } from '../admin-api/if-match.ts'
+import type { Transaction } from 'kysely'
+import type { AuditContext } from '../admin-api/audit-context.ts'
 import { parseInstant } from '../admin-api/instant.ts'
+import { withLocked } from '../admin-api/locked.ts'
+import { type Quota, requireRoom } from '../admin-api/quota.ts'
+import type { Site } from '../admin-api/site.ts'
 import { invalidRequest } from '../admin-api/validation.ts'
-import { type Origin, recordEvent } from '../audit/record.ts'
+import { recordEvent } from '../audit/record.ts'
 import { type Semaphore, SemaphoreFull } from '../concurrency/semaphore.ts'
 import { createClientSecret, hashClientSecret } from '../credentials/secret.ts'
 import type { Database } from '../database/schema.ts'
-import { type Fault, notFound } from '../http/problem.ts'
+import type { Fault } from '../http/problem.ts'
 import { createClientId } from './client-id.ts'
-import { idempotencyKeyReused, quotaExceeded, staleVersion, tooBusy } from './errors.ts'
+import { idempotencyKeyReused, tooBusy } from './errors.ts'
 import { eventsBetween } from './history.ts'
 import { findSealedCreate, insertSealedCreate } from './idempotency/repository.ts'
 import {
@@ -21,7 +24,7 @@ import {
 } from './idempotency/sealed-create.ts'
 import { expiryFault, foldName, nameFault, normaliseName } from './lifecycle.ts'
 import {
-  countForQuota,
+  countOfSite,
   deleteRegistration,
   insertRegistration,
   lockRegistration,
@@ -32,8 +35,7 @@ import {
 import type { NewRegistration } from './schemas.ts'
 
 /** What deciding on registrations needs. */
-export interface RegistrationNeeds {
-  db: Kysely<Database>
+export interface RegistrationOptions {
   gate: Semaphore
   /** Milliseconds since the epoch. */
   now: () => number
@@ -56,26 +58,27 @@ const RETRY_LIFETIME_MS = 10 * 60_000
  * 503 when too much hashing is waiting
  */
 export async function createRegistration(
-  needs: RegistrationNeeds,
-  siteId: string,
+  site: Site,
+  needs: RegistrationOptions,
   input: NewRegistration,
-  origin: Origin,
+  context: AuditContext,
   idempotencyKey?: string
 ): Promise<{ registration: Registration; clientSecret: string }> {
   const retryKey =
-    idempotencyKey === undefined ? undefined : deriveRetryKey(needs.retryPepper, siteId, origin, idempotencyKey)
+    idempotencyKey === undefined ? undefined : deriveRetryKey(needs.retryPepper, site.siteId, context, idempotencyKey)
   const made =
-    (await findMade(needs, input, retryKey)) ??
-    (await makeRegistration(needs, siteId, input, origin, retryKey)) ??
+    (await findMade(site, needs, input, retryKey)) ??
+    (await makeRegistration(site, needs, input, context, retryKey)) ??
     // A twin of this request was faster.
-    (await findMade(needs, input, retryKey))
+    (await findMade(site, needs, input, retryKey))
   if (made === undefined) throw tooBusy()
-  return { registration: registrationOf(siteId, made), clientSecret: made.clientSecret }
+  return { registration: registrationOf(site.siteId, made), clientSecret: made.clientSecret }
 }
 
 /** @throws Problem 422 when what this key has made was asked for by another input */
 async function findMade(
-  { db, now }: RegistrationNeeds,
+  { db }: Site,
+  { now }: RegistrationOptions,
   input: NewRegistration,
   retryKey: RetryKey | undefined
 ): Promise<MadeRegistration | undefined> {
@@ -89,10 +92,10 @@ async function findMade(
 
 /** @returns undefined, and makes nothing, when there is something of this key already */
 async function makeRegistration(
-  { db, gate, now, secretPrefix, maxLifetimeDays, maxPerSite }: RegistrationNeeds,
-  siteId: string,
+  { siteId, db }: Site,
+  { gate, now, secretPrefix, maxLifetimeDays, maxPerSite }: RegistrationOptions,
   input: NewRegistration,
-  origin: Origin,
+  context: AuditContext,
   retryKey: RetryKey | undefined
 ): Promise<MadeRegistration | undefined> {
   const registeredAt = now()
@@ -119,11 +122,15 @@ async function makeRegistration(
   return db.transaction().execute(async trx => {
     // First: a twin waits here, and holds nothing that we need.
     if (sealed !== undefined && !(await insertSealedCreate(trx, sealed, registeredAt))) return undefined
-    if ((await countForQuota(trx, siteId)) >= maxPerSite) throw quotaExceeded(maxPerSite)
+    await requireRoom(trx, siteId, quotaOf(maxPerSite))
     await insertRegistration(trx, row)
-    await record(trx, registration, eventsBetween(undefined, registration), registeredAt, origin)
+    await record(trx, registration, eventsBetween(undefined, registration), registeredAt, context)
     return made
   })
+}
+
+function quotaOf(maxPerSite: number): Quota {
+  return { of: 'registrations', maxPerSite, count: countOfSite }
 }
 
 /** A registration as it was made. */
@@ -151,45 +158,47 @@ function registrationOf(siteId: string, { input, clientId, registeredAt }: MadeR
  * Changes what `input` names and leaves the rest. Moving `expiresAt` is renewal: before or after expiry,
  * for the same client id and secret.
  *
- * @param ifMatch the `If-Match` header
- * @throws Problem 400 with every fault; 404; 412 when `ifMatch` is of another version
+ * @throws Problem 400 with every fault; 404; 412 when `ifMatch` names another version
  */
 export function changeRegistration(
-  needs: RegistrationNeeds,
-  siteId: string,
-  clientId: string,
-  input: Partial<NewRegistration>,
-  ifMatch: string | undefined,
-  origin: Origin
+  site: Site,
+  options: RegistrationOptions,
+  target: Target,
+  input: Partial<NewRegistration>
 ): Promise<Registration> {
-  return needs.db.transaction().execute(async trx => {
-    const registration = await lockRegistration(trx, siteId, clientId)
-    if (registration === undefined) throw notFound()
-    if (!allowsVersion(ifMatch, registration.version)) throw staleVersion()
-    const change = changeOf(needs, registration, input)
-    if (Object.keys(change).length === 0) return registration
-    await updateRegistration(trx, clientId, change)
-    const changed = { ...registration, ...change, version: registration.version + 1 }
-    await record(trx, registration, eventsBetween(registration, changed), needs.now(), origin)
-    return changed
+  return withLockedRegistration(site, target, async (trx, before) => {
+    const change = changeOf(options, before, input)
+    if (Object.keys(change).length === 0) return before
+    await updateRegistration(trx, target.clientId, change)
+    const after = { ...before, ...change, version: before.version + 1 }
+    await record(trx, before, eventsBetween(before, after), options.now(), target.context)
+    return after
   })
 }
 
-/** @throws Problem 404; 412 when `ifMatch` is of another version */
-export async function removeRegistration(
-  needs: RegistrationNeeds,
-  siteId: string,
-  clientId: string,
-  ifMatch: string | undefined,
-  origin: Origin
-): Promise<void> {
-  await needs.db.transaction().execute(async trx => {
-    const registration = await lockRegistration(trx, siteId, clientId)
-    if (registration === undefined) throw notFound()
-    if (!allowsVersion(ifMatch, registration.version)) throw staleVersion()
-    await deleteRegistration(trx, clientId)
-    await record(trx, registration, eventsBetween(registration, undefined), needs.now(), origin)
+/** @throws Problem 404; 412 when `ifMatch` names another version */
+export function removeRegistration(site: Site, { now }: RegistrationOptions, target: Target): Promise<void> {
+  return withLockedRegistration(site, target, async (trx, before) => {
+    await deleteRegistration(trx, target.clientId)
+    await record(trx, before, eventsBetween(before, undefined), now(), target.context)
   })
+}
+
+/** The registration that a request changes, and who asks. */
+export interface Target {
+  clientId: string
+  /** The `If-Match` header. */
+  ifMatch: string | undefined
+  context: AuditContext
+}
+
+/** @throws Problem 404; 412 when `ifMatch` names another version */
+export function withLockedRegistration<Result>(
+  { siteId, db }: Site,
+  { clientId, ifMatch }: Target,
+  change: (trx: Transaction<Database>, before: Registration) => Promise<Result>
+): Promise<Result> {
+  return withLocked(db, { lock: trx => lockRegistration(trx, siteId, clientId), ifMatch }, change)
 }
 
 /** In the transaction of the change. */
@@ -198,14 +207,14 @@ export async function record(
   { site_id: siteId, client_id: subject }: Registration,
   events: ReturnType<typeof eventsBetween>,
   at: number,
-  origin: Origin
+  context: AuditContext
 ): Promise<void> {
-  for (const event of events) await recordEvent(trx, { ...event, siteId, subject, at, origin })
+  for (const event of events) await recordEvent(trx, { ...event, siteId, subject, at, context })
 }
 
 /** What differs from the registration as it is; what it has already is not judged again. */
 function changeOf(
-  { now, maxLifetimeDays }: RegistrationNeeds,
+  { now, maxLifetimeDays }: RegistrationOptions,
   registration: Registration,
   input: Partial<NewRegistration>
 ): RegistrationChange {

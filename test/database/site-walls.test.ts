@@ -123,7 +123,7 @@ async function everyRead(db: Kysely<Database>, siteId: string): Promise<Record<s
 /** Looks for each thing of another Site by its id. @returns what was found */
 async function everyLookUp(db: Kysely<Database>, siteId: string, others: Ids): Promise<string[]> {
   const found = {
-    registration: await findRegistration(db, siteId, others.clientId),
+    registration: await findRegistration({ siteId, db }, others.clientId),
     receiver: await findReceiver(db, siteId, others.receiverId),
     delivery: await findDelivery(db, siteId, others.noticeId, others.deliveryId),
     chain: await findChain(db, siteId)

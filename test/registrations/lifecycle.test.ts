@@ -2,7 +2,6 @@ import fc from 'fast-check'
 import t from 'tap'
 import { parseInstant } from '../../src/admin-api/instant.ts'
 import {
-  DAY_MS,
   expiresInDays,
   expiryFault,
   expiryRange,
@@ -14,6 +13,7 @@ import {
   registrationState,
   secretUses
 } from '../../src/registrations/lifecycle.ts'
+import { DAY_MS } from '../../src/time.ts'
 
 const now = Date.parse('2026-11-23T09:00:00.000Z')
 

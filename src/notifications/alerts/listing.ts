@@ -1,8 +1,8 @@
 import type { Kysely } from 'kysely'
 import { type CursorKeys, positionAfter, writeCursor } from '../../admin-api/cursor.ts'
+import { DEFAULT_LIMIT } from '../../admin-api/page.ts'
 import type { Database } from '../../database/schema.ts'
-import { DAY_MS } from '../../registrations/lifecycle.ts'
-import { DEFAULT_LIMIT } from '../../registrations/schemas.ts'
+import { DAY_MS } from '../../time.ts'
 import { type Expired, listExpired } from './repository.ts'
 import type { AlertBody, AlertQueryInput } from './schemas.ts'
 

@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
+import { DEFAULT_LIMIT } from '../../admin-api/page.ts'
 import { SITE_ID_PATTERN } from '../../admin-api/site.ts'
 import { nullable } from '../../http/json-schema.ts'
-import { DEFAULT_LIMIT } from '../../registrations/schemas.ts'
 
 export type AlertBody = Type.Static<typeof AlertSchema>
 export type AlertQueryInput = Type.Static<typeof AlertQuery>

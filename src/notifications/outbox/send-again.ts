@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
-import { type Origin, recordEvent } from '../../audit/record.ts'
+import type { AuditContext } from '../../admin-api/audit-context.ts'
+import { recordEvent } from '../../audit/record.ts'
 import type { Database } from '../../database/schema.ts'
 import { notFound, Problem } from '../../http/problem.ts'
 import { type Delivery, findDelivery, lockDelivery } from '../repository.ts'
@@ -20,7 +21,7 @@ export interface DeliveryPlace {
 export function sendAgain(
   { db, now }: { db: Kysely<Database>; now: () => number },
   place: DeliveryPlace,
-  origin: Origin
+  context: AuditContext
 ): Promise<Delivery> {
   return db.transaction().execute(async trx => {
     const before = await lockDelivery(trx, place.siteId, place.noticeId, place.deliveryId)
@@ -34,7 +35,7 @@ export function sendAgain(
     const changes = { state: { from: before.state, to: after.state } }
     await recordEvent(trx, {
       ...{ siteId: place.siteId, subject: place.deliveryId, action: 'delivery.retried' },
-      ...{ changes, at, origin }
+      ...{ changes, at, context }
     })
     return after
   })

@@ -1,13 +1,5 @@
 import { Problem } from '../../http/problem.ts'
 
-export function quotaExceeded(maxPerSite: number): Problem {
-  return new Problem(
-    409,
-    'quota_exceeded',
-    `This Site has ${maxPerSite} notice receivers, its limit; delete one first.`
-  )
-}
-
 export function notAWebhook(): Problem {
   return new Problem(409, 'not_a_webhook', 'Only a webhook has a signing secret.')
 }

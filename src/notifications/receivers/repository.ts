@@ -1,4 +1,4 @@
-import { type Kysely, sql, type Transaction } from 'kysely'
+import type { Kysely, Transaction } from 'kysely'
 import type { Database, NoticeReceiverTable } from '../../database/schema.ts'
 
 /** What administrators see of a receiver: all but its secrets. */
@@ -51,9 +51,8 @@ export function lockReceiver(trx: Transaction<Database>, siteId: string, id: str
     .executeTakeFirst()
 }
 
-/** Counts the receivers of a Site for the quota, and holds back other creates there until the transaction ends. */
-export async function countForQuota(trx: Transaction<Database>, siteId: string): Promise<number> {
-  await sql`select pg_advisory_xact_lock(hashtextextended(${`notice receivers of ${siteId}`}, 0))`.execute(trx)
+/** Counts the receivers of a Site. */
+export async function countOfSite(trx: Transaction<Database>, siteId: string): Promise<number> {
   const { count } = await trx
     .selectFrom('notice_receivers')
     .select(eb => eb.cast<number>(eb.fn.countAll(), 'integer').as('count'))

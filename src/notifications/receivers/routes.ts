@@ -1,11 +1,10 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
-import { answer, problems } from '../../admin-api/responses.ts'
+import { auditContextOf } from '../../admin-api/audit-context.ts'
+import { answer, NoQuery, problems } from '../../admin-api/responses.ts'
 import { SiteParams } from '../../admin-api/site.ts'
-import type { Origin } from '../../audit/record.ts'
 import type { Tables } from '../../database/site-scoped-pool.ts'
 import { notFound } from '../../http/problem.ts'
-import { NoQuery } from '../../registrations/schemas.ts'
 import { findReceiver, listReceivers } from './repository.ts'
 import { representReceiver } from './representation.ts'
 import {
@@ -34,13 +33,11 @@ const tags = ['Notices']
 /** What the routes need: what the service needs in any Site. */
 interface ReceiverRoutesNeeds extends Omit<ReceiverNeeds, 'db'> {
   tables: Tables
-  /** Who sends a request, and from where: for the audit. */
-  originOf: (request: FastifyRequest) => Origin
 }
 
 /** Notice receivers of one Site. Register it where `siteId` has been checked. */
 export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutesNeeds): Promise<void> {
-  const { tables, now, originOf } = needs
+  const { tables, now } = needs
   const inSite = (siteId: string) => ({ ...needs, db: tables.ofSite(siteId) })
   for (const schema of [
     ReceiverSchema,
@@ -75,7 +72,12 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     },
     async (request, reply) => {
       const { siteId } = request.params
-      const { receiver, signingSecret } = await createReceiver(inSite(siteId), siteId, request.body, originOf(request))
+      const { receiver, signingSecret } = await createReceiver(
+        inSite(siteId),
+        siteId,
+        request.body,
+        auditContextOf(request)
+      )
       reply.code(201).header('location', `/v1/sites/${siteId}/notice-receivers/${receiver.id}`)
       return { ...representReceiver(receiver, now()), signingSecret }
     }
@@ -137,7 +139,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     },
     async request => {
       const { siteId, receiverId } = request.params
-      const receiver = await changeReceiver(inSite(siteId), siteId, receiverId, request.body, originOf(request))
+      const receiver = await changeReceiver(inSite(siteId), siteId, receiverId, request.body, auditContextOf(request))
       return representReceiver(receiver, now())
     }
   )
@@ -160,7 +162,7 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     },
     async (request, reply) => {
       const { siteId, receiverId } = request.params
-      await removeReceiver(inSite(siteId), siteId, receiverId, originOf(request))
+      await removeReceiver(inSite(siteId), siteId, receiverId, auditContextOf(request))
       return reply.code(204).send()
     }
   )
@@ -184,7 +186,12 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     },
     async request => {
       const { siteId, receiverId } = request.params
-      const { receiver, signingSecret } = await rotateSecret(inSite(siteId), siteId, receiverId, originOf(request))
+      const { receiver, signingSecret } = await rotateSecret(
+        inSite(siteId),
+        siteId,
+        receiverId,
+        auditContextOf(request)
+      )
       return { ...representReceiver(receiver, now()), signingSecret }
     }
   )

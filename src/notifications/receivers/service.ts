@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kysely, Transaction } from 'kysely'
+import type { AuditContext } from '../../admin-api/audit-context.ts'
+import { requireRoom } from '../../admin-api/quota.ts'
 import { invalidRequest } from '../../admin-api/validation.ts'
-import { type NewEvent, type Origin, recordEvent } from '../../audit/record.ts'
+import { type NewEvent, recordEvent } from '../../audit/record.ts'
 import type { Sealing } from '../../crypto/key-encryption.ts'
 import type { Database, NoticeReceiverTable } from '../../database/schema.ts'
 import { type Fault, notFound } from '../../http/problem.ts'
@@ -11,11 +13,11 @@ import { permittedAddresses, TargetRefused } from '../channels/guarded-post.ts'
 import { testMessage } from '../channels/message.ts'
 import { type Outcome, type SenderNeeds, sendMessage, type Target } from '../channels/sender.ts'
 import { createSigningSecret } from '../channels/webhook.ts'
-import { notAWebhook, quotaExceeded, tooBusy } from './errors.ts'
+import { notAWebhook, tooBusy } from './errors.ts'
 import { changesBetween } from './history.ts'
 import {
   beginOverlap,
-  countForQuota,
+  countOfSite,
   deleteReceiver,
   findReceiverWithSecrets,
   insertReceiver,
@@ -60,7 +62,7 @@ export async function createReceiver(
   needs: ReceiverNeeds,
   siteId: string,
   { kind, url, addresses, steps = null }: ReceiverInput,
-  origin: Origin
+  context: AuditContext
 ): Promise<{ receiver: Receiver; signingSecret: string | null }> {
   refuse([
     ...memberFaults(kind, { url, addresses }, true),
@@ -83,9 +85,9 @@ export async function createReceiver(
     created_at: new Date(needs.now())
   }
   await needs.db.transaction().execute(async trx => {
-    if ((await countForQuota(trx, siteId)) >= needs.maxPerSite) throw quotaExceeded(needs.maxPerSite)
+    await requireRoom(trx, siteId, { of: 'notice receivers', maxPerSite: needs.maxPerSite, count: countOfSite })
     await insertReceiver(trx, row)
-    await record(trx, row, 'receiver.created', changesBetween(undefined, row), row.created_at.getTime(), origin)
+    await record(trx, row, 'receiver.created', changesBetween(undefined, row), row.created_at.getTime(), context)
   })
   return { receiver: row, signingSecret }
 }
@@ -96,7 +98,7 @@ export async function changeReceiver(
   siteId: string,
   id: string,
   input: Omit<ReceiverInput, 'kind'>,
-  origin: Origin
+  context: AuditContext
 ): Promise<Receiver> {
   // Resolving a name takes a while: not while the row is locked.
   const faults = await urlFaults(needs, input.url)
@@ -109,7 +111,7 @@ export async function changeReceiver(
     const changes = changesBetween(receiver, changed)
     if (Object.keys(changes).length === 0) return receiver
     await updateReceiver(trx, id, change)
-    await record(trx, changed, 'receiver.changed', changes, needs.now(), origin)
+    await record(trx, changed, 'receiver.changed', changes, needs.now(), context)
     return changed
   })
 }
@@ -119,13 +121,13 @@ export async function removeReceiver(
   { db, now }: ReceiverNeeds,
   siteId: string,
   id: string,
-  origin: Origin
+  context: AuditContext
 ): Promise<void> {
   await db.transaction().execute(async trx => {
     const receiver = await lockReceiver(trx, siteId, id)
     if (receiver === undefined) throw notFound()
     await deleteReceiver(trx, id)
-    await record(trx, receiver, 'receiver.deleted', changesBetween(receiver, undefined), now(), origin)
+    await record(trx, receiver, 'receiver.deleted', changesBetween(receiver, undefined), now(), context)
   })
 }
 
@@ -139,7 +141,7 @@ export async function rotateSecret(
   needs: ReceiverNeeds,
   siteId: string,
   id: string,
-  origin: Origin
+  context: AuditContext
 ): Promise<{ receiver: Receiver; signingSecret: string }> {
   const signingSecret = createSigningSecret()
   const sealed = await sealSecret(needs.sealing, id, signingSecret)
@@ -154,7 +156,7 @@ export async function rotateSecret(
     if (isUnderWay) await replaceSecret(trx, id, sealed)
     else await beginOverlap(trx, id, sealed, previousUntil)
     const changes = { previousSecretUntil: { from: from?.toISOString() ?? null, to: previousUntil.toISOString() } }
-    await record(trx, found, 'receiver.rotated', changes, at, origin)
+    await record(trx, found, 'receiver.rotated', changes, at, context)
     return { ...found, previous_secret_until: previousUntil }
   })
   return { receiver, signingSecret }
@@ -204,9 +206,9 @@ function record(
   action: NewEvent['action'],
   changes: NewEvent['changes'],
   at: number,
-  origin: Origin
+  context: AuditContext
 ): Promise<void> {
-  return recordEvent(trx, { siteId, subject, action, changes, at, origin })
+  return recordEvent(trx, { siteId, subject, action, changes, at, context })
 }
 
 const NO_MAIL: Fault = { pointer: '/kind', code: 'mail_not_configured', detail: 'no mail server is configured here' }

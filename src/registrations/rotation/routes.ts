@@ -1,26 +1,20 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
-import { etag } from '../../admin-api/if-match.ts'
-import { answer, problems } from '../../admin-api/responses.ts'
+import { etag, etagHeader, IfMatch } from '../../admin-api/if-match.ts'
+import { answer, NoQuery, problems } from '../../admin-api/responses.ts'
+import { siteOf } from '../../admin-api/site.ts'
 import { representRegistration } from '../representation.ts'
-import type { RegistrationRoutesNeeds } from '../routes.ts'
-import { IfMatch, NoQuery, OVERLAP_DEFAULT_SECONDS, RegistrationParams, RotateSecretSchema } from '../schemas.ts'
-import { retirePrevious, rotate, type Target } from './service.ts'
+import { type RegistrationRoutesOptions, targetOf } from '../routes.ts'
+import { OVERLAP_DEFAULT_SECONDS, RegistrationParams, RotateSecretSchema } from '../schemas.ts'
+import { retirePrevious, rotate } from './service.ts'
 
 type One = { Params: Static<typeof RegistrationParams>; Headers: Static<typeof IfMatch> }
 
 const tags = ['App registrations']
 
 /** The secrets of a registration: a new one, and the end of the one before. Register it where `siteId` has been checked. */
-export async function rotationRoutes(app: FastifyInstance, needs: RegistrationRoutesNeeds): Promise<void> {
+export async function rotationRoutes(app: FastifyInstance, options: RegistrationRoutesOptions): Promise<void> {
   app.addSchema(RotateSecretSchema)
-  const inSite = (siteId: string) => ({ ...needs, db: needs.tables.ofSite(siteId) })
-  const targetOf = (request: FastifyRequest<One>): Target => ({
-    ...request.params,
-    ifMatch: request.headers['if-match'],
-    origin: needs.originOf(request)
-  })
-
   app.post<One & { Body: Static<typeof RotateSecretSchema> }>(
     '/app-registrations/:clientId/secret',
     {
@@ -39,22 +33,16 @@ export async function rotationRoutes(app: FastifyInstance, needs: RegistrationRo
         headers: IfMatch,
         body: { $ref: 'RotateSecret' },
         response: {
-          201: answer('Made', 'CreatedRegistration', {
-            ETag: { type: 'string', description: 'Version of the registration, for If-Match' }
-          }),
+          201: answer('Made', 'CreatedRegistration', etagHeader),
           ...problems(400, 401, 403, 404, 409, 412, 413, 415, 500, 503)
         }
       }
     },
     async (request, reply) => {
       const { overlapSeconds = OVERLAP_DEFAULT_SECONDS } = request.body
-      const { registration, clientSecret } = await rotate(
-        inSite(request.params.siteId),
-        targetOf(request),
-        overlapSeconds
-      )
+      const { registration, clientSecret } = await rotate(siteOf(request), options, targetOf(request), overlapSeconds)
       reply.code(201).header('etag', etag(registration.version))
-      return { ...representRegistration(registration, needs.now()), clientSecret }
+      return { ...representRegistration(registration, options.now()), clientSecret }
     }
   )
 
@@ -76,7 +64,7 @@ export async function rotationRoutes(app: FastifyInstance, needs: RegistrationRo
       }
     },
     async (request, reply) => {
-      await retirePrevious(inSite(request.params.siteId), targetOf(request))
+      await retirePrevious(siteOf(request), options, targetOf(request))
       return reply.code(204).send()
     }
   )

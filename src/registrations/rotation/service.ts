@@ -1,8 +1,9 @@
-import { allowsVersion } from '../../admin-api/if-match.ts'
-import type { Origin } from '../../audit/record.ts'
+import type { Transaction } from 'kysely'
+import type { Site } from '../../admin-api/site.ts'
 import { checksumOf, createClientSecret } from '../../credentials/secret.ts'
+import type { Database } from '../../database/schema.ts'
 import { notFound } from '../../http/problem.ts'
-import { rotationUnderWay, staleVersion } from '../errors.ts'
+import { rotationUnderWay } from '../errors.ts'
 import { previousSecretOf, secretUses } from '../lifecycle.ts'
 import {
   lockRegistration,
@@ -12,16 +13,7 @@ import {
   rotateSecret,
   type StoredSecret
 } from '../repository.ts'
-import { hashBehindGate, type RegistrationNeeds, record } from '../service.ts'
-
-/** Which registration is meant, in which version, and who asks. */
-export interface Target {
-  siteId: string
-  clientId: string
-  /** The `If-Match` header. */
-  ifMatch: string | undefined
-  origin: Origin
-}
+import { hashBehindGate, type RegistrationOptions, record, type Target, withLockedRegistration } from '../service.ts'
 
 /**
  * Makes a new secret; the one so far works on for `overlapSeconds`, so that no consumer is ever without one that works.
@@ -32,13 +24,14 @@ export interface Target {
  * @throws Problem 404; 409 `rotation_under_way`; 412 when `ifMatch` is of another version; 503 when too much hashing waits
  */
 export async function rotate(
-  needs: RegistrationNeeds,
+  site: Site,
+  needs: RegistrationOptions,
   target: Target,
   overlapSeconds: number
 ): Promise<{ registration: Registration; clientSecret: string }> {
   const clientSecret = createClientSecret(needs.secretPrefix)
   const hash = await hashBehindGate(needs.gate, clientSecret)
-  const registration = await change(needs, target, 'registration.rotated', async (trx, before, now) => {
+  const registration = await change(site, needs, target, 'registration.rotated', async (trx, before, now) => {
     const secret: StoredSecret = { hash, checksum: checksumOf(clientSecret), createdAt: new Date(now) }
     const previousExpiresAt = overlapSeconds === 0 ? atOnce(now) : new Date(now + overlapSeconds * 1_000)
     const isUnderWay = previousSecretOf(before, now) !== undefined
@@ -53,8 +46,8 @@ export async function rotate(
  *
  * @throws Problem 404, also when there is none that works; 412 when `ifMatch` is of another version
  */
-export async function retirePrevious(needs: RegistrationNeeds, target: Target): Promise<void> {
-  await change(needs, target, 'secret.retired', async (trx, before, now) => {
+export async function retirePrevious(site: Site, needs: RegistrationOptions, target: Target): Promise<void> {
+  await change(site, needs, target, 'secret.retired', async (trx, before, now) => {
     if (previousSecretOf(before, now) === undefined) throw notFound()
     await retirePreviousSecret(trx, target.clientId, atOnce(now))
   })
@@ -68,28 +61,24 @@ function atOnce(now: number): Date {
   return new Date(now - PAST_FOR_ALL_MS)
 }
 
-type Trx = Parameters<typeof lockRegistration>[0]
-
 function change(
-  { db, now }: RegistrationNeeds,
-  { siteId, clientId, ifMatch, origin }: Target,
+  site: Site,
+  { now }: RegistrationOptions,
+  target: Target,
   action: 'registration.rotated' | 'secret.retired',
-  apply: (trx: Trx, before: Registration, now: number) => Promise<void>
+  apply: (trx: Transaction<Database>, before: Registration, now: number) => Promise<void>
 ): Promise<Registration> {
-  return db.transaction().execute(async trx => {
-    const before = await lockRegistration(trx, siteId, clientId)
-    if (before === undefined) throw notFound()
-    if (!allowsVersion(ifMatch, before.version)) throw staleVersion()
+  return withLockedRegistration(site, target, async (trx, before) => {
     const at = now()
     await apply(trx, before, at)
-    const after = (await lockRegistration(trx, siteId, clientId)) ?? before
+    const after = (await lockRegistration(trx, site.siteId, target.clientId)) ?? before
     const changes = {
       previousSecretExpiresAt: {
         from: iso(before.previous_secret_expires_at),
         to: iso(endOf(after.previous_secret_expires_at, at))
       }
     }
-    await record(trx, after, [{ action, changes }], at, origin)
+    await record(trx, after, [{ action, changes }], at, target.context)
     return after
   })
 }

@@ -7,7 +7,7 @@ import { Semaphore } from '../../../src/concurrency/semaphore.ts'
 import { purgeOfSealedCreates } from '../../../src/registrations/idempotency/plugin.ts'
 import { createRegistration } from '../../../src/registrations/service.ts'
 import { Clock, signAdminToken, startApp } from '../../fixtures/app/app.ts'
-import { eventOf, ORIGIN } from '../../fixtures/app/audit.ts'
+import { CONTEXT, eventOf } from '../../fixtures/app/audit.ts'
 import { createDatabase, openTestDatabase, query } from '../../fixtures/app/database.ts'
 import type { Answer, Grantd } from '../../fixtures/app/grantd.ts'
 import { COLLECTION, inDays } from '../../fixtures/app/registration.ts'
@@ -330,8 +330,8 @@ class CountingGate extends Semaphore {
 t.test('a retry costs no hash, and no column of the table has anything of what it tells', async t => {
   const databaseUrl = await createDatabase(t)
   const gate = new CountingGate({ permits: 1, maxWaiting: 10 })
-  const needs = {
-    db: openTestDatabase(t, databaseUrl),
+  const site = { siteId: 'acme', db: openTestDatabase(t, databaseUrl) }
+  const options = {
     gate,
     now: Date.now,
     retryPepper: randomBytes(32),
@@ -341,8 +341,8 @@ t.test('a retry costs no hash, and no column of the table has anything of what i
   }
   const key = randomUUID()
   const input = { name: 'canary name', expiresAt: inDays(10), enabled: true, scopes: ['canary:scope'] }
-  const first = await createRegistration(needs, 'acme', input, ORIGIN, key)
-  t.same(await createRegistration(needs, 'acme', input, ORIGIN, key), first)
+  const first = await createRegistration(site, options, input, CONTEXT, key)
+  t.same(await createRegistration(site, options, input, CONTEXT, key), first)
   t.equal(gate.hashes, 1)
   const rows = await query(databaseUrl, 'select * from idempotent_creates')
   t.equal(rows.length, 1)

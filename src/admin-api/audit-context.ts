@@ -1,0 +1,25 @@
+import type { FastifyRequest } from 'fastify'
+import { sourceOf } from '../http/source.ts'
+
+/** Who makes a change, and by which request: what an audit event records beside the change itself. */
+export interface AuditContext {
+  /** `sub` of the administrator's token. */
+  actor: string
+  /** `iss` of that token. */
+  issuer: string
+  requestId: string
+  /** Address that the request came from. */
+  source: string
+}
+
+/** Returns who sent this request of the admin API. */
+export function auditContextOf(request: FastifyRequest): AuditContext {
+  const { administrator } = request
+  if (administrator === undefined) throw new Error('this request is not authenticated as an administrator')
+  return {
+    actor: administrator.subject,
+    issuer: administrator.issuer,
+    requestId: request.id,
+    source: sourceOf(request)
+  }
+}

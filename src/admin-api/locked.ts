@@ -1,0 +1,29 @@
+import type { Kysely, Transaction } from 'kysely'
+import type { Database } from '../database/schema.ts'
+import { notFound } from '../http/problem.ts'
+import { requireVersion } from './if-match.ts'
+
+export interface LockOptions<Row> {
+  /** Finds the row and locks it until the transaction ends. */
+  lock: (trx: Transaction<Database>) => Promise<Row | undefined>
+  /** The `If-Match` header. Undefined allows every version. */
+  ifMatch?: string | undefined
+}
+
+/**
+ * Changes one resource: finds and locks its row, checks `If-Match`, and runs `change` in the same transaction.
+ *
+ * @throws Problem 404; 412 when `ifMatch` names another version
+ */
+export function withLocked<Row extends { version?: number }, Result>(
+  db: Kysely<Database>,
+  { lock, ifMatch }: LockOptions<Row>,
+  change: (trx: Transaction<Database>, row: Row) => Promise<Result>
+): Promise<Result> {
+  return db.transaction().execute(async trx => {
+    const row = await lock(trx)
+    if (row === undefined) throw notFound()
+    requireVersion(ifMatch, row.version)
+    return change(trx, row)
+  })
+}
