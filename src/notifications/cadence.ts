@@ -1,39 +1,26 @@
 import { DAY_MS } from '../time.ts'
 
 /**
- * Rules of the expiry cadence. A step is a number of days before expiry, 0 at expiry; steps come with the first
- * to come first. Instants are milliseconds since the epoch.
+ * Rules of the expiry cadence. A step is a number of days before expiry, 0 at expiry. Steps are listed in the order in
+ * which they come due. Instants are milliseconds since the epoch.
  */
 
-/** The expiries that are at a step now: after `after`, up to and with `upTo`. */
-export interface StepWindow {
-  step: number
+/** Expiries after `after`, up to and including `upTo`. */
+export interface ExpiryRange {
   after: number
   upTo: number
 }
 
-/** When a step of this expiry comes. */
-export function stepInstant(step: number, expiresAt: number): number {
-  return expiresAt - step * DAY_MS
+/** The expiries whose current step is `step`. */
+export interface StepWindow extends ExpiryRange {
+  step: number
 }
 
 /**
- * The step that this expiry has come to and that is to be told of; undefined when there is none. Earlier ones are
- * folded into it, and what was past when the expiry was set is not told.
+ * Returns for each step the expiries that have come to it and not yet to the next one.
  *
- * @param armedAt when `expiresAt` was set
- */
-export function dueStep(
-  steps: readonly number[],
-  { expiresAt, armedAt }: { expiresAt: number; armedAt: number },
-  now: number
-): number | undefined {
-  const latest = steps.findLast(step => stepInstant(step, expiresAt) <= now)
-  return latest !== undefined && stepInstant(latest, expiresAt) > armedAt ? latest : undefined
-}
-
-/**
- * For each step the expiries that have come to it and not to the next: all that a query needs to know of `now`.
+ * The sweep's statement joins registrations with these windows, so this function is the rule of which step is due. The
+ * statement adds that a step which was past when the expiry was set never fires.
  */
 export function stepWindows(steps: readonly number[], now: number): StepWindow[] {
   return steps.map((step, index) => {
@@ -42,16 +29,14 @@ export function stepWindows(steps: readonly number[], now: number): StepWindow[]
   })
 }
 
-/** Expiries after `after`, up to and with `upTo`. */
-export type ExpiryRange = Omit<StepWindow, 'step'>
-
-/** How far a sweep looks back behind the one before: clocks of instances, and what was committed late. */
+/** How far a sweep looks back beyond the previous one, because of late commits and clocks that differ. */
 const OVERLAP_MS = DAY_MS
 
 /**
- * Where expiries are that may have come to a step since an instant: for each step those that were just before it then.
+ * Returns where to look for expiries that may have come to a step since an instant: for each step the expiries that
+ * had not yet come to it then.
  *
- * @param since undefined for ever
+ * @param since undefined to look at everything
  */
 export function rangesToSweep(steps: readonly number[], now: number, since: number | undefined): ExpiryRange[] {
   if (since === undefined) return [{ after: 0, upTo: now + Math.max(...steps) * DAY_MS }]

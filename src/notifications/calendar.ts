@@ -1,56 +1,77 @@
-import type { Expiration } from './alerts/repository.ts'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { RegistrationTable } from '../database/schema.ts'
 
-/** A Site's expiries as a calendar (RFC 5545). Pure. */
+/** A registration as the calendar shows it. */
+export type Expiration = Pick<
+  RegistrationTable,
+  'client_id' | 'name' | 'enabled' | 'registered_at' | 'expires_at' | 'version'
+>
+
+export interface Calendar {
+  siteId: string
+  /** The events, in the order in which the calendar has them. */
+  expirations: readonly Expiration[]
+  /** Whether the Site has registrations that `expirations` leaves out. */
+  isTruncated: boolean
+  /** Alarms of each event, in days before expiry. */
+  steps: readonly number[]
+  /** Milliseconds since the epoch. */
+  now: number
+}
+
+/** Events that are written without a pause: about a millisecond of work. */
+const EVENTS_PER_PIECE = 50
 
 /**
- * @param steps days before expiry to be reminded at
- * @param now milliseconds since the epoch
+ * Writes the expiries of one Site as a calendar (RFC 5545), piece by piece. It lets other work run between two pieces,
+ * so that a Site with many registrations does not hold up the process.
  */
-export function writeCalendar(
-  siteId: string,
-  expirations: readonly Expiration[],
-  steps: readonly number[],
-  now: number
-): string {
-  const lines = [
+export async function* writeCalendar(calendar: Calendar): AsyncGenerator<string> {
+  const { siteId, expirations, isTruncated, steps, now } = calendar
+  yield toText([
     'BEGIN:VCALENDAR',
     'VERSION:2.0',
     'PRODID:-//grantd//expirations//EN',
     'CALSCALE:GREGORIAN',
     `X-WR-CALNAME:${escapeText(`App registrations of ${siteId}`)}`,
-    ...(expirations.length === 0
-      ? nothingLines(siteId, now)
-      : expirations.flatMap(expiration => eventLines(expiration, steps, now))),
-    'END:VCALENDAR'
-  ]
-  return lines.map(line => `${foldLine(line)}\r\n`).join('')
+    ...(isTruncated ? [`X-WR-CALDESC:${escapeText(truncationNote(expirations.length))}`] : []),
+    ...(expirations.length === 0 ? placeholderLines(siteId, now) : [])
+  ])
+  for (let at = 0; at < expirations.length; at += EVENTS_PER_PIECE) {
+    await nextTurn()
+    yield toText(expirations.slice(at, at + EVENTS_PER_PIECE).flatMap(row => eventLines(row, steps, now)))
+  }
+  yield toText(['END:VCALENDAR'])
 }
 
-/** A calendar has a component at least (RFC 5545 §3.6): this one tells of no time, and calendars show nothing of it. */
-function nothingLines(siteId: string, now: number): string[] {
+function truncationNote(count: number): string {
+  return `This calendar shows ${count} App registrations, those that expire next first. The Site has more.`
+}
+
+/** A calendar needs at least one component (RFC 5545 §3.6). A free/busy component without times shows nothing. */
+function placeholderLines(siteId: string, now: number): string[] {
   return ['BEGIN:VFREEBUSY', `UID:nothing-in-${siteId}@grantd`, `DTSTAMP:${utc(new Date(now))}`, 'END:VFREEBUSY']
 }
 
 function eventLines(row: Expiration, steps: readonly number[], now: number): string[] {
-  const summary = escapeText(`${row.name} expires`)
-  const description = escapeText(
-    `Client ID ${row.client_id}${row.enabled ? '' : ', disabled'}. From then on its Client secret is refused; renewing it keeps both.`
-  )
+  const disabled = row.enabled ? '' : ' The registration is disabled.'
+  const description = `Client ID ${row.client_id}.${disabled} After this time its Client secret is refused. Renewing it keeps both.`
   return [
     'BEGIN:VEVENT',
-    // The client id is never given out again: whatever is renewed stays the same event.
+    // A Client ID is never reused, so a renewed registration stays the same event.
     `UID:${row.client_id}@grantd`,
     `DTSTAMP:${utc(new Date(now))}`,
     `CREATED:${utc(row.registered_at)}`,
     `SEQUENCE:${row.version - 1}`,
     `DTSTART:${utc(row.expires_at)}`,
-    `SUMMARY:${summary}`,
-    `DESCRIPTION:${description}`,
+    `SUMMARY:${escapeText(`${row.name} expires`)}`,
+    `DESCRIPTION:${escapeText(description)}`,
     'TRANSP:TRANSPARENT',
     ...steps.flatMap(step => [
       'BEGIN:VALARM',
       'ACTION:DISPLAY',
-      `DESCRIPTION:${summary}`,
+      // Calendars show the event's summary with an alarm. A short text here bounds the size of an event.
+      'DESCRIPTION:An App registration expires',
       step === 0 ? 'TRIGGER:PT0S' : `TRIGGER:-P${step}D`,
       'END:VALARM'
     ]),
@@ -58,31 +79,41 @@ function eventLines(row: Expiration, steps: readonly number[], now: number): str
   ]
 }
 
-/** RFC 5545 §3.3.5, form 2. Fractions of a second are cut. */
+/** Formats an instant as UTC (RFC 5545 §3.3.5, form 2), without fractions of a second. */
 function utc(instant: Date): string {
   return `${instant.toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}Z`
 }
 
-/** RFC 5545 §3.3.11. */
+/** Escapes a text value (RFC 5545 §3.3.11). */
 function escapeText(text: string): string {
   return text.replaceAll(/[\\;,]/g, '\\$&').replaceAll(/\r\n|\r|\n/g, '\\n')
 }
 
-/** RFC 5545 §3.1: octets of a line, without its end. */
+function toText(lines: readonly string[]): string {
+  return lines.map(line => `${foldLine(line)}\r\n`).join('')
+}
+
+/** The longest line, in octets without its end (RFC 5545 §3.1). */
 const LINE_OCTETS = 75
 
-/** Folds a line between characters, not within one. */
-function foldLine(line: string): string {
-  let folded = ''
-  let octets = 0
-  for (const character of line) {
-    const length = Buffer.byteLength(character)
-    if (octets + length > LINE_OCTETS) {
-      folded += '\r\n '
-      octets = 1
-    }
-    folded += character
-    octets += length
+/** Folds a line between characters, never within one. It takes time in proportion to the line's length. */
+export function foldLine(line: string): string {
+  if (Buffer.byteLength(line) <= LINE_OCTETS) return line
+  const bytes = Buffer.from(line)
+  const parts: string[] = []
+  for (let start = 0; start < bytes.length; ) {
+    // A continuation line begins with a space, which counts.
+    const room = parts.length === 0 ? LINE_OCTETS : LINE_OCTETS - 1
+    const end = characterStart(bytes, Math.min(start + room, bytes.length))
+    parts.push(bytes.toString('utf8', start, end))
+    start = end
   }
-  return folded
+  return parts.join('\r\n ')
+}
+
+/** Returns the start of the character that the octet at this index belongs to. */
+function characterStart(bytes: Buffer, index: number): number {
+  let start = index
+  while (start < bytes.length && ((bytes[start] ?? 0) & 0b1100_0000) === 0b1000_0000) start--
+  return start
 }

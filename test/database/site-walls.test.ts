@@ -113,7 +113,7 @@ async function everyRead(db: Kysely<Database>, siteId: string): Promise<Record<s
   return {
     registrations: registrations.map(row => row.site_id),
     expired: (await listExpired(db, { ...page, now: new Date() })).map(row => row.site_id),
-    expirations: (await listExpirations(db, siteId)).map(row => row.client_id),
+    expirations: (await listExpirations(db, siteId, new Date(), 10)).expirations.map(row => row.client_id),
     receivers: (await listReceivers(db, siteId)).map(row => row.site_id),
     notices: notices.map(row => row.site_id),
     events: (await listEvents(db, { ...page, ...UNFILTERED })).map(row => row.site_id)

@@ -7,12 +7,12 @@ import { type Expired, listExpired } from './repository.ts'
 import type { AlertBody, AlertQueryInput } from './schemas.ts'
 
 /**
- * Reads one page of what has expired by now, and where the next begins. Nothing is stored: what is renewed or deleted
- * is gone from the next read.
+ * Reads one page of the registrations that have expired by now. Alerts are not stored, so a registration that is
+ * renewed or deleted is missing from the next read.
  *
  * @param siteId undefined for all Sites
  * @param now milliseconds since the epoch
- * @throws Problem 400 for a cursor of another listing, or one that nobody made
+ * @throws Problem 400 for a cursor that grantd did not write for this listing
  */
 export async function readAlertPage(
   { db, cursorKeys }: { db: Kysely<Database>; cursorKeys: CursorKeys },

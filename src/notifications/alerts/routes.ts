@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import type { CursorKeys } from '../../admin-api/cursor.ts'
@@ -16,11 +17,11 @@ import {
   AlertSchema
 } from './schemas.ts'
 
-export interface AlertRoutesNeeds {
+export interface AlertRoutesOptions {
   tables: Tables
-  /** Sign the cursors of listings; the same on every instance. */
+  /** Keys that sign the cursors of listings, the same on every instance. */
   cursorKeys: CursorKeys
-  /** Days before expiry that the calendar reminds at. */
+  /** Alarms of the calendar, in days before expiry. */
   steps: readonly number[]
   /** Milliseconds since the epoch. */
   now: () => number
@@ -28,9 +29,12 @@ export interface AlertRoutesNeeds {
 
 const tags = ['Notices']
 
-/** Alerts and the calendar of one Site. Register it where `siteId` has been checked. */
-export async function siteAlertRoutes(app: FastifyInstance, needs: AlertRoutesNeeds): Promise<void> {
-  const { tables, cursorKeys, steps, now } = needs
+/** The most events that one calendar has. Without a limit a large Site would cost seconds and megabytes on each poll. */
+const CALENDAR_MAX_EVENTS = 1_000
+
+/** Adds the alerts and the calendar of one Site. Register it where `siteId` has been checked. */
+export async function siteAlertRoutes(app: FastifyInstance, options: AlertRoutesOptions): Promise<void> {
+  const { tables, cursorKeys, steps, now } = options
   app.addSchema(AlertSchema)
   app.addSchema(AlertPageSchema)
 
@@ -40,11 +44,12 @@ export async function siteAlertRoutes(app: FastifyInstance, needs: AlertRoutesNe
       schema: {
         operationId: 'listAlerts',
         summary: "List a Site's alerts",
-        description: 'One for each expired registration; gone once it is renewed or deleted.',
+        description:
+          'There is one alert for each expired registration, until the registration is renewed or deleted. The latest expiry comes first.',
         tags,
         params: SiteParams,
         querystring: AlertQuery,
-        response: { 200: answer('A page', 'AlertPage'), ...problems(400, 401, 403, 404, 500, 503) }
+        response: { 200: answer('A page of alerts', 'AlertPage'), ...problems(400, 401, 403, 404, 500, 503) }
       }
     },
     async ({ params: { siteId }, query }) => {
@@ -59,9 +64,9 @@ export async function siteAlertRoutes(app: FastifyInstance, needs: AlertRoutesNe
     {
       schema: {
         operationId: 'getExpirationCalendar',
-        summary: "A Site's expiries as a calendar",
+        summary: "Get a Site's expiry calendar",
         description:
-          'RFC 5545: an event for each registration, with alarms at the steps of the cadence. Where there is none, a VFREEBUSY without any time, since a calendar has one component at least.',
+          'Returns an iCalendar document (RFC 5545) with one event for each registration and alarms on the notice days. It has at most 1,000 events: those that expire next, then the latest expired. A Site without registrations gets an empty VFREEBUSY component, because a calendar needs at least one.',
         tags,
         params: SiteParams,
         querystring: NoQuery,
@@ -72,15 +77,16 @@ export async function siteAlertRoutes(app: FastifyInstance, needs: AlertRoutesNe
       }
     },
     async ({ params: { siteId } }, reply) => {
-      const expirations = await listExpirations(tables.ofSite(siteId), siteId)
-      const calendar = writeCalendar(siteId, expirations, steps, now())
-      return reply.type('text/calendar; charset=utf-8').send(calendar)
+      const at = now()
+      const listed = await listExpirations(tables.ofSite(siteId), siteId, new Date(at), CALENDAR_MAX_EVENTS)
+      const calendar = writeCalendar({ siteId, ...listed, steps, now: at })
+      return reply.type('text/calendar; charset=utf-8').send(Readable.from(calendar))
     }
   )
 }
 
-/** Alerts of all Sites. Register it where the caller is known to be a Global Administrator. */
-export async function allAlertRoutes(app: FastifyInstance, needs: AlertRoutesNeeds): Promise<void> {
+/** Adds the alerts of all Sites. Register it where only Global Administrators come. */
+export async function allAlertRoutes(app: FastifyInstance, options: AlertRoutesOptions): Promise<void> {
   app.addSchema(AlertOfSiteSchema)
   app.addSchema(AlertOfSitePageSchema)
 
@@ -90,16 +96,16 @@ export async function allAlertRoutes(app: FastifyInstance, needs: AlertRoutesNee
       schema: {
         operationId: 'listAllAlerts',
         summary: 'List the alerts of all Sites',
-        description: 'For Global Administrators.',
+        description: 'Only Global Administrators may call it.',
         tags,
         querystring: AlertAllQuery,
-        response: { 200: answer('A page', 'AlertOfSitePage'), ...problems(400, 401, 403, 500, 503) }
+        response: { 200: answer('A page of alerts', 'AlertOfSitePage'), ...problems(400, 401, 403, 500, 503) }
       }
     },
     async ({ query }) => {
-      const at = needs.now()
+      const at = options.now()
       const { rows, nextCursor } = await readAlertPage(
-        { ...needs, db: needs.tables.ofAllSites },
+        { ...options, db: options.tables.ofAllSites },
         query.siteId,
         query,
         at

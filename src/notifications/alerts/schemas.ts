@@ -8,41 +8,49 @@ export type AlertQueryInput = Type.Static<typeof AlertQuery>
 
 const represented = {
   clientId: Type.String({ description: 'Client ID of the registration', examples: ['k3v9x2m7q1w8z5t4r6y0'] }),
-  name: Type.String({ description: 'Its name', examples: ['billing export'] }),
-  expiresAt: Type.String({ format: 'date-time', description: 'Since when its secret is refused' }),
-  enabled: Type.Boolean({ description: 'Would it be let in if it were renewed?' }),
-  expiredDays: Type.Integer({ minimum: 0, description: 'Whole days since', examples: [3] })
+  name: Type.String({ description: 'Name of the registration', examples: ['billing export'] }),
+  expiresAt: Type.String({
+    format: 'date-time',
+    description: 'Instant of the expiry. Since then the Client secret is refused.'
+  }),
+  enabled: Type.Boolean({
+    description: 'Whether the registration is enabled. A disabled registration stays refused after a renewal.'
+  }),
+  expiredDays: Type.Integer({ minimum: 0, description: 'Whole days since the expiry', examples: [3] })
 }
 
 export const AlertSchema = Type.Object(represented, {
   $id: 'Alert',
   additionalProperties: false,
-  description: 'An expired registration, until it is renewed or deleted'
+  description: 'An expired registration. The alert disappears when the registration is renewed or deleted.'
 })
 
 export const AlertOfSiteSchema = Type.Object(
-  { siteId: Type.String({ description: 'The Site it belongs to', examples: ['acme'] }), ...represented },
+  { siteId: Type.String({ description: 'Site of the registration', examples: ['acme'] }), ...represented },
   { $id: 'AlertOfSite', additionalProperties: false, description: 'An alert with its Site' }
 )
 
 const nextCursor = nullable(Type.String({ description: 'Value of `cursor` for the next page; null on the last page' }))
 
 export const AlertPageSchema = Type.Object(
-  { items: Type.Array(Type.Ref('Alert'), { description: 'The page, the latest expiry first' }), nextCursor },
+  { items: Type.Array(Type.Ref('Alert'), { description: 'Alerts, the latest expiry first' }), nextCursor },
   { $id: 'AlertPage', additionalProperties: false, description: 'A page of alerts' }
 )
 
 export const AlertOfSitePageSchema = Type.Object(
-  { items: Type.Array(Type.Ref('AlertOfSite'), { description: 'The page, the latest expiry first' }), nextCursor },
-  { $id: 'AlertOfSitePage', additionalProperties: false, description: 'A page of alerts of all Sites' }
+  { items: Type.Array(Type.Ref('AlertOfSite'), { description: 'Alerts, the latest expiry first' }), nextCursor },
+  { $id: 'AlertOfSitePage', additionalProperties: false, description: 'A page of the alerts of all Sites' }
 )
 
 const paging = {
   limit: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 200, default: DEFAULT_LIMIT, description: 'Rows of a page' })
+    Type.Integer({ minimum: 1, maximum: 200, default: DEFAULT_LIMIT, description: 'Maximum number of items' })
   ),
   cursor: Type.Optional(
-    Type.String({ maxLength: 2_000, description: '`nextCursor` of the page before; all else as it was there' })
+    Type.String({
+      maxLength: 2_000,
+      description: '`nextCursor` of the previous page. All other parameters must be the same as there.'
+    })
   )
 }
 
@@ -51,7 +59,7 @@ export const AlertQuery = Type.Object(paging, { additionalProperties: false })
 export const AlertAllQuery = Type.Object(
   {
     ...paging,
-    siteId: Type.Optional(Type.String({ pattern: SITE_ID_PATTERN, description: 'Only those of this Site' }))
+    siteId: Type.Optional(Type.String({ pattern: SITE_ID_PATTERN, description: 'Only the alerts of this Site' }))
   },
   { additionalProperties: false }
 )
