@@ -157,12 +157,19 @@ t.test('a receiver that fails is tried again, later each time, with the same eve
   t.ok(waits.every((wait, index) => index === 0 || wait > (waits[index - 1] ?? 0) * 0.5))
 })
 
-t.test('the wait grows fourfold up to six hours, and half of it is chance', async t => {
-  t.equal(retryDelayMs(1, 0), 5_000)
-  t.equal(retryDelayMs(1, 1), 10_000)
-  t.equal(retryDelayMs(2, 1), 40_000)
-  t.equal(retryDelayMs(9, 1), 6 * 3_600_000)
-  t.equal(retryDelayMs(1_000, 0), 3 * 3_600_000)
+t.test('the delay grows fourfold up to twelve hours, and a quarter of it is random', async t => {
+  t.equal(retryDelayMs(1, 0), 10_000)
+  t.equal(retryDelayMs(1, 1), 7_500)
+  t.equal(retryDelayMs(2, 0), 40_000)
+  t.equal(retryDelayMs(9, 0), 12 * 3_600_000)
+  t.equal(retryDelayMs(1_000, 1), 9 * 3_600_000)
+})
+
+t.test('ten tries span more than a day, however the random part falls (spec 32)', async t => {
+  const spanMs = (random: number) =>
+    Array.from({ length: MAX_ATTEMPTS - 1 }, (_, index) => retryDelayMs(index + 1, random)).reduce((a, b) => a + b)
+  t.ok(spanMs(1) > DAY_MS, `at least ${spanMs(1) / 3_600_000} hours`)
+  t.ok(spanMs(0) < 2 * DAY_MS, `at most ${spanMs(0) / 3_600_000} hours`)
 })
 
 t.test('410 Gone is the last word', async t => {
