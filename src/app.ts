@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import Fastify, { type FastifyBaseLogger, type FastifyError, type FastifyInstance, LogController } from 'fastify'
 import type { Kysely } from 'kysely'
 import type { TrustedIssuer } from './admin-api/admin-token.ts'
+import { measureAdminRequests } from './admin-api/metrics.ts'
 import { administration } from './admin-api/plugin.ts'
 import { ADMIN_PREFIX } from './admin-api/site.ts'
 import { AJV_OPTIONS } from './admin-api/validation.ts'
@@ -9,7 +10,9 @@ import { apiReferenceRoutes } from './api-reference/routes.ts'
 import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
 import { Semaphore } from './concurrency/semaphore.ts'
 import type { Config } from './config/config.ts'
+import { measureArgon2 } from './credentials/metrics.ts'
 import type { Sealing } from './crypto/key-encryption.ts'
+import { measurePool } from './database/metrics.ts'
 import type { Database } from './database/schema.ts'
 import { isReachable, type Tables } from './database/site-scoped-pool.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
@@ -18,31 +21,26 @@ import { limitConnections } from './http/connection-limit.ts'
 import type { Drain } from './http/drain.ts'
 import { AmbiguousHost, applyToAll, withGeneralHeaders } from './http/general.ts'
 import { health } from './http/health.ts'
+import { requestMetrics } from './http/metrics.ts'
 import { answerUnrouted } from './http/not-found.ts'
 import { recordOutcomes } from './http/outcome.ts'
 import { ProblemSchema, problemErrorHandler } from './http/problem.ts'
 import { logRequests, requestId } from './http/request-log.ts'
 import { limitUnreadBodies } from './http/unread-body.ts'
+import { measureLastUsed } from './last-used/metrics.ts'
 import { lastUsed } from './last-used/plugin.ts'
-import {
-  countDeliveries,
-  measureFailureBrake,
-  measureHashGate,
-  measureSigningKey,
-  watchCredentials,
-  watchLastUsed
-} from './metrics/measures.ts'
-import { requestMetrics } from './metrics/plugin.ts'
 import type { Registry } from './metrics/registry.ts'
 import { allAlertRoutes, siteAlertRoutes } from './notifications/alerts/routes.ts'
 import { AddressGuard } from './notifications/channels/address-guard.ts'
 import { WEBHOOK_TIMEOUT_MS } from './notifications/channels/guarded-post.ts'
 import { createResolve, type Resolve } from './notifications/channels/resolve.ts'
+import { measureDeliveries } from './notifications/metrics.ts'
 import { notices } from './notifications/plugin.ts'
 import { sealingOfSecretsAnew } from './notifications/receivers/plugin.ts'
 import { receiverRoutes } from './notifications/receivers/routes.ts'
 import { noticeRoutes } from './notifications/routes.ts'
 import { SecretVerifier } from './oauth/client-authentication/client-authentication.ts'
+import { measureCredentials, measureFailureBrake, measureTokenRequests } from './oauth/metrics.ts'
 import { Credentials } from './oauth/token/cache/credentials.ts'
 import { FailureBrake } from './oauth/token/cache/failure-brake.ts'
 import { KnownClients } from './oauth/token/cache/known-clients.ts'
@@ -52,6 +50,7 @@ import { purgeOfSealedCreates } from './registrations/idempotency/plugin.ts'
 import { rotationRoutes } from './registrations/rotation/routes.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
 import type { TendedKeySet } from './signing-keys/key-set.ts'
+import { measureSigningKey } from './signing-keys/metrics.ts'
 import { signingKeyRotation } from './signing-keys/plugin.ts'
 import { jwksRoutes } from './signing-keys/routes.ts'
 
@@ -115,8 +114,9 @@ export async function buildApp(
   const hashesAtOnce = Math.max(1, Math.floor(TOKEN_HASHES_AT_ONCE / config.workers))
   const tokenGate = new Semaphore({ permits: hashesAtOnce, maxWaiting: TOKEN_HASHES_WAITING_FOR_EACH * hashesAtOnce })
   const brake = new FailureBrake(Math.max(1, Math.floor(config.tokens.failureLimit / config.workers)))
-  measureHashGate(metrics, tokenGate, 'token')
-  measureHashGate(metrics, adminGate, 'admin')
+  measureArgon2(metrics, tokenGate, 'token')
+  measureArgon2(metrics, adminGate, 'admin')
+  measurePool(metrics, 'administration', tables.connections)
   measureFailureBrake(metrics, brake)
   measureSigningKey(metrics, keySet)
   const guard = new AddressGuard(config.notices.allowed)
@@ -151,8 +151,11 @@ export async function buildApp(
   )
   app.addSchema(ProblemSchema)
 
-  await app.register(requestMetrics, { registry: metrics, adminPrefix: ADMIN_PREFIX })
-  await app.register(lastUsed, { db: lastUses, confirmations, watch: watchLastUsed(metrics) })
+  await app.register(requestMetrics, {
+    registry: metrics,
+    observers: [measureTokenRequests(metrics), measureAdminRequests(metrics, ADMIN_PREFIX)]
+  })
+  await app.register(lastUsed, { db: lastUses, confirmations, watch: measureLastUsed(metrics) })
   await app.register(tokenRoutes, {
     ...config.tokens,
     issuer: config.issuer,
@@ -160,7 +163,7 @@ export async function buildApp(
     confirmations,
     credentials: new Credentials(
       { db: lookups, known, staleMs: config.tokens.staleSeconds * 1_000, now },
-      watchCredentials(metrics, log)
+      measureCredentials(metrics, log)
     ),
     keySet,
     now,
@@ -199,7 +202,7 @@ export async function buildApp(
     retentionDays: config.notices.retentionDays,
     webhook: config.notices.webhook,
     mailTo: config.notices.mailTo,
-    count: countDeliveries(metrics)
+    count: measureDeliveries(metrics)
   })
   await app.register(sealingOfSecretsAnew, { db: background, sealing })
   await app.register(purgeOfSealedCreates, { db: background, now })

@@ -7,6 +7,7 @@ import { ROOT } from './fixtures/run/paths.ts'
 const FLOORS: readonly (readonly string[])[] = [
   ['time.ts'],
   ['concurrency', 'crypto'],
+  ['metrics'],
   ['database'],
   ['http'],
   ['config', 'admin-api'],
@@ -14,7 +15,6 @@ const FLOORS: readonly (readonly string[])[] = [
   ['registrations'],
   ['notifications', 'oauth'],
   ['last-used', 'discovery', 'api-reference'],
-  ['metrics'],
   ['app.ts'],
   ['development'],
   ['runtime'],

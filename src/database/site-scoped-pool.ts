@@ -25,6 +25,8 @@ export interface Tables {
   ofSite: (siteId: string) => Kysely<Database>
   /** Of all Sites. Destroying it closes the pool. */
   ofAllSites: Kysely<Database>
+  /** How many callers hold a connection, wait for one, or were rejected. */
+  connections: Pick<Semaphore, 'load'>
 }
 
 /** What row-level security goes by (migrations/0011_site_walls.sql): a Site's id, or ALL_SITES. */
@@ -72,7 +74,7 @@ export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tab
   const connections = new Semaphore({ permits: options.maxConnections, ...waiting })
   const open = (sites: string) =>
     new Kysely<Database>({ dialect: new PostgresDialect({ pool: walled(pool, eras, connections, sites) }) })
-  return { ofSite: open, ofAllSites: open(ALL_SITES) }
+  return { ofSite: open, ofAllSites: open(ALL_SITES), connections }
 }
 
 /** A pool for work on all Sites. */

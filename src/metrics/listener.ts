@@ -1,7 +1,9 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
-import { createServer } from '../http/node-http.ts'
 import { EXPOSITION_TYPE, expose, type Family } from './registry.ts'
+
+/** As CommonJS has it: an import of node:http loads undici too, which adds 30 ms to the start. */
+const { createServer } = process.getBuiltinModule('node:http')
 
 export interface MetricsListener {
   close: () => Promise<void>
@@ -9,21 +11,20 @@ export interface MetricsListener {
 
 interface Answers {
   read: () => Promise<readonly Family[]>
-  /** Can the service do its work now? */
+  /** Whether the service can answer requests now. */
   isReady: () => Promise<boolean>
 }
 
-/** Nobody who scrapes takes longer to ask, or asks for more. */
+/** Bounds for the few scrapers and probes that use this port. */
 const REQUEST_TIMEOUT_MS = 5_000
 const HEADERS_LIMIT_BYTES = 8_192
-/** Of a few scrapers and probes. */
 const MAX_CONNECTIONS = 64
 
 /**
- * Serves `/metrics` on a port of its own, away from callers; also `/health/live` and `/health/ready`, which answer
- * there while callers keep the other port busy.
+ * Serves `/metrics` on a separate port. `/health/live` and `/health/ready` are served there too, so that they answer
+ * while callers keep the main port busy.
  *
- * @throws Error that names METRICS_PORT when it can't listen
+ * @throws Error that names METRICS_PORT when the port cannot be opened
  */
 export async function listenForScrapes(
   { host, port }: { host: string; port: number },
@@ -64,7 +65,7 @@ async function listen(server: Server, host: string, port: number): Promise<void>
   } catch (error) {
     const isTaken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
     const advice = isTaken
-      ? '. Perhaps by another instance: give each a METRICS_PORT of its own, or METRICS_PORT=0 for no metrics.'
+      ? '. Another instance may use it. Give each instance its own METRICS_PORT, or turn metrics off with METRICS_PORT=0.'
       : ''
     throw new Error(
       `${isTaken ? 'METRICS_PORT' : 'HOST and METRICS_PORT'}: ${error instanceof Error ? error.message : String(error)}${advice}`

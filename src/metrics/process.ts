@@ -7,17 +7,17 @@ const LAG_RESOLUTION_MS = 20
 const NS = 1e9
 const US = 1e6
 
-/** The process itself, under the names that dashboards for Node know. */
+/** Measures the process, under the names that dashboards for Node use. */
 export function measureProcess(registry: Registry): void {
   const { version }: { version: string } = JSON.parse(
     readFileSync(path.join(import.meta.dirname, '../../package.json'), 'utf8')
   )
   registry.reading(
-    { name: 'grantd_build_info', help: 'Always 1; the version is in the labels.', across: 'max' },
+    { name: 'grantd_build_info', help: 'Always 1. The labels hold the versions of grantd and Node.', across: 'max' },
     () => 1,
     { version, node: process.version }
   )
-  registry.reading({ name: 'grantd_processes', help: 'Processes whose metrics these are.' }, () => 1)
+  registry.reading({ name: 'grantd_processes', help: 'Processes of this instance that these metrics cover.' }, () => 1)
   registry.reading({ name: 'process_cpu_seconds_total', help: 'CPU time spent.', type: 'counter' }, () => {
     const { user, system } = process.cpuUsage()
     return (user + system) / US
@@ -35,11 +35,11 @@ export function measureProcess(registry: Registry): void {
   measureEventLoop(registry)
 }
 
-/** How late timers were since the last reading. */
+/** Measures how late timers fire. */
 function measureEventLoop(registry: Registry): void {
   const delay = monitorEventLoopDelay({ resolution: LAG_RESOLUTION_MS })
   delay.enable()
-  // What Node measures is from one tick of its timer to the next.
+  // Node measures the time from one tick of its timer to the next.
   const lag = (name: string, help: string, read: () => number) =>
     registry.reading({ name, help, across: 'max' }, () => Math.max(0, read() / NS - LAG_RESOLUTION_MS / 1_000))
   lag('nodejs_eventloop_lag_p50_seconds', 'Median lag of the event loop.', () => delay.percentile(50))
@@ -51,7 +51,7 @@ function measureEventLoop(registry: Registry): void {
   })
 }
 
-/** Linux tells them as a folder; elsewhere they are unknown. */
+/** Linux lists them in a folder. Elsewhere they are unknown. */
 function countFileDescriptors(): number | undefined {
   try {
     return readdirSync('/proc/self/fd').length

@@ -1,16 +1,14 @@
-/** The metrics of a process, and how those of several become one. Pure but for the counting. */
-
-/** Values from a closed set only: each combination is a series that Prometheus keeps. */
+/** Values come from closed sets, because Prometheus keeps a series for each combination. */
 type Labels = Readonly<Record<string, string>>
 
-/** A metric as one process tells it. */
+/** A metric with its current values in one process. */
 export interface Family {
   name: string
   help: string
   type: 'counter' | 'gauge' | 'histogram'
-  /** How the values of several processes become one. */
+  /** How the values of several processes are combined. */
   across: 'sum' | 'max'
-  /** By what follows the name: suffix and labels. */
+  /** Values by suffix and labels, as they follow the name in the exposition. */
   samples: Record<string, number>
 }
 
@@ -24,7 +22,7 @@ export class Counter {
   }
 }
 
-/** Counts observations up to and with each bound, and above the last. */
+/** Counts observations by upper bound, inclusive. */
 export class Histogram {
   readonly #bounds: readonly number[]
   readonly #counts: Float64Array
@@ -54,8 +52,14 @@ export class Histogram {
 }
 
 /**
- * What a process counts and measures. Counters and histograms cost an addition where they are used;
- * everything else is read when somebody asks.
+ * Holds the metrics of one process. Counters and histograms cost an addition where they are used. Everything else is
+ * read when Prometheus scrapes.
+ *
+ * To add a metric, write `measureSubject(registry, …)` in the `metrics.ts` of the room that knows the subject, and call
+ * it in app.ts or in runtime/. Give it an object to read from. Where the room has to report events, let it return
+ * callbacks, whose type the room defines; app.ts passes them to the room's plugin. No other file of a room knows the
+ * registry. Names begin with `grantd_`, counters end in `_total`, units are seconds and bytes. Labels come from a closed
+ * set: never a client, a Site or input.
  */
 export class Registry {
   readonly #families = new Map<string, Description & { series: (() => Record<string, number>)[] }>()
@@ -73,7 +77,7 @@ export class Registry {
     return histogram
   }
 
-  /** A gauge, or a counter that something else counts. `read` says undefined for what isn't known now. */
+  /** Adds a gauge, or a counter that is kept elsewhere. `read` returns undefined while the value is not known. */
   reading(
     { name, help, type = 'gauge', across = 'sum' }: Pick<Description, 'name' | 'help'> & Partial<Description>,
     read: () => number | undefined,
@@ -86,7 +90,7 @@ export class Registry {
     })
   }
 
-  /** Runs `prepare` before each reading. It must not throw. */
+  /** Runs `prepare` before each scrape. It must not throw. */
   beforeReading(prepare: () => Promise<void>): void {
     this.#preparations.push(prepare)
   }
@@ -106,7 +110,7 @@ export class Registry {
   }
 }
 
-/** The metrics of several processes as those of one. */
+/** Combines the metrics of several processes. */
 export function addUp(processes: readonly (readonly Family[])[]): Family[] {
   const total = new Map<string, Family>()
   for (const family of processes.flat()) {
@@ -124,12 +128,12 @@ export function addUp(processes: readonly (readonly Family[])[]): Family[] {
   return [...total.values()]
 }
 
-/** What is left of a process that has ended: what it counted, so that no counter goes back; not what it was. */
+/** Keeps the counters and histograms of a process that has ended, so that no counter goes back. Its gauges are dropped. */
 export function whatItCounted(families: readonly Family[]): Family[] {
   return families.filter(({ type }) => type !== 'gauge')
 }
 
-/** Prometheus's text format, version 0.0.4. */
+/** Writes metrics in the Prometheus text format, version 0.0.4. */
 export function expose(families: readonly Family[]): string {
   return families
     .map(({ name, help, type, samples }) => {

@@ -17,7 +17,7 @@ async function listen(t: Test, isReady = async () => true): Promise<{ url: strin
   return { url: `http://127.0.0.1:${port}`, listener }
 }
 
-t.test('/metrics is in the text format 0.0.4', async t => {
+t.test('/metrics answers in the Prometheus text format 0.0.4', async t => {
   const { url } = await listen(t)
   const { status, headers, text } = await send('GET', `${url}/metrics?x=1`)
   t.equal(status, 200)
@@ -26,7 +26,7 @@ t.test('/metrics is in the text format 0.0.4', async t => {
   t.equal(text, '# HELP answer Answer.\n# TYPE answer gauge\nanswer 42\n')
 })
 
-t.test('health answers there too; everything else is refused', async t => {
+t.test('the metrics port also answers the health checks, and nothing else', async t => {
   let isReady = false
   const { url, listener } = await listen(t, async () => isReady)
   const status = async (method: string, path: string) => (await send(method, url + path)).status
@@ -40,7 +40,7 @@ t.test('health answers there too; everything else is refused', async t => {
   await t.rejects(status('GET', '/metrics'), { code: 'ECONNREFUSED' })
 })
 
-t.test('headers beyond 8 KiB are refused, and one who sends no request does not stay', async t => {
+t.test('the metrics port refuses headers beyond 8 KiB and closes connections without a request', async t => {
   const { url } = await listen(t)
   const { status } = await send('GET', `${url}/metrics`, { headers: { 'x-long': 'x'.repeat(9_000) } })
   t.equal(status, 431)
@@ -52,7 +52,7 @@ t.test('headers beyond 8 KiB are refused, and one who sends no request does not 
   t.ok(performance.now() - began < 10_000, 'cut off')
 })
 
-t.test('metrics are on their own port alone, and go with the service', async t => {
+t.test('metrics are served on their own port only, as long as the service runs', async t => {
   const METRICS_PORT = String(await freePort())
   const server = await spawnServer(t, {
     METRICS_PORT,
@@ -74,22 +74,25 @@ t.test('metrics are on their own port alone, and go with the service', async t =
   await t.rejects(send('GET', metrics), { code: 'ECONNREFUSED' })
 })
 
-t.test('a port that another has is a fault at start, before the database is touched, and says what to do', async t => {
-  const taken = createServer().listen(0, '127.0.0.1')
-  t.teardown(() => taken.close())
-  await once(taken, 'listening')
-  const { port } = Object(taken.address())
-  const server = await spawnServer(t, {
-    METRICS_PORT: String(port),
-    DATABASE_URL: 'postgresql://grantd@127.0.0.1:1/grantd',
-    DATA_DIR: temporaryFolder(t)
-  })
-  t.equal(await server.exited, 1)
-  t.match(server.output(), /does not start: METRICS_PORT: .*in use.*METRICS_PORT of its own.*METRICS_PORT=0/)
-})
+t.test(
+  'a METRICS_PORT in use ends the start before the database is touched, and the message says what to do',
+  async t => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    t.teardown(() => taken.close())
+    await once(taken, 'listening')
+    const { port } = Object(taken.address())
+    const server = await spawnServer(t, {
+      METRICS_PORT: String(port),
+      DATABASE_URL: 'postgresql://grantd@127.0.0.1:1/grantd',
+      DATA_DIR: temporaryFolder(t)
+    })
+    t.equal(await server.exited, 1)
+    t.match(server.output(), /does not start: METRICS_PORT: .*in use.*its own METRICS_PORT.*METRICS_PORT=0/)
+  }
+)
 
 // [HTTP-3]
-t.test('METRICS_PORT=0 is no metrics; callers never reach them on PORT', async t => {
+t.test('METRICS_PORT=0 turns metrics off, and PORT never serves them', async t => {
   const server = await spawnServer(t, { METRICS_PORT: '4000', PORT: '4000' })
   t.equal(await server.exited, 1)
   t.match(server.output(), /METRICS_PORT must differ from PORT/)

@@ -5,7 +5,7 @@ async function exposed(registry: Registry): Promise<string> {
   return expose(await registry.read())
 }
 
-t.test('a family is told once, with its help, its type and a line for each series', async t => {
+t.test('a metric has its help and type once, and a line for each series', async t => {
   const registry = new Registry()
   const first = registry.counter('requests_total', 'Requests.', { outcome: 'issued' })
   registry.counter('requests_total', 'Requests.', { outcome: 'refused' })
@@ -18,13 +18,13 @@ t.test('a family is told once, with its help, its type and a line for each serie
   )
 })
 
-t.test('label values are escaped, so that none can begin another line or label', async t => {
+t.test('a label value cannot begin another line or label', async t => {
   const registry = new Registry()
   registry.reading({ name: 'odd', help: 'Odd.' }, () => 1, { label: 'a"b\\c\nd' })
   t.match(await exposed(registry), 'odd{label="a\\"b\\\\c\\nd"} 1\n')
 })
 
-t.test('a histogram counts up to and with each bound, cumulatively', async t => {
+t.test('a histogram counts cumulatively, each bound included', async t => {
   const registry = new Registry()
   const histogram = registry.histogram('seconds', 'Seconds.', [0.1, 1])
   for (const value of [0.05, 0.1, 0.5, 1, 7]) histogram.observe(value)
@@ -34,7 +34,7 @@ t.test('a histogram counts up to and with each bound, cumulatively', async t => 
   )
 })
 
-t.test('what is not known now has no line', async t => {
+t.test('a value that is not known has no line', async t => {
   const registry = new Registry()
   let known: number | undefined
   registry.reading({ name: 'known', help: 'Known.' }, () => known)
@@ -43,7 +43,7 @@ t.test('what is not known now has no line', async t => {
   t.match(await exposed(registry), /^known \+Inf$/m)
 })
 
-t.test('several processes are one: counters and sums are added, of the rest the highest counts', async t => {
+t.test('the metrics of several processes are combined by sum or by maximum', async t => {
   const processOf = async (count: number, lag: number, extra: boolean) => {
     const registry = new Registry()
     for (let index = 0; index < count; index++) registry.counter('n_total', 'N.', { by: String(index) }).increment()
@@ -58,7 +58,7 @@ t.test('several processes are one: counters and sums are added, of the rest the 
     lag: { '': 3 },
     extra: { '': 7 }
   })
-  t.same(first[0]?.samples, { '{by="0"}': 1 }, 'what is added up stays as it is')
+  t.same(first[0]?.samples, { '{by="0"}': 1 }, 'the metrics that were combined stay unchanged')
   t.same(
     whatItCounted(total).map(({ name }) => name),
     ['n_total']

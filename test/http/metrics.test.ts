@@ -19,7 +19,7 @@ async function startMeasured(t: Test) {
   return { grantd, text, value, outcome: (name: string) => value(`grantd_token_requests_total{outcome="${name}"}`) }
 }
 
-t.test('token requests are counted by what became of them', async t => {
+t.test('token requests are counted by outcome', async t => {
   const { grantd, value, outcome } = await startMeasured(t)
   const { clientId, clientSecret, path } = await grantd.register({ scopes: ['a'] })
   const credentials = { client_id: clientId, client_secret: clientSecret }
@@ -71,7 +71,7 @@ t.test('admin requests are counted by route and class of status', async t => {
   )
 })
 
-t.test('whatever is sent, the series stay as many, and none holds input, a client or a Site', async t => {
+t.test('no request adds a series, and none of them holds input, a client or a Site', async t => {
   const { grantd, text } = await startMeasured(t)
   const { clientId, clientSecret } = await grantd.register({}, 'umbrella')
   const send = async (mark: string) => {
@@ -95,7 +95,7 @@ t.test('whatever is sent, the series stay as many, and none holds input, a clien
   for (const held of ['canary', clientId, clientSecret, 'umbrella']) t.notMatch(last, held)
 })
 
-t.test('a caller that hangs up is not in flight for ever', async t => {
+t.test('a caller that hangs up no longer counts as in flight', async t => {
   const { grantd, value, outcome } = await startMeasured(t)
   const { port } = new URL(grantd.baseUrl)
   const socket = connect(Number(port), '127.0.0.1')
@@ -108,7 +108,7 @@ t.test('a caller that hangs up is not in flight for ever', async t => {
   t.equal(await outcome('aborted'), 1)
 })
 
-t.test('one connection that is kept counts each of its requests once', async t => {
+t.test('each request on a connection that is kept alive counts once', async t => {
   const { grantd, value } = await startMeasured(t)
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   for (let time = 0; time < 3; time++) {

@@ -1,0 +1,70 @@
+import type { EndedRequest } from '../http/metrics.ts'
+import type { Counter, Registry } from '../metrics/registry.ts'
+import { REFUSAL_REASONS } from './oauth-error.ts'
+import type { CredentialsWatch } from './token/cache/credentials.ts'
+import type { FailureBrake } from './token/cache/failure-brake.ts'
+import { TOKEN_PATH } from './token/routes.ts'
+
+/** Seconds: from an exchange on an idle machine to one on an overloaded machine. */
+const DURATION_BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
+
+/**
+ * Measures token requests by outcome: `issued`, the reason of a refusal, or `aborted` when the caller hung up first.
+ *
+ * @returns an observer of requests
+ */
+export function measureTokenRequests(registry: Registry): (request: EndedRequest) => void {
+  const counterOf = (outcome: string) =>
+    registry.counter('grantd_token_requests_total', 'Token requests by outcome: issued, aborted, or why refused.', {
+      outcome
+    })
+  const issued = counterOf('issued')
+  const refused = new Map<string, Counter>(REFUSAL_REASONS.map(reason => [reason, counterOf(reason)]))
+  const aborted = counterOf('aborted')
+  const duration = registry.histogram(
+    'grantd_exchange_duration_seconds',
+    'Time from the arrival of a token request to the end of its answer, for issued tokens.',
+    DURATION_BOUNDS
+  )
+  return ({ path, outcome, seconds }) => {
+    // By the path: a refused method has no route.
+    if (path !== TOKEN_PATH) return
+    if (outcome?.result === 'issued') {
+      issued.increment()
+      duration.observe(seconds)
+    } else (refused.get(outcome?.reason ?? '') ?? aborted).increment()
+  }
+}
+
+export function measureFailureBrake(registry: Registry, brake: FailureBrake): void {
+  registry.reading(
+    { name: 'grantd_failure_brake_entries', help: 'Pairs of source and client with recent failures.' },
+    () => brake.size
+  )
+}
+
+interface ChangeLog {
+  warn: (message: string) => void
+  info: (message: string) => void
+}
+
+/** Measures the cache of clients while the database is unavailable. @returns callbacks for the look-ups */
+export function measureCredentials(registry: Registry, log: ChangeLog): CredentialsWatch {
+  let isAway = false
+  registry.reading(
+    { name: 'grantd_database_away', help: 'Processes whose latest look-up of a client got no answer from Postgres.' },
+    () => (isAway ? 1 : 0)
+  )
+  const servedStale = registry.counter(
+    'grantd_stale_credentials_served_total',
+    'Clients served from the cache because Postgres did not answer.'
+  )
+  return {
+    awayChanged: isAwayNow => {
+      isAway = isAwayNow
+      if (isAway) log.warn('the database is unavailable: recent clients are served from the cache')
+      else log.info('the database is available again: every exchange reads it')
+    },
+    servedStale: () => servedStale.increment()
+  }
+}
