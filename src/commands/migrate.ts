@@ -1,15 +1,11 @@
 import { processConfig } from '../config/config.ts'
-import { connect } from '../database/connect.ts'
+import { withConnection } from '../runtime/connection.ts'
+import { run } from './run.ts'
 
-/** Door: migrations alone, for a deploy step. */
+/** `npm run migrate`: applies the pending migrations and exits. For a deploy step. */
 
-try {
+await run(async () => {
   const { database } = processConfig('migrate')
-  const connection = await connect({ ...database, onIdleError: () => {}, onLaneChange: () => {} })
-  const applied = await connection.migrate()
-  process.stdout.write(applied.length === 0 ? 'nothing to migrate\n' : `${applied.join('\n')}\n`)
-  await connection.close()
-} catch (error) {
-  process.stderr.write(`migration failed: ${error instanceof Error ? error.message : String(error)}\n`)
-  process.exit(1)
-}
+  const applied = await withConnection(database, connection => connection.migrate())
+  return applied.length === 0 ? 'nothing to migrate' : applied.join('\n')
+}, 'migration failed')

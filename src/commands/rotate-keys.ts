@@ -1,40 +1,30 @@
 import { parseArgs } from 'node:util'
 import { processConfig } from '../config/config.ts'
-import { connect } from '../database/connect.ts'
-import { openKeyStore } from '../runtime/key-store.ts'
+import { withConnection } from '../runtime/connection.ts'
+import { keySetOptions } from '../runtime/key-set-options.ts'
 import { replaceCompromised, rotateNow } from '../signing-keys/rotation-by-hand.ts'
+import { run } from './run.ts'
 
-/** Door: makes the next signing key now; with `--compromised`, in place of all that exist. */
+/**
+ * `npm run keys:rotate`: creates the next signing key now.
+ * With `--compromised`, destroys all existing keys and signs with a new one at once.
+ */
 
-try {
-  process.stdout.write(await rotateKeys())
-} catch (error) {
-  process.stderr.write(`no key was made: ${error instanceof Error ? error.message : String(error)}\n`)
-  process.exit(1)
-}
-
-async function rotateKeys(): Promise<string> {
+await run(async () => {
   const { values } = parseArgs({ options: { compromised: { type: 'boolean', default: false } } })
   const config = processConfig()
-  const connection = await connect({
-    ...config.database,
-    asOwner: true,
-    onIdleError: () => {},
-    onLaneChange: () => {}
-  })
-  try {
-    const store = await openKeyStore(config, connection.background)
-    const { kid, signsFrom, destroyed } = await (values.compromised ? replaceCompromised : rotateNow)(store)
-    if (!values.compromised) {
-      return `${kid} is published within 20 seconds and signs from ${new Date(signsFrom).toISOString()}; then the last one ends\n`
-    }
-    return [
-      `${kid} signs now. Destroyed: ${destroyed.join(', ') || 'none'}.`,
-      'Instances follow within 20 seconds. Tokens of the destroyed keys are refused once resource servers fetch the',
-      'keys again, after 5 minutes at the latest where they obey Cache-Control; clients need new tokens.',
-      ''
-    ].join('\n')
-  } finally {
-    await connection.close()
+  const rotate = values.compromised ? replaceCompromised : rotateNow
+  const { kid, signsFrom, destroyed } = await withConnection(
+    config.database,
+    async ({ background }) => rotate(await keySetOptions(config, background)),
+    { asOwner: true }
+  )
+  if (!values.compromised) {
+    return `${kid} is published within 20 seconds. It signs from ${new Date(signsFrom).toISOString()}, when the current key stops.`
   }
-}
+  return [
+    `${kid} signs now. Destroyed keys: ${destroyed.join(', ') || 'none'}.`,
+    'All instances use it within 20 seconds. Resource servers reject tokens of the destroyed keys once they fetch the',
+    'keys again, which takes at most 5 minutes if they follow Cache-Control. Clients need new tokens.'
+  ].join('\n')
+}, 'no key was created')

@@ -1,8 +1,12 @@
 import { verifyChains } from '../audit/verify.ts'
 import { processConfig } from '../config/config.ts'
-import { connect } from '../database/connect.ts'
+import { withConnection } from '../runtime/connection.ts'
+import { run } from './run.ts'
 
-/** Door: says whether the audit events of all Sites are as they were written. Exit code 1 when one is not. */
+/**
+ * `npm run audit:verify`: checks that the audit events of all Sites are as they were written.
+ * Exits with 1 when one is not, and with 2 when it could not check.
+ */
 
 const FAULTS = {
   changed: 'was changed',
@@ -11,22 +15,21 @@ const FAULTS = {
   endless: 'has no end of its chain'
 } as const
 
-try {
-  const { database } = processConfig('audit')
-  const connection = await connect({ ...database, onIdleError: () => {}, onLaneChange: () => {} })
-  let [sites, events, brokenSites] = [0, 0, 0]
-  for await (const verdict of verifyChains(connection.background)) {
-    sites++
-    events += verdict.events
-    if (verdict.broken === undefined) continue
-    brokenSites++
-    const { sequence, fault } = verdict.broken
-    process.stdout.write(`Site ${verdict.siteId}: audit event ${sequence} ${FAULTS[fault]}\n`)
-  }
-  process.stdout.write(`Sites: ${sites}, events: ${events}, Sites with a fault: ${brokenSites}\n`)
-  await connection.close()
-  process.exitCode = brokenSites === 0 ? 0 : 1
-} catch (error) {
-  process.stderr.write(`audit not verified: ${error instanceof Error ? error.message : String(error)}\n`)
-  process.exit(2)
-}
+const COULD_NOT_CHECK = 2
+
+await run(
+  () =>
+    withConnection(processConfig('audit').database, async ({ background }) => {
+      const lines: string[] = []
+      let [sites, events] = [0, 0]
+      for await (const { siteId, events: count, broken } of verifyChains(background)) {
+        sites++
+        events += count
+        if (broken !== undefined) lines.push(`Site ${siteId}: audit event ${broken.sequence} ${FAULTS[broken.fault]}`)
+      }
+      const summary = `Sites: ${sites}, events: ${events}, Sites with a fault: ${lines.length}`
+      return { output: [...lines, summary].join('\n'), exitCode: lines.length === 0 ? 0 : 1 }
+    }),
+  'audit not verified',
+  COULD_NOT_CHECK
+)

@@ -1,5 +1,4 @@
 import type { Kysely } from 'kysely'
-import { startEmbeddedPostgres } from '../development/embedded-postgres.ts'
 import { migrate, pendingMigrations } from './migrator.ts'
 import { type LaneOptions, openLane } from './pipelined-connection.ts'
 import { Hosts } from './primary-locator.ts'
@@ -7,14 +6,12 @@ import type { Database } from './schema.ts'
 import { ALL_SITES, isWalled, openDatabase, openTables, SITE_SETTING, type Tables } from './site-scoped-pool.ts'
 
 export interface DatabaseOptions {
-  /** To serve from; undefined for the embedded Postgres. */
-  url: string | undefined
+  /** To serve from. */
+  url: string
   /** The same database as the owner of the schema. */
   migrationUrl: string | undefined
   /** Connections beside the lanes; some of them are for background work. */
   poolSize: number
-  /** Where the embedded Postgres keeps its data. */
-  folder: string
   /** Called with errors of connections that nobody was using. */
   onIdleError: (error: Error) => void
   onLaneChange: LaneOptions['onLaneChange']
@@ -70,13 +67,11 @@ const BACKGROUND_SHARE = 0.25
 /** One that holds the migration lock, one that migrates. */
 const OWNER_CONNECTIONS = 2
 
-/** Opens the database that the configuration names, or starts or joins the embedded one. */
+/** Opens the pools and connections of an instance. Nothing is connected until it is used. */
 export async function connect(options: DatabaseOptions): Promise<Connection> {
-  const { url, migrationUrl, poolSize, folder, onIdleError } = options
-  const embedded = url === undefined ? await startEmbeddedPostgres(folder) : undefined
-  const leastUrl = url ?? embedded?.servingUrl ?? ''
-  const ownerUrl = migrationUrl ?? embedded?.ownerUrl ?? leastUrl
-  const servingUrl = options.asOwner === true ? ownerUrl : leastUrl
+  const { url, migrationUrl, poolSize, onIdleError } = options
+  const ownerUrl = migrationUrl ?? url
+  const servingUrl = options.asOwner === true ? ownerUrl : url
   const hosts = new Hosts(servingUrl)
   const pool = { connectionString: servingUrl, hosts, queryTimeoutMs: QUERY_TIMEOUT_MS, onIdleError }
   const backgroundSize = Math.ceil(poolSize * BACKGROUND_SHARE)
@@ -95,7 +90,6 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
     migrate: () => asOwner(migrate),
     close: async () => {
       await Promise.all([tables.ofAllSites.destroy(), background.destroy(), lookups.destroy(), lastUses.destroy()])
-      embedded?.release()
     }
   }
 }

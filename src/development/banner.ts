@@ -7,7 +7,7 @@ const FILE = 'first-registration.json'
  * What `npm start` prints in development mode: a token and three lines that show the whole way.
  * Each line works by itself, in any shell, in order.
  */
-export function greeting(baseUrl: string, adminToken: string): string {
+export function banner(baseUrl: string, adminToken: string): string {
   const expiresAt = new Date(Date.now() + 365 * DAY_MS).toISOString()
   const registrations = `${baseUrl}/v1/sites/acme/app-registrations`
   const member = (name: string) => `sed 's/.*"${name}":"\\([^"]*\\)".*/\\1/' ${FILE}`

@@ -4,73 +4,89 @@ import type { TrustedIssuer } from '../admin-api/admin-token.ts'
 import { trustIdentityProvider } from '../admin-api/identity-provider.ts'
 import type { Config } from '../config/config.ts'
 import type { Sealing } from '../crypto/key-encryption.ts'
-import { type Connection, connect } from '../database/connect.ts'
+import type { Connection } from '../database/connect.ts'
 import { DatabaseUnavailable } from '../database/errors.ts'
 import { openDevelopmentMode } from '../development/admin-issuer.ts'
+import { banner } from '../development/banner.ts'
+import { isLoopback } from '../http/loopback.ts'
 import { loadKeySet, type TendedKeySet } from '../signing-keys/key-set.ts'
-import { openKeyStore } from './key-store.ts'
+import { openConnection } from './connection.ts'
+import { keySetOptions } from './key-set-options.ts'
 
-/** What every process of an instance stands on. */
-export interface Foundation {
+/** The parts that every process of an instance needs. */
+export interface Instance {
   connection: Connection
   sealing: Sealing
   keySet: TendedKeySet
-  /** Whose tokens administrators bring. */
+  /** The issuer of administrators' tokens. */
   trusted: TrustedIssuer
-  /** In development mode alone. @param sites ids, or `*` for all */
+  /** Signs an admin token. Only in development mode. @param sites ids, or `*` for all */
   signToken: ((sites: readonly string[]) => Promise<string>) | undefined
 }
 
-interface FoundationNeeds {
+interface InstanceOptions {
   config: Config
   log: Logger
   onLaneChange: (lane: string, isUp: boolean) => void
-  /** Workers find migrated what their primary has migrated. */
+  /** True in the process that migrates and prepares the database. The workers of an instance find it prepared. */
   migrates: boolean
 }
 
-/** Connects the database, migrates it and loads the keys; makes what isn't there yet. */
-export async function layFoundation({ config, log, onLaneChange, migrates }: FoundationNeeds): Promise<Foundation> {
-  const connection = await connect({
-    ...config.database,
-    onIdleError: error => log.warn({ err: error }, 'an idle connection to the database broke'),
+/** Connects the database, migrates it, and loads the signing keys. The first start creates what does not exist yet. */
+export async function openInstance({ config, log, onLaneChange, migrates }: InstanceOptions): Promise<Instance> {
+  const connection = await openConnection(config.database, {
+    onIdleError: error => log.warn({ err: error }, 'an idle database connection was lost'),
     onLaneChange: (lane, isUp) => {
       onLaneChange(lane, isUp)
       if (isUp) log.info({ lane }, 'connected to the database')
-      else log.warn({ lane }, 'lost the database')
+      else log.warn({ lane }, 'lost the connection to the database')
     }
   })
-  const isBehind = await needsMigration(connection, log)
-  if (migrates && isBehind) {
-    log.info({ migrations: await connection.migrate() }, 'migrated')
-  }
-  if (migrates && !(await connection.isWalled())) {
-    log.warn('DATABASE_URL: this login is a superuser or has BYPASSRLS, so the database keeps no Site from another')
+  const isBehind = await waitForDatabase(connection, log)
+  if (migrates) {
+    if (isBehind) log.info({ migrations: await connection.migrate() }, 'migrated the database')
+    await warnOfRisks(config, connection, log)
   }
   const { identityProvider, sitesClaim } = config.admin
   const { trusted, signToken } =
     identityProvider === undefined
       ? await openDevelopmentMode(config.dataFolder, sitesClaim)
       : { trusted: trustIdentityProvider(identityProvider), signToken: undefined }
-  const keyStore = await openKeyStore(config, connection.background)
-  return { connection, sealing: keyStore.sealing, keySet: await loadKeySet(keyStore), trusted, signToken }
+  const options = await keySetOptions(config, connection.background)
+  return { connection, sealing: options.sealing, keySet: await loadKeySet(options), trusted, signToken }
 }
 
-/** A database that starts as we do, or has no connection free just now, is waited for this long. */
-const PATIENCE_MS = 10_000
-const PAUSE_MS = 250
+/** Prints how to try grantd, in development mode only. */
+export async function printBanner(config: Config, { signToken }: Pick<Instance, 'signToken'>): Promise<void> {
+  if (signToken === undefined) return
+  const baseUrl = isLoopback(config.issuer) ? config.issuer : `http://127.0.0.1:${config.port}`
+  process.stdout.write(banner(baseUrl, await signToken(['*'])))
+}
 
-/** @throws DatabaseUnavailable when it is not there in time */
-async function needsMigration(connection: Connection, log: Logger): Promise<boolean> {
-  const deadline = performance.now() + PATIENCE_MS
+async function warnOfRisks(config: Config, connection: Connection, log: Logger): Promise<void> {
+  if (!(await connection.isWalled())) {
+    log.warn('DATABASE_URL: the role is a superuser or has BYPASSRLS, so row-level security does not separate Sites')
+  }
+  if (config.isProduction && isLoopback(config.issuer)) {
+    log.warn({ issuer: config.issuer }, 'ISSUER is a loopback address, so other machines cannot use tokens or metadata')
+  }
+}
+
+/** grantd waits this long for a database that is starting or has no free connection. */
+const DATABASE_PATIENCE_MS = 10_000
+const RETRY_INTERVAL_MS = 250
+
+/** @returns whether the database needs a migration. @throws DatabaseUnavailable when it does not answer in time */
+async function waitForDatabase(connection: Connection, log: Logger): Promise<boolean> {
+  const deadline = performance.now() + DATABASE_PATIENCE_MS
   for (let isFirst = true; ; isFirst = false) {
     try {
       return await connection.needsMigration()
     } catch (error) {
       if (!(error instanceof DatabaseUnavailable) || performance.now() > deadline) throw error
       const detail = error.cause instanceof Error ? error.cause.message : undefined
-      if (isFirst) log.warn({ detail }, 'the database is not available yet; trying again')
-      await sleep(PAUSE_MS)
+      if (isFirst) log.warn({ detail }, 'the database is not available yet; retrying')
+      await sleep(RETRY_INTERVAL_MS)
     }
   }
 }

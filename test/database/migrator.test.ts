@@ -82,7 +82,6 @@ t.test('6 instances that migrate one empty database at once apply each migration
           url,
           migrationUrl: url,
           poolSize: 2,
-          folder: '',
           onIdleError: () => {},
           onLaneChange: () => {}
         })

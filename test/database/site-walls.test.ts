@@ -388,7 +388,6 @@ t.test('served by the owner alone, who is no superuser, one Site is hidden from 
     url: owner,
     migrationUrl: owner,
     poolSize: 4,
-    folder: '',
     onIdleError: () => {},
     onLaneChange: () => {}
   })

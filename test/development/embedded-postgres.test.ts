@@ -5,8 +5,8 @@ import os from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import t, { type Test } from 'tap'
-import { connect } from '../../src/database/connect.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/development/embedded-postgres.ts'
+import { openConnection } from '../../src/runtime/connection.ts'
 import { query } from '../fixtures/app/database.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 import { until } from '../fixtures/run/until.ts'
@@ -242,15 +242,8 @@ t.test('processes that start at once in an empty folder all come up, on one serv
 
 t.test('two instances of grantd that start at once in an empty folder share it, migrated once', async t => {
   const folder = serverFolder(t)
-  const options = {
-    url: undefined,
-    migrationUrl: undefined,
-    poolSize: 2,
-    folder,
-    onIdleError: () => {},
-    onLaneChange: () => {}
-  }
-  const connections = await Promise.all([connect(options), connect(options)])
+  const database = { url: undefined, migrationUrl: undefined, poolSize: 2, folder }
+  const connections = await Promise.all([openConnection(database), openConnection(database)])
   const applied = await Promise.all(connections.map(connection => connection.migrate()))
   t.equal(applied.filter(names => names.length > 0).length, 1)
   for (const { background, needsMigration } of connections) {

@@ -15,7 +15,6 @@ async function open(t: Test, url: string): Promise<Connection> {
     url: asServingRole(url),
     migrationUrl: url,
     poolSize: POOL_SIZE,
-    folder: '',
     onIdleError: () => {},
     onLaneChange: () => {}
   })

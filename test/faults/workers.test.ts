@@ -73,6 +73,6 @@ t.test('when new workers keep dying at once the primary gives up, and says why',
   writeFileSync(path.join(DATA_DIR, 'development-admin-key.json'), '{}')
   process.kill(workersOf(instance.server).at(-1) ?? 0, 'SIGKILL')
   t.equal(await instance.server.exited, 1)
-  t.match(instance.server.output(), /grantd gives up: workers keep ending at once; the last one: .*"kty"/)
+  t.match(instance.server.output(), /grantd gives up: workers keep failing to start. The last fault: .*"kty"/)
   for (const pid of workersOf(instance.server)) t.notOk(isAlive(pid))
 })

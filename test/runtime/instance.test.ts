@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream'
 import t from 'tap'
 import { loadConfig } from '../../src/config/config.ts'
 import { createLog } from '../../src/http/log.ts'
-import { layFoundation } from '../../src/runtime/instance.ts'
+import { openInstance } from '../../src/runtime/instance.ts'
 import { asServingRole, createDatabase } from '../fixtures/app/database.ts'
 import { temporaryFolder } from '../fixtures/run/process.ts'
 
@@ -14,7 +14,7 @@ t.test('a login from which the database hides nothing is warned of at start, ano
     [asServingRole(superuser), 0]
   ] as const) {
     const output = new PassThrough()
-    const { connection } = await layFoundation({
+    const { connection } = await openInstance({
       config: loadConfig({ DATABASE_URL: url, DATA_DIR }),
       log: createLog('info', output),
       onLaneChange: () => {},

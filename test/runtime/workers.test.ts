@@ -61,7 +61,7 @@ t.test('SIGHUP before the workers listen ends nothing', async t => {
     DATABASE_URL: await createDatabase(t),
     DATA_DIR: temporaryFolder(t)
   })
-  await untilPrinted(server, 'the database keeps no Site')
+  await untilPrinted(server, 'row-level security does not separate Sites')
   server.child.kill('SIGHUP')
   await untilPrinted(server, 'API reference')
   await untilWorkersListen(server)

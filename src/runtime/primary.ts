@@ -1,0 +1,51 @@
+import type { Config } from '../config/config.ts'
+import { isReachable } from '../database/site-scoped-pool.ts'
+import { measureLanes } from '../metrics/measures.ts'
+import { openInstance, printBanner } from './instance.ts'
+import { Shutdown, shutDownOnSignals } from './shutdown.ts'
+import { listenForOperators, measureDatabase, openTelemetry } from './telemetry.ts'
+import { Workers } from './workers.ts'
+
+/** Runs the first process of an instance with workers: it migrates, starts and replaces workers, and answers operators. */
+export async function runPrimary(config: Config): Promise<void> {
+  const shutdown = new Shutdown()
+  shutDownOnSignals(shutdown)
+  let workers: Workers | undefined
+  process.on('SIGHUP', () => {
+    // A terminal sends SIGHUP when it is closed.
+    if (process.stdout.isTTY) void shutdown.start()
+    // Workers that are still starting need no replacement.
+    else void workers?.restart()
+  })
+  const { log, metrics } = openTelemetry(config)
+  const listener = await listenForOperators(config, {
+    read: async () => (await workers?.readMetrics()) ?? metrics.read(),
+    isReady: async () => workers?.areServing === true && !shutdown.isStarted && (await isReachable(background))
+  })
+  const { connection, signToken } = await openInstance({
+    config,
+    log,
+    onLaneChange: measureLanes(metrics),
+    migrates: true
+  })
+  const { background } = connection
+  measureDatabase(metrics, connection)
+  const started = new Workers({
+    count: config.workers,
+    log,
+    metrics,
+    onGiveUp: async error => {
+      process.stderr.write(`grantd gives up: ${error.message}\n`)
+      await shutdown.start(1)
+    }
+  })
+  shutdown.onClose(async () => {
+    log.info('shutting down')
+    await started.close()
+    await listener?.close()
+    await connection.close()
+  })
+  await started.start()
+  workers = started
+  await printBanner(config, { signToken })
+}

@@ -1,0 +1,34 @@
+import type { Config } from '../config/config.ts'
+import { measureLanes } from '../metrics/measures.ts'
+import type { HttpServer } from './http-server.ts'
+import { openInstance, printBanner } from './instance.ts'
+import { Shutdown, shutDownOnSignals } from './shutdown.ts'
+import { listenForOperators, measureDatabase, openTelemetry } from './telemetry.ts'
+
+/** Runs an instance that is one process: it migrates, serves and answers operators. */
+export async function runSingle(config: Config): Promise<void> {
+  const shutdown = new Shutdown()
+  shutDownOnSignals(shutdown)
+  // No other process could take over meanwhile.
+  process.on('SIGHUP', () => void shutdown.start())
+  const { log, metrics } = openTelemetry(config)
+  let server: HttpServer | undefined
+  const listener = await listenForOperators(config, {
+    read: () => metrics.read(),
+    isReady: async () => server !== undefined && !shutdown.isStarted && (await server.isReady())
+  })
+  const [instance, { serve }] = await Promise.all([
+    openInstance({ config, log, onLaneChange: measureLanes(metrics), migrates: true }),
+    // Most of the code is loaded while the database starts or is connected.
+    import('./http-server.ts')
+  ])
+  measureDatabase(metrics, instance.connection)
+  shutdown.onClose(async () => {
+    log.info('shutting down')
+    await server?.close(false)
+    await listener?.close()
+    await instance.connection.close()
+  })
+  server = await serve({ config, instance, log, metrics })
+  await printBanner(config, instance)
+}

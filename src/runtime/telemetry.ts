@@ -1,0 +1,35 @@
+import type { Logger } from 'pino'
+import type { Config } from '../config/config.ts'
+import type { Connection } from '../database/connect.ts'
+import { bufferedOutput, createLog } from '../http/log.ts'
+import { listenForScrapes, type MetricsListener } from '../metrics/listener.ts'
+import { measureDeadDeliveries, measureRegistrations } from '../metrics/measures.ts'
+import { measureProcess } from '../metrics/process.ts'
+import { Registry } from '../metrics/registry.ts'
+
+/** The log and the metrics of a process. */
+export interface Telemetry {
+  log: Logger
+  metrics: Registry
+}
+
+/** @param base fields of every log line */
+export function openTelemetry(config: Config, base: Record<string, unknown> | null = null): Telemetry {
+  const metrics = new Registry()
+  measureProcess(metrics)
+  return { log: createLog(config.logLevel, bufferedOutput(config.workers > 1), base), metrics }
+}
+
+/** Serves `/metrics` and health checks on METRICS_PORT. Returns undefined when that is 0. */
+export async function listenForOperators(
+  { host, metricsPort }: Config,
+  answers: Parameters<typeof listenForScrapes>[1]
+): Promise<MetricsListener | undefined> {
+  return metricsPort === undefined ? undefined : listenForScrapes({ host, port: metricsPort }, answers)
+}
+
+/** Measures what the database holds. Only one process of an instance does that. */
+export function measureDatabase(metrics: Registry, { background }: Connection): void {
+  measureRegistrations(metrics, background, Date.now)
+  measureDeadDeliveries(metrics, background)
+}
