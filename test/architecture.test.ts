@@ -20,8 +20,6 @@ const FLOORS: readonly (readonly string[])[] = [
   ['runtime'],
   ['commands']
 ]
-/** Imports that run up today. This list may only get shorter. */
-const EXCEPTIONS: readonly string[] = []
 
 interface SourceFile {
   name: string
@@ -95,7 +93,6 @@ const RULES: readonly Rule[] = [
       files.flatMap(({ name, room, imports }) =>
         imports
           .filter(target => roomOf(target) !== room && floorOf(roomOf(target)) >= floorOf(room))
-          .filter(target => !EXCEPTIONS.includes(`${room} > ${roomOf(target)}`))
           .map(target => `${name} > ${target}`)
       ),
     controls: [
@@ -110,9 +107,7 @@ const RULES: readonly Rule[] = [
       files.flatMap(({ name, room, imports }) =>
         ['commands', 'runtime', 'development'].includes(room)
           ? []
-          : imports
-              .filter(target => roomOf(target) === 'development' && !EXCEPTIONS.includes(`${room} > development`))
-              .map(target => `${name} > ${target}`)
+          : imports.filter(target => roomOf(target) === 'development').map(target => `${name} > ${target}`)
       ),
     controls: [[sourceFile('app.ts', "import { banner } from './development/banner.ts'")]]
   },

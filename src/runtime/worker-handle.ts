@@ -1,4 +1,5 @@
 import type { Worker } from 'node:cluster'
+import { within } from '../concurrency/timeout.ts'
 import type { Family } from '../metrics/registry.ts'
 import type { Order, Report } from './primary-channel.ts'
 
@@ -85,11 +86,4 @@ export class WorkerHandle {
     this.#reported.resolve()
     this.#reported = Promise.withResolvers()
   }
-}
-
-async function within(ms: number, work: Promise<void>): Promise<void> {
-  const timeout = Promise.withResolvers<void>()
-  const timer = setTimeout(timeout.resolve, ms)
-  await Promise.race([work, timeout.promise])
-  clearTimeout(timer)
 }
