@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts'
+import { measureLanes } from '../database/metrics.ts'
 import { isReachable } from '../database/site-scoped-pool.ts'
-import { measureLanes } from '../metrics/measures.ts'
 import { openInstance, printBanner } from './instance.ts'
 import { Shutdown, shutDownOnSignals } from './shutdown.ts'
 import { listenForOperators, measureDatabase, openTelemetry } from './telemetry.ts'

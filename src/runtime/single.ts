@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import { measureLanes } from '../metrics/measures.ts'
+import { measureLanes } from '../database/metrics.ts'
 import type { HttpServer } from './http-server.ts'
 import { openInstance, printBanner } from './instance.ts'
 import { Shutdown, shutDownOnSignals } from './shutdown.ts'

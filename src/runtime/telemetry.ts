@@ -3,9 +3,10 @@ import type { Config } from '../config/config.ts'
 import type { Connection } from '../database/connect.ts'
 import { bufferedOutput, createLog } from '../http/log.ts'
 import { listenForScrapes, type MetricsListener } from '../metrics/listener.ts'
-import { measureDeadDeliveries, measureRegistrations } from '../metrics/measures.ts'
 import { measureProcess } from '../metrics/process.ts'
 import { Registry } from '../metrics/registry.ts'
+import { measureDeadDeliveries } from '../notifications/metrics.ts'
+import { measureRegistrations } from '../registrations/metrics.ts'
 
 /** The log and the metrics of a process. */
 export interface Telemetry {
