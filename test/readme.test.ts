@@ -1,17 +1,21 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { describeConfig } from '../src/config/config.ts'
-import { README_FILE, withConfiguration } from '../tools/readme.ts'
+import { CONFIGURATION_FILE, withConfiguration } from '../tools/configuration.ts'
+import { README_FILE } from '../tools/readme.ts'
 import { ROOT } from './fixtures/run/paths.ts'
 
 const readme = readFileSync(README_FILE, 'utf8')
 
 // [BUILD-2]
-t.test('the README\'s table of configuration is the code\'s; "npm run readme" writes it', async t => {
-  t.equal(readme, withConfiguration(readme))
-  for (const { name } of describeConfig()) t.ok(readme.includes(`| \`${name}\``), name)
+t.test('docs/configuration.md lists every variable that src/config reads; "npm run readme" writes it', async t => {
+  const page = readFileSync(CONFIGURATION_FILE, 'utf8')
+  t.equal(page, withConfiguration(page))
+  for (const { name } of describeConfig()) t.equal(page.split(`| \`${name}\``).length, 2, `one row for ${name}`)
 })
+
+t.test('README.md has at most 120 lines', async t => t.ok(readme.split('\n').length <= 120))
 
 t.test('every dependency has its line in the README, and every line its dependency', async t => {
   const { dependencies, devDependencies } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8'))
@@ -22,14 +26,31 @@ t.test('every dependency has its line in the README, and every line its dependen
   t.same(listed.sort(), [...Object.keys(dependencies), ...Object.keys(devDependencies)].sort())
 })
 
-t.test('every file that a document names is there', async t => {
-  for (const document of ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md']) {
-    const text = readFileSync(path.join(ROOT, document), 'utf8')
-    for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
-      t.ok(readFileSync(path.join(ROOT, target)), `${document}: ${target}`)
+t.test('every file and heading that a document links to exists', async t => {
+  const root = readdirSync(ROOT).filter(name => name.endsWith('.md'))
+  const below = ['docs', 'examples', 'bench'].flatMap(folder => filesBelow(folder, '.md'))
+  for (const document of [...root.map(name => path.join(ROOT, name)), ...below]) {
+    if (document.includes('node_modules')) continue
+    for (const [, file = '', anchor] of readFileSync(document, 'utf8').matchAll(
+      /\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g
+    )) {
+      const target = file === '' ? document : path.resolve(path.dirname(document), file)
+      const link = `${path.relative(ROOT, document)} links to ${file}#${anchor ?? ''}`
+      t.ok(existsSync(target), link)
+      if (anchor !== undefined) t.ok(headingsOf(readFileSync(target, 'utf8')).includes(anchor), link)
     }
   }
 })
+
+/** Anchors of the headings of a page, as GitHub makes them. */
+function headingsOf(page: string): string[] {
+  return [...page.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(' ', '-')
+  )
+}
 
 const AREAS = 'TOKEN|LOAD|SITE|INPUT|ADMIN|SECRET|NOTICE|AUDIT|START|MODEL|FAULT|HTTP|BUILD'
 

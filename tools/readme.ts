@@ -1,21 +1,122 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import os from 'node:os'
 import path from 'node:path'
-import { describeConfig } from '../src/config/config.ts'
+import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
 
-/** Writes the table of configuration into README.md. */
+/** Runs the curl lines of README.md against a real service and writes what they print below them. */
 
-export const README_FILE = path.join(import.meta.dirname, '../README.md')
+const ROOT = path.join(import.meta.dirname, '..')
+export const README_FILE = path.join(ROOT, 'README.md')
 
-const TABLE = /(<!-- configuration: npm run readme -->\n)[\s\S]*?(<!-- end -->)/
+const SAMPLE = /(<!-- sample: npm run docs -->\n+```\n)([\s\S]*?)(```\n+<!-- end -->)/
+const BASE_URL = 'http://127.0.0.1:3000'
+const LINE_LENGTH = 118
+const YEAR_MS = 365 * 86_400_000
 
-/** @returns this README with the table as the code has it */
-export function withConfiguration(readme: string): string {
-  const rows = describeConfig().map(
-    ({ name, meaning, fallback, isSecret }) => `| \`${name}\`${isSecret ? ' ¹' : ''} | ${meaning} | ${fallback} |`
-  )
-  return readme.replace(TABLE, `$1\n| variable | meaning | default |\n|---|---|---|\n${rows.join('\n')}\n\n$2`)
+/** Values that differ from run to run, and what stands in the README for each. */
+const NORMALISED = new Map([
+  ['clientId', 'p3u0su4j28l4d1tdodm3'],
+  ['clientSecret', 'grantd_8JJ5yyr9xAUXdpVAwnJyVazybSYOdgaCzQDZLYgNQsg0bvpzT'],
+  ['access_token', 'eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiIsImtpZCI6Inp…'],
+  ['registeredAt', '2026-11-27T08:00:00.000Z'],
+  ['createdAt', '2026-11-27T08:00:00.000Z'],
+  ['lastUsedAt', '2026-11-27T08:00:05.000Z'],
+  ['expiresAt', '2027-11-27T08:00:00.000Z']
+])
+
+/**
+ * Starts grantd on an empty data folder, runs each `$ …` line of the README's sample in a shell, and returns the README
+ * with the normalised answers.
+ */
+export async function withSample(readme: string): Promise<string> {
+  const [, start = '', sample = '', end = ''] = SAMPLE.exec(readme) ?? []
+  const commands = [...sample.matchAll(/^\$ (.*(?:(?<=\\)\n.*)*)$/gm)].map(([, command = '']) => command)
+  const { baseUrl, adminToken, stop } = await startService()
+  try {
+    let environment = { ADMIN_TOKEN: adminToken }
+    const parts: string[] = []
+    for (const command of commands) {
+      const answer = await run(command, baseUrl, environment)
+      const { clientId, clientSecret } = answer
+      if (clientSecret !== undefined)
+        environment = { ...environment, ...{ CLIENT_ID: clientId, CLIENT_SECRET: clientSecret } }
+      parts.push(`$ ${command}\n${wrapped(JSON.stringify(normalised(answer)))}\n`)
+    }
+    return readme.replace(SAMPLE, () => `${start}${parts.join('\n')}${end}`)
+  } finally {
+    await stop()
+  }
+}
+
+async function run(
+  command: string,
+  baseUrl: string,
+  environment: Record<string, string>
+): Promise<Record<string, string>> {
+  const now = command
+    .replace(BASE_URL, baseUrl)
+    .replace(NORMALISED.get('expiresAt') ?? '', new Date(Date.now() + YEAR_MS).toISOString())
+  const { stdout } = await promisify(execFile)('sh', ['-c', now], { env: { ...process.env, ...environment } })
+  return JSON.parse(stdout)
+}
+
+/** Replaces the values that differ from run to run. A value that should be there and is not stays as it is. */
+function normalised(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value), (name, member) => {
+    return typeof member === 'string' ? (NORMALISED.get(name) ?? member) : member
+  })
+}
+
+/** Breaks a line of JSON between members. */
+function wrapped(json: string): string {
+  const lines: string[] = []
+  for (const piece of json.split(/(?<=,)(?=")/)) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + piece.length <= LINE_LENGTH) lines[lines.length - 1] = last + piece
+    else lines.push(lines.length === 0 ? piece : ` ${piece}`)
+  }
+  return lines.join('\n')
+}
+
+async function startService(): Promise<{ baseUrl: string; adminToken: string; stop: () => Promise<void> }> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'grantd-readme-'))
+  const port = await freePort()
+  const service = spawn(process.execPath, ['src/commands/start.ts'], {
+    cwd: ROOT,
+    env: { PATH: process.env['PATH'], DATA_DIR: folder, PORT: String(port), METRICS_PORT: '0' },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  const closed = once(service, 'close')
+  const stop = async () => {
+    service.kill('SIGTERM')
+    await closed
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20 })
+  }
+  const said: string[] = []
+  for await (const line of createInterface(service.stdout)) {
+    said.push(line)
+    if (/^eyJ\S+$/.test(line)) {
+      service.stdout.resume()
+      return { baseUrl: `http://127.0.0.1:${port}`, adminToken: line, stop }
+    }
+  }
+  await stop()
+  throw new Error(`grantd ended without printing an admin token:\n${said.join('\n')}`)
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  await new Promise(resolve => server.close(resolve))
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
 }
 
 if (process.argv[1] === import.meta.filename) {
-  writeFileSync(README_FILE, withConfiguration(readFileSync(README_FILE, 'utf8')))
+  writeFileSync(README_FILE, await withSample(readFileSync(README_FILE, 'utf8')))
 }

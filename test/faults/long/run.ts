@@ -5,12 +5,12 @@ import { Parser, type Result } from 'tap-parser'
 import { ROOT } from '../../fixtures/run/paths.ts'
 
 /**
- * Runs every fault, one after the other, and prints a line for each: its number in docs/trust.md, what was done and
+ * Runs every fault, one after the other, and prints a line for each: its number in docs/security/threats.md, what was done and
  * what must hold, what was measured, ok or FAILED. What could not be run is told, and again in the last line.
  * `npm run test:faults -- patroni` runs those with that in their file's name.
  */
 
-/** Where each number of docs/trust.md is proven: by all tests of a file, or by those with a text in their name. */
+/** Where each number of docs/security/threats.md is proven: by all tests of a file, or by those with a text in their name. */
 const FAULTS: readonly (readonly [number: string, file: string, name?: string])[] = [
   ['1', 'test/faults/long/rolling-restart.fault.ts'],
   ['2', 'test/faults/instance-killed.test.ts'],
