@@ -1,6 +1,4 @@
-import type { Generated } from 'kysely'
-
-/** The tables as Kysely sees them; `migrations/` is where they are made. Instants have millisecond precision. */
+/** The tables as Kysely sees them. `migrations/` creates them. Instants have millisecond precision. */
 export interface Database {
   registrations: RegistrationTable
   registration_last_used: RegistrationLastUsedTable
@@ -27,10 +25,9 @@ export interface RegistrationTable {
   /** When `expires_at` got its present value. */
   expiry_set_at: Date
   version: number
-  /** Counts rotations, from 1. */
-  secret_number: number
-  /** Null: with the registration. */
-  secret_created_at: Date | null
+  /** Number of the current credential; counts rotations from 1. */
+  credential_number: number
+  secret_created_at: Date
   /** The last six characters of the secret; null before the first rotation. */
   secret_checksum: string | null
   /** Kept when retired, so that its use is noticed. */
@@ -42,9 +39,9 @@ export interface RegistrationTable {
 export interface RegistrationLastUsedTable {
   client_id: string
   last_used_at: Date
-  /** Of the secrets whose number is odd. */
-  odd_secret_used_at: Date | null
-  even_secret_used_at: Date | null
+  /** Use of the credentials whose number is odd. */
+  odd_credential_used_at: Date | null
+  even_credential_used_at: Date | null
 }
 
 export interface SigningKeyTable {
@@ -54,10 +51,10 @@ export interface SigningKeyTable {
   /** The private JWK as a compact JWE. */
   private_jwe: string
   created_at: Date
-  /** Counts keys of all algorithms; null for one that an instance of the release before has made. */
-  generation: Generated<number | null>
-  signs_from: Generated<Date>
-  signs_until: Generated<Date>
+  /** Counts keys of all algorithms. */
+  generation: number
+  signs_from: Date
+  signs_until: Date
 }
 
 export interface AuditEventTable {

@@ -29,7 +29,7 @@ export interface Tables {
   connections: Pick<Semaphore, 'load'>
 }
 
-/** What row-level security goes by (migrations/0011_site_walls.sql): a Site's id, or ALL_SITES. */
+/** What row-level security goes by (migrations/0001_schema.sql): a Site's id, or ALL_SITES. */
 export const SITE_SETTING = 'grantd.site_id'
 /** No Site's id. */
 export const ALL_SITES = '*'

@@ -57,8 +57,8 @@ export const lastUsed = fastifyPlugin(
     const delay = perBatch(committed => within(confirmations.maxDelayMs, committed))
     app.addHook('onSend', (request, _reply, payload, done) => {
       if (request.exchange === undefined || request.exchange.lastUsed === 'moved') return done(null, payload)
-      const { clientId, secretNumber, at, lastUsed } = request.exchange
-      const committed = groupCommit.note(clientId, useOf(secretNumber, at))
+      const { clientId, credentialNumber, at, lastUsed } = request.exchange
+      const committed = groupCommit.note(clientId, useOf(credentialNumber, at))
       if (lastUsed === 'late') return done(null, payload)
       delay(committed).then(() => done(null, payload), done)
     })
@@ -74,8 +74,8 @@ export const lastUsed = fastifyPlugin(
 function stamp(db: Kysely<Database>, asked: readonly Asked[]): Promise<string[]> {
   const uses = new Map<string, Use>()
   const versions = new Map<string, number>()
-  for (const { clientId, version, secretNumber, at } of asked) {
-    uses.set(clientId, later(useOf(secretNumber, at), uses.get(clientId)))
+  for (const { clientId, version, credentialNumber, at } of asked) {
+    uses.set(clientId, later(useOf(credentialNumber, at), uses.get(clientId)))
     versions.set(clientId, version)
   }
   return moveLastUsedOfUnchanged(db, uses, versions)

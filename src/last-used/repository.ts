@@ -66,7 +66,7 @@ const moveOfUnchanged = statement((db, clientIds: Ids, odd: Instants, even: Inst
 const move = statement((db, clientIds: Ids, odd: Instants, even: Instants) =>
   db
     .insertInto('registration_last_used')
-    .columns(['client_id', 'last_used_at', 'odd_secret_used_at', 'even_secret_used_at'])
+    .columns(['client_id', 'last_used_at', 'odd_credential_used_at', 'even_credential_used_at'])
     .expression(
       db
         .selectFrom(
@@ -90,7 +90,7 @@ const move = statement((db, clientIds: Ids, odd: Instants, even: Instants) =>
     .onConflict(conflict =>
       conflict
         .column('client_id')
-        .doUpdateSet(forward(sql`excluded.odd_secret_used_at`, sql`excluded.even_secret_used_at`))
+        .doUpdateSet(forward(sql`excluded.odd_credential_used_at`, sql`excluded.even_credential_used_at`))
     )
 )
 
@@ -98,7 +98,7 @@ const move = statement((db, clientIds: Ids, odd: Instants, even: Instants) =>
 function forward(odd: RawBuilder<Date>, even: RawBuilder<Date>) {
   return {
     last_used_at: sql<Date>`greatest(registration_last_used.last_used_at, ${odd}, ${even})`,
-    odd_secret_used_at: sql<Date>`greatest(registration_last_used.odd_secret_used_at, ${odd})`,
-    even_secret_used_at: sql<Date>`greatest(registration_last_used.even_secret_used_at, ${even})`
+    odd_credential_used_at: sql<Date>`greatest(registration_last_used.odd_credential_used_at, ${odd})`,
+    even_credential_used_at: sql<Date>`greatest(registration_last_used.even_credential_used_at, ${even})`
   }
 }

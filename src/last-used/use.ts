@@ -7,8 +7,8 @@ export interface Use {
   evenAt: number
 }
 
-export function useOf(secretNumber: number, at: number): Use {
-  return secretNumber % 2 === 1 ? { oddAt: at, evenAt: 0 } : { oddAt: 0, evenAt: at }
+export function useOf(credentialNumber: number, at: number): Use {
+  return credentialNumber % 2 === 1 ? { oddAt: at, evenAt: 0 } : { oddAt: 0, evenAt: at }
 }
 
 /** Both uses as one. */

@@ -36,24 +36,23 @@ export function expiresInDays(expiresAt: number, now: number): number {
 }
 
 interface Secrets {
-  registered_at: Date
-  secret_number: number
-  secret_created_at: Date | null
+  credential_number: number
+  secret_created_at: Date
   previous_secret_created_at: Date | null
   previous_secret_expires_at: Date | null
-  odd_secret_used_at: Date | null
-  even_secret_used_at: Date | null
+  odd_credential_used_at: Date | null
+  even_credential_used_at: Date | null
 }
 
 /** When each secret of a registration was last used; null for not since it was made. */
 export function secretUses(secrets: Secrets): { current: Date | null; previous: Date | null } {
-  const { odd_secret_used_at: odd, even_secret_used_at: even } = secrets
-  const [current, previous] = secrets.secret_number % 2 === 1 ? [odd, even] : [even, odd]
+  const { odd_credential_used_at: odd, even_credential_used_at: even } = secrets
+  const [current, previous] = secrets.credential_number % 2 === 1 ? [odd, even] : [even, odd]
   // An older use is of an earlier secret, whose number was odd or even as well.
   const since = (used: Date | null, createdAt: Date | null) =>
     used !== null && createdAt !== null && used >= createdAt ? used : null
   return {
-    current: since(current, secrets.secret_created_at ?? secrets.registered_at),
+    current: since(current, secrets.secret_created_at),
     previous: since(previous, secrets.previous_secret_created_at)
   }
 }

@@ -6,7 +6,7 @@ import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './life
 
 /** What administrators see of a registration: no hash, and nothing of a secret. */
 export type Registration = Omit<RegistrationTable, Unseen> &
-  Pick<Nullable<RegistrationLastUsedTable>, 'last_used_at' | 'odd_secret_used_at' | 'even_secret_used_at'>
+  Pick<Nullable<RegistrationLastUsedTable>, 'last_used_at' | 'odd_credential_used_at' | 'even_credential_used_at'>
 
 type Unseen = 'secret_hash' | 'secret_checksum' | 'previous_secret_hash' | 'name_folded' | 'expiry_set_at'
 
@@ -17,7 +17,7 @@ const CREDENTIAL_COLUMNS = [
   'client_id',
   'site_id',
   'secret_hash',
-  'secret_number',
+  'credential_number',
   'secret_checksum',
   'previous_secret_hash',
   'previous_secret_expires_at',
@@ -204,11 +204,11 @@ export async function rotateSecret(
 ): Promise<void> {
   await trx
     .updateTable('registrations')
-    .set(({ ref, fn, eb }) => ({
+    .set(({ ref, eb }) => ({
       ...columnsOf(secret),
-      secret_number: eb('secret_number', '+', 1),
+      credential_number: eb('credential_number', '+', 1),
       previous_secret_hash: ref('secret_hash'),
-      previous_secret_created_at: fn.coalesce('secret_created_at', 'registered_at'),
+      previous_secret_created_at: ref('secret_created_at'),
       previous_secret_expires_at: previousExpiresAt,
       version: eb('version', '+', 1)
     }))
@@ -269,12 +269,12 @@ function registrations(
       'registered_at',
       'expires_at',
       'version',
-      'secret_number',
+      'credential_number',
       'secret_created_at',
       'previous_secret_created_at',
       'previous_secret_expires_at',
       'last_used_at',
-      'odd_secret_used_at',
-      'even_secret_used_at'
+      'odd_credential_used_at',
+      'even_credential_used_at'
     ])
 }

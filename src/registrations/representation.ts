@@ -13,7 +13,7 @@ export function representRegistration(row: Registration, now: number): Registrat
     scopes: row.scopes,
     registeredAt: row.registered_at.toISOString(),
     lastUsedAt: row.last_used_at?.toISOString() ?? null,
-    secretCreatedAt: (row.secret_created_at ?? row.registered_at).toISOString(),
+    secretCreatedAt: row.secret_created_at.toISOString(),
     secretLastUsedAt: secretUses(row).current?.toISOString() ?? null,
     previousSecret: representPrevious(row, now),
     expiresInDays: expiresInDays(expiresAt, now),

@@ -105,7 +105,12 @@ async function makeRegistration(
   const clientSecret = createClientSecret(secretPrefix)
   const made = { input, clientId: createClientId(), clientSecret, registeredAt }
   const registration = registrationOf(siteId, made)
-  const { last_used_at: _never, odd_secret_used_at: _odd, even_secret_used_at: _even, ...columns } = registration
+  const {
+    last_used_at: _never,
+    odd_credential_used_at: _odd,
+    even_credential_used_at: _even,
+    ...columns
+  } = registration
   const row = {
     ...columns,
     name_folded: foldName(name),
@@ -144,13 +149,13 @@ function registrationOf(siteId: string, { input, clientId, registeredAt }: MadeR
     registered_at: new Date(registeredAt),
     expires_at: new Date(parseInstant(input.expiresAt)),
     version: 1,
-    secret_number: 1,
-    secret_created_at: null,
+    credential_number: 1,
+    secret_created_at: new Date(registeredAt),
     previous_secret_created_at: null,
     previous_secret_expires_at: null,
     last_used_at: null,
-    odd_secret_used_at: null,
-    even_secret_used_at: null
+    odd_credential_used_at: null,
+    even_credential_used_at: null
   }
 }
 

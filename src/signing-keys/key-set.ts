@@ -141,7 +141,7 @@ export class RotatingKeySet implements TendedKeySet {
       signsFrom: row.signs_from.getTime(),
       signsUntil: row.signs_until.getTime(),
       isUsable: opened !== undefined,
-      generation: row.generation ?? 0,
+      generation: row.generation,
       opened
     }
   }
@@ -206,6 +206,6 @@ async function tendIfPossible(keySet: TendedKeySet): Promise<void> {
 }
 
 /** The place of a key that follows these. */
-export function nextGeneration(keys: readonly { generation: number | null }[]): number {
-  return Math.max(0, ...keys.map(({ generation }) => generation ?? 0)) + 1
+export function nextGeneration(keys: readonly { generation: number }[]): number {
+  return Math.max(0, ...keys.map(({ generation }) => generation)) + 1
 }

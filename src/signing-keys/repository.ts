@@ -2,7 +2,7 @@ import { type Insertable, type Kysely, type Selectable, sql } from 'kysely'
 import type { Database, SigningKeyTable } from '../database/schema.ts'
 
 export type SigningKeyRow = Selectable<SigningKeyTable>
-export type NewSigningKey = Insertable<SigningKeyTable> & { generation: number; signs_from: Date; signs_until: Date }
+export type NewSigningKey = Insertable<SigningKeyTable>
 
 /** All keys. A handful of rows. */
 export function listSigningKeys(db: Kysely<Database>): Promise<SigningKeyRow[]> {

@@ -67,7 +67,7 @@ t.test('an empty database is brought to the newest schema, the oldest migration 
 t.test('migrating again applies nothing and leaves schema and rows as they are', async t => {
   const { url, db } = await emptyDatabase(t)
   await migrate(db)
-  await query(url, `insert into signing_keys values ('k', 'ES256', '{}', 'sealed', now())`)
+  await query(url, `insert into signing_keys values ('k', 'ES256', '{}', 'sealed', now(), 1, now(), now() + '1 day')`)
   const before = [await schemaOf(url), await query(url, 'select * from kysely_migration, signing_keys')]
   t.same(await migrate(db), [])
   t.same([await schemaOf(url), await query(url, 'select * from kysely_migration, signing_keys')], before)
@@ -162,7 +162,7 @@ t.test('what serves needs no more than the serving role: a registration lives it
 t.test('the serving role can change neither the schema nor a signing key', async t => {
   const { url, db } = await emptyDatabase(t)
   await migrate(db)
-  await query(url, `insert into signing_keys values ('k', 'ES256', '{}', 'sealed', now())`)
+  await query(url, `insert into signing_keys values ('k', 'ES256', '{}', 'sealed', now(), 1, now(), now() + '1 day')`)
   const before = [await tables(url), await schemaOf(url), await query(url, 'select * from signing_keys')]
   for (const statement of [
     'alter table registrations add column extra text',
@@ -181,7 +181,7 @@ t.test('the serving role can change neither the schema nor a signing key', async
     `update signing_keys set generation = 9`,
     `update signing_keys set public_jwk = '{"kty":"EC"}'`,
     'delete from signing_keys',
-    `insert into signing_keys values ('k', 'ES256', '{}', 'mine', now()) on conflict (kid) do update set public_jwk = '{}'`,
+    `insert into signing_keys values ('k', 'ES256', '{}', 'mine', now(), 2, now(), now() + '1 day') on conflict (kid) do update set public_jwk = '{}'`,
     'delete from registration_last_used',
     `insert into kysely_migration values ('0000_mine', '2026-01-01T00:00:00.000Z')`,
     'delete from kysely_migration',
@@ -210,8 +210,9 @@ t.test('the schema refuses a secret that is not hashed, and ids that are not our
     query(
       url,
       `insert into registrations
-        (client_id, site_id, name, name_folded, secret_hash, scopes, enabled, registered_at, expires_at)
-        values ($1, $2, 'n', 'n', $3, '{}', true, now(), now() + '1 day')`,
+        (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled, registered_at, expires_at,
+         expiry_set_at)
+        values ($1, $2, 'n', 'n', $3, now(), '{}', true, now(), now() + '1 day', now())`,
       [clientId, siteId, hash]
     )
   const hash = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA'

@@ -64,8 +64,9 @@ t.test('the wall changes no plan of the token endpoint, whether 3 are registered
     await query(
       url,
       `insert into registrations
-         (client_id, site_id, name, name_folded, secret_hash, scopes, enabled, registered_at, expires_at)
-       select lpad(i::text, 20, 'a'), 'site-' || i % 100, 'n', 'n' || i, '$argon2id$', '{}', true, now(), now()
+         (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled, registered_at,
+          expires_at, expiry_set_at)
+       select lpad(i::text, 20, 'a'), 'site-' || i % 100, 'n', 'n' || i, '$argon2id$', now(), '{}', true, now(), now(), now()
          from generate_series(1, $1::int) i`,
       [registrations]
     )

@@ -43,8 +43,10 @@ for (const registrations of [3, 3_000]) {
       const { clientId } = await grantd.register()
       await query(
         grantd.databaseUrl,
-        `insert into registrations (client_id, site_id, name, name_folded, secret_hash, scopes, enabled, registered_at, expires_at)
-       select lpad(to_hex(i * 7919 % 65536) || i, 20, 'z'), site_id, name, name_folded, secret_hash, scopes, enabled, registered_at, expires_at
+        `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled,
+         registered_at, expires_at, expiry_set_at)
+       select lpad(to_hex(i * 7919 % 65536) || i, 20, 'z'), site_id, name, name_folded, secret_hash, secret_created_at,
+         scopes, enabled, registered_at, expires_at, expiry_set_at
        from registrations, generate_series(1, $2::int) as i where client_id = $1`,
         [clientId, registrations]
       )
@@ -86,8 +88,8 @@ t.test('a use of each of two secrets moves its own instant, and Last used to the
   )
   const [row] = await query(
     grantd.databaseUrl,
-    'select odd_secret_used_at, even_secret_used_at from registration_last_used'
+    'select odd_credential_used_at, even_credential_used_at from registration_last_used'
   )
-  t.same(row, { odd_secret_used_at: new Date(AT), even_secret_used_at: new Date(AT + 1_000) })
+  t.same(row, { odd_credential_used_at: new Date(AT), even_credential_used_at: new Date(AT + 1_000) })
   t.equal(await lastUsedAt(grantd, path), new Date(AT + 1_000).toISOString())
 })

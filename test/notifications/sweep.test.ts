@@ -235,8 +235,10 @@ t.test('more than fits in one transaction fires all the same, also of one instan
   const armedAt = new Date(clock.time - DAY_MS)
   await query(
     databaseUrl,
-    `insert into registrations
-     select substr(md5(n::text), 1, 20), 'acme', 'a', 'a', '$argon2id$', '{}', true, $1, $2, 1, $1 from generate_series(1, 4500) n`,
+    `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled,
+       registered_at, expires_at, expiry_set_at)
+     select substr(md5(n::text), 1, 20), 'acme', 'a', 'a', '$argon2id$', $1, '{}', true, $1, $2, $1
+       from generate_series(1, 4500) n`,
     [armedAt, new Date(clock.time + 7 * DAY_MS)]
   )
   t.equal(await run(), 4_500)

@@ -10,12 +10,12 @@ const registration = {
   registered_at: new Date('2026-11-23T09:00:00.000Z'),
   expires_at: new Date('2027-01-01T00:00:00.000Z'),
   version: 1,
-  secret_number: 1,
-  secret_created_at: null,
+  credential_number: 1,
+  secret_created_at: new Date('2026-11-23T09:00:00.000Z'),
   previous_secret_created_at: null,
   previous_secret_expires_at: null,
-  odd_secret_used_at: null,
-  even_secret_used_at: null,
+  odd_credential_used_at: null,
+  even_credential_used_at: null,
   last_used_at: null
 }
 const later = new Date('2027-06-01T00:00:00.000Z')

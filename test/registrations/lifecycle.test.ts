@@ -91,18 +91,17 @@ t.test('names sort and are found without regard to case and accents', async t =>
 t.test('a use that is older than its secret is of an earlier one', async t => {
   const day = (date: number) => new Date(Date.UTC(2026, 0, date))
   const secrets = {
-    registered_at: day(1),
-    secret_number: 3,
+    credential_number: 3,
     secret_created_at: day(20),
     previous_secret_created_at: day(10),
     previous_secret_expires_at: day(30),
-    odd_secret_used_at: day(5),
-    even_secret_used_at: day(15)
+    odd_credential_used_at: day(5),
+    even_credential_used_at: day(15)
   }
   t.same(secretUses(secrets), { current: null, previous: day(15) })
-  t.same(secretUses({ ...secrets, odd_secret_used_at: day(20) }), { current: day(20), previous: day(15) })
-  t.same(secretUses({ ...secrets, even_secret_used_at: day(9) }), { current: null, previous: null })
-  const first = { ...secrets, secret_number: 1, secret_created_at: null, previous_secret_created_at: null }
+  t.same(secretUses({ ...secrets, odd_credential_used_at: day(20) }), { current: day(20), previous: day(15) })
+  t.same(secretUses({ ...secrets, even_credential_used_at: day(9) }), { current: null, previous: null })
+  const first = { ...secrets, credential_number: 1, secret_created_at: day(1), previous_secret_created_at: null }
   t.same(secretUses(first), { current: day(5), previous: null })
   t.equal(previousSecretOf(secrets, day(30).getTime()), undefined)
   t.same(previousSecretOf(secrets, day(30).getTime() - 1), {

@@ -1,6 +1,4 @@
 import { createPublicKey, randomBytes, sign, verify } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
 import { Sealing } from '../../src/crypto/key-encryption.ts'
@@ -11,18 +9,10 @@ import { TIMING } from '../../src/signing-keys/rotation.ts'
 import { replaceCompromised, rotateNow } from '../../src/signing-keys/rotation-by-hand.ts'
 import { generateSigningKey } from '../../src/signing-keys/signing-key.ts'
 import { Clock, startApp } from '../fixtures/app/app.ts'
-import {
-  asServingRole,
-  createDatabase,
-  createEmptyDatabase,
-  openTestDatabase,
-  query,
-  withClient
-} from '../fixtures/app/database.ts'
+import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/app/database.ts'
 import { DAY_MS } from '../fixtures/app/registration.ts'
 import { proxyPostgres } from '../fixtures/faults/tcp-proxy.ts'
 import { caught } from '../fixtures/run/caught.ts'
-import { ROOT } from '../fixtures/run/paths.ts'
 import { until } from '../fixtures/run/until.ts'
 
 const sealing = new Sealing(randomBytes(32))
@@ -343,7 +333,8 @@ t.test('a key in the table that no KEY_ENCRYPTION_KEY has sealed is neither publ
   )
   await query(
     asServingRole(url),
-    'insert into signing_keys (kid, algorithm, public_jwk, private_jwe, created_at) values ($1, $2, $3, $4, now())',
+    `insert into signing_keys (kid, algorithm, public_jwk, private_jwe, created_at, generation, signs_from, signs_until)
+       values ($1, $2, $3, $4, now(), 2, now(), now() + '91 days')`,
     [forged.kid, forged.algorithm, forged.public_jwk, forged.private_jwe]
   )
   await t.rejects(keySet.tend(), /KEY_ENCRYPTION_KEY does not open the signing key/)
@@ -370,32 +361,6 @@ t.test('the JWKS has public members only, and may be cached', async t => {
   const answer = await grantd.send('GET', '/.well-known/jwks.json')
   t.equal(answer.headers['cache-control'], 'public, max-age=300')
   for (const key of answer.json().keys) t.same(Object.keys(key).sort(), ['alg', 'e', 'kid', 'kty', 'n', 'use'])
-})
-
-t.test('keys of the release before go on: their time begins with the migration', async t => {
-  const url = await createEmptyDatabase(t)
-  const apply = async (name: string) => query(url, readFileSync(path.join(ROOT, 'migrations', name), 'utf8'))
-  await apply('0003_signing_keys.sql')
-  const row = await generateSigningKey(sealing, 'ES256', { generation: 1, signsFrom: 0, signsUntil: 1 }, 0)
-  const insert = (kid: string, algorithm: string, at: Date) =>
-    query(url, 'insert into signing_keys values ($1, $2, $3, $4, $5)', [
-      kid,
-      algorithm,
-      row.public_jwk,
-      row.private_jwe,
-      at
-    ])
-  await insert('another', 'RS256', new Date(1))
-  await insert(row.kid, 'ES256', new Date(0))
-  await apply('0008_signing_key_rotation.sql')
-  t.same(await query(url, 'select kid, generation from signing_keys order by generation'), [
-    { kid: row.kid, generation: 1 },
-    { kid: 'another', generation: 2 }
-  ])
-  await query(url, "delete from signing_keys where kid = 'another'")
-  const keySet = await loadKeySet({ ...store(t, url), db: openTestDatabase(t, url) })
-  t.equal(keySet.active.kid, row.kid)
-  t.equal((await keySet.published()).length, 1, 'and no next one is due')
 })
 
 t.test('with nothing read there is no key to sign with', async t => {

@@ -161,11 +161,11 @@ t.test('the database destroys what these rules have retired, an hour later, and 
     fc.assert(
       fc.asyncProperty(anyKeys, async keys => {
         await client.query('begin')
-        for (const { kid, algorithm, signsFrom, signsUntil } of keys) {
+        for (const [index, { kid, algorithm, signsFrom, signsUntil }] of keys.entries()) {
           await client.query(
-            `insert into signing_keys (kid, algorithm, public_jwk, private_jwe, created_at, signs_from, signs_until)
-              values ($1, $2, '{}', 'sealed', now(), $3, $4)`,
-            [kid, algorithm, new Date(signsFrom), new Date(signsUntil)]
+            `insert into signing_keys (kid, algorithm, public_jwk, private_jwe, created_at, signs_from, signs_until, generation)
+              values ($1, $2, '{}', 'sealed', now(), $3, $4, $5)`,
+            [kid, algorithm, new Date(signsFrom), new Date(signsUntil), index]
           )
         }
         const { rows } = await client.query('select destroy_retired_signing_keys($1) as kid', [new Date(NOW)])

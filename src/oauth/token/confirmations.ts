@@ -8,7 +8,7 @@ export interface Asked {
   /** Version of the registration that memory knows. */
   version: number
   /** Which of its secrets was presented. */
-  secretNumber: number
+  credentialNumber: number
   /** Instant of the exchange, milliseconds since the epoch. */
   at: number
 }
@@ -62,7 +62,7 @@ export class Confirmations {
 
   confirm(asked: Asked): Promise<Confirmation> {
     if (this.#isOverdue) return UNAVAILABLE
-    const key = `${asked.clientId} ${asked.secretNumber}`
+    const key = `${asked.clientId} ${asked.credentialNumber}`
     const waiting = this.#gathering.get(key)
     if (waiting === undefined) return this.#gather(key, asked)
     if (waiting.asked.version !== asked.version) return CHANGED

@@ -42,7 +42,7 @@ export interface Exchange {
   /** When its registration expires, milliseconds since the epoch. */
   expiresAt: number
   /** Which of the registration's secrets it was for. */
-  secretNumber: number
+  credentialNumber: number
   /** Its Last used: moved already, to be moved before the answer leaves, or after, since moving it is in trouble. */
   lastUsed: 'moved' | 'due' | 'late'
 }
@@ -68,8 +68,8 @@ export async function exchange(needs: ExchangeNeeds, request: TokenRequest, sour
   // Signed while the database answers: what isn't confirmed is thrown away.
   const exchange = issue(needs, request, proven, at, confirmations.isStamping ? 'moved' : 'due')
   const { client_id: clientId, version } = proven.credential
-  const { secretNumber } = exchange
-  const confirmation = await confirmations.confirm({ clientId, version, secretNumber, at })
+  const { credentialNumber } = exchange
+  const confirmation = await confirmations.confirm({ clientId, version, credentialNumber, at })
   if (confirmation !== 'confirmed') {
     return exchangeAsRead(needs, request, proof, source, confirmation === 'unavailable' ? 'late' : 'due')
   }
@@ -132,12 +132,12 @@ function issue(
     scope,
     at,
     expiresAt,
-    secretNumber: secretNumberOf(proven),
+    credentialNumber: credentialNumberOf(proven),
     lastUsed,
     ...issueAccessToken(signingKeyOrShed(keySet), grant)
   }
 }
 
-function secretNumberOf({ credential, secret }: Proven): number {
-  return secret === 'current' ? credential.secret_number : credential.secret_number - 1
+function credentialNumberOf({ credential, secret }: Proven): number {
+  return secret === 'current' ? credential.credential_number : credential.credential_number - 1
 }

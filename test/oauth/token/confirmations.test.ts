@@ -3,7 +3,7 @@ import { type Asked, Confirmations, confirmUnchanged } from '../../../src/oauth/
 import { startApp } from '../../fixtures/app/app.ts'
 import { openTestLanes } from '../../fixtures/app/database.ts'
 
-const asked = (clientId: string, version = 1, at = 0): Asked => ({ clientId, version, secretNumber: 1, at })
+const asked = (clientId: string, version = 1, at = 0): Asked => ({ clientId, version, credentialNumber: 1, at })
 
 /** A statement that answers when told to. */
 function heldBack() {
@@ -47,7 +47,9 @@ t.test('two statements at a time: meanwhile the next batch gathers, each client 
 t.test('of two secrets of one client each is asked about', async t => {
   const { batches, answers, confirm } = heldBack()
   const confirmations = new Confirmations(confirm)
-  const both = [1, 2].map(secretNumber => confirmations.confirm({ clientId: 'a', version: 1, secretNumber, at: 0 }))
+  const both = [1, 2].map(credentialNumber =>
+    confirmations.confirm({ clientId: 'a', version: 1, credentialNumber, at: 0 })
+  )
   await turn()
   t.equal(batches[0]?.length, 2)
   answers[0]?.resolve(['a', 'a'])

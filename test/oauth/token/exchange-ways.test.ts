@@ -51,10 +51,10 @@ async function start(t: Test) {
 
 t.test('who is known is confirmed and not looked up; moving Last used is due, or done with the same', async t => {
   const { registration, needs, ask, asked, counts, confirm } = await start(t)
-  t.match(await ask(), { lastUsed: 'due', secretNumber: 1 })
+  t.match(await ask(), { lastUsed: 'due', credentialNumber: 1 })
   t.same({ lookups: counts.statements, asked }, { lookups: 1, asked: [] })
-  t.match(await ask(), { lastUsed: 'due', secretNumber: 1, at: NOW })
-  t.same(asked, [[{ clientId: registration.clientId, version: 1, secretNumber: 1, at: NOW }]])
+  t.match(await ask(), { lastUsed: 'due', credentialNumber: 1, at: NOW })
+  t.same(asked, [[{ clientId: registration.clientId, version: 1, credentialNumber: 1, at: NOW }]])
   needs.confirmations.stampWith(confirm)
   t.match(await ask(), { lastUsed: 'moved' })
   t.equal(counts.statements, 1)
@@ -64,16 +64,16 @@ t.test('the secret before a rotation is known by its own number', async t => {
   const { grantd, registration, ask, asked } = await start(t)
   await ask()
   const fresh = (await grantd.asAdmin('POST', `${registration.path}/secret`)).json()
-  for (const [secret, secretNumber] of [
+  for (const [secret, credentialNumber] of [
     [fresh, 2],
     [registration, 1],
     [fresh, 2],
     [registration, 1]
   ] as const) {
-    t.match(await ask({}, secret), { secretNumber })
+    t.match(await ask({}, secret), { credentialNumber })
   }
   t.same(
-    asked.flat().map(each => each.secretNumber),
+    asked.flat().map(each => each.credentialNumber),
     [1, 2, 1],
     'the old one is known as what was before, once the new one was looked up'
   )

@@ -6,7 +6,7 @@ const credential: Credential = {
   client_id: 'a'.repeat(20),
   site_id: 'acme',
   secret_hash: '$argon2id$one',
-  secret_number: 1,
+  credential_number: 1,
   secret_checksum: null,
   previous_secret_hash: null,
   previous_secret_expires_at: null,
@@ -76,7 +76,7 @@ t.test('after a rotation a proof is of the previous secret, until that is gone',
   const rotated = {
     ...credential,
     secret_hash: '$argon2id$two',
-    secret_number: 2,
+    credential_number: 2,
     previous_secret_hash: '$argon2id$one',
     previous_secret_expires_at: new Date('2026-12-01'),
     version: 2

@@ -1,0 +1,388 @@
+-- The schema of grantd. Instants have millisecond precision, as in JavaScript.
+--
+-- No statement names a schema. The migrator sets the search path to the one schema that holds grantd, and each function
+-- keeps the search path that was current when it was created.
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- App registrations
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- A registration is what a Site administrator manages and what the token endpoint reads. It has a current credential and,
+-- after a rotation, a previous one. Columns that start with "secret_" and "previous_secret_" describe credentials that
+-- are secrets.
+create table registrations (
+  client_id                  text                    constraint registrations_pkey primary key,
+  site_id                    text           not null,
+  name                       text           not null,
+  name_folded                text           collate "C" not null,
+  scopes                     text[]         not null,
+  enabled                    boolean        not null,
+  registered_at              timestamptz(3) not null,
+  expires_at                 timestamptz(3) not null,
+  expiry_set_at              timestamptz(3) not null,
+  version                    integer        not null default 1,
+  credential_number          integer        not null default 1,
+  secret_hash                text           not null,
+  secret_checksum            text,
+  secret_created_at          timestamptz(3) not null,
+  previous_secret_hash       text,
+  previous_secret_created_at timestamptz(3),
+  previous_secret_expires_at timestamptz(3),
+  constraint registrations_client_id_format check (client_id ~ '^[a-z0-9]{20}$'),
+  constraint registrations_site_id_format check (site_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
+  constraint registrations_secret_hash_format check (secret_hash like '$argon2id$%'),
+  constraint registrations_previous_secret_hash_format check (previous_secret_hash like '$argon2id$%'),
+  constraint registrations_previous_secret_complete check (
+    num_nulls(previous_secret_hash, previous_secret_created_at, previous_secret_expires_at) in (0, 3)
+  )
+);
+
+comment on table registrations is 'App registrations: one row for each client';
+comment on column registrations.site_id is 'opaque id of the Site, given by the admin UI';
+comment on column registrations.name_folded is 'the name without case and accents, for sorting and searching';
+comment on column registrations.expires_at is 'the instant from which the credentials are refused';
+comment on column registrations.expiry_set_at is 'when expires_at got its present value; notice steps that were already past then do not fire';
+comment on column registrations.version is 'counts administrative changes; the ETag is made of it';
+comment on column registrations.credential_number is 'number of the current credential; counts rotations from 1';
+comment on column registrations.secret_hash is 'Argon2id in PHC string format; the secret itself is stored nowhere';
+comment on column registrations.secret_checksum is 'last six characters of the secret, a CRC-32 of the rest; null before the first rotation';
+comment on column registrations.previous_secret_hash is 'hash of the secret before the latest rotation; kept after it was retired, so that its use is noticed';
+comment on column registrations.previous_secret_expires_at is 'the instant from which the previous secret is refused';
+
+-- Listings of one Site in the default order, and the count for the quota.
+create index registrations_site_id_name_folded on registrations (site_id, name_folded, client_id);
+create index registrations_site_id_expires_at on registrations (site_id, expires_at, client_id);
+-- Listings over all Sites.
+create index registrations_name_folded on registrations (name_folded, client_id);
+create index registrations_registered_at on registrations (registered_at, client_id);
+create index registrations_expires_at on registrations (expires_at, client_id);
+
+-- A table of its own, because each exchange updates a row of it. The row is narrow and no index holds a column that each
+-- exchange changes, so that Postgres updates it in place (heap-only tuples).
+create table registration_last_used (
+  client_id                    text                    constraint registration_last_used_pkey primary key
+                                              constraint registration_last_used_client_id_fkey references registrations on delete cascade,
+  last_used_at                 timestamptz(3) not null,
+  odd_credential_used_at       timestamptz(3),
+  even_credential_used_at      timestamptz(3)
+) with (fillfactor = 50);
+
+comment on table registration_last_used is 'Last used of each registration that has obtained a token';
+comment on column registration_last_used.last_used_at is 'instant of the latest successful exchange; only moves forward';
+comment on column registration_last_used.odd_credential_used_at is 'latest exchange with a credential whose number is odd; when older than the current credential, it belongs to an earlier one';
+comment on column registration_last_used.even_credential_used_at is 'the same for credentials whose number is even';
+
+-- Results of creates with an Idempotency-Key, for retries within some minutes.
+create table idempotent_creates (
+  key_digest bytea                   constraint idempotent_creates_pkey primary key,
+  sealed     bytea          not null,
+  expires_at timestamptz(3) not null,
+  constraint idempotent_creates_key_digest_length check (length(key_digest) = 32)
+);
+
+comment on column idempotent_creates.key_digest is 'keyed digest of Site, caller and Idempotency-Key; the key is derived from KEY_ENCRYPTION_KEY';
+comment on column idempotent_creates.sealed is 'the answer with its secret, AES-256-GCM under a key that only the Idempotency-Key yields';
+
+create index idempotent_creates_expires_at on idempotent_creates (expires_at);
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Signing keys
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- The times of a key are decided once, when it is made. src/signing-keys/rotation.ts says how an instance uses them.
+create table signing_keys (
+  kid         text                    constraint signing_keys_pkey primary key,
+  algorithm   text           not null,
+  public_jwk  jsonb          not null,
+  private_jwe text           not null,
+  created_at  timestamptz(3) not null,
+  generation  integer        not null constraint signing_keys_generation_key unique,
+  signs_from  timestamptz(3) not null,
+  signs_until timestamptz(3) not null,
+  constraint signing_keys_algorithm check (algorithm in ('ES256', 'RS256', 'EdDSA')),
+  constraint signing_keys_time check (signs_from < signs_until)
+);
+
+comment on table signing_keys is 'keys that sign access tokens, for all Sites';
+comment on column signing_keys.kid is 'JWK thumbprint (RFC 7638)';
+comment on column signing_keys.private_jwe is 'the private JWK, encrypted under KEY_ENCRYPTION_KEY (JWE, dir, A256GCM)';
+comment on column signing_keys.generation is 'counts keys of all algorithms; unique, so that one of several instances that make the next key at once succeeds';
+comment on column signing_keys.signs_from is 'no instance signs with the key before, except with the first key and with one that replaces a compromised one';
+comment on column signing_keys.signs_until is 'from then on, an instance that has a newer key signs with that';
+
+-- Destroys private keys that no living token needs. The serving role cannot delete keys in any other way, so neither a
+-- fault of an instance nor its clock can destroy a key too early. A key is retired when a newer one has been signing for
+-- three hours: the longest time that an instance signs without the database (1 h), the longest life of a token (1 h),
+-- and a margin for clocks. A newer key of another algorithm counts when the key's own time has been over for as long.
+create function destroy_retired_signing_keys(at timestamptz) returns setof text
+  language sql security definer set search_path from current
+as $$
+  delete from signing_keys as old
+    where exists (
+      select from signing_keys as newer
+        where (newer.signs_from, newer.kid collate "C") > (old.signs_from, old.kid collate "C")
+          and newer.signs_from <= least(at, now()) - interval '3 hours'
+          and (newer.algorithm = old.algorithm or old.signs_until <= least(at, now()) - interval '3 hours')
+    )
+    returning kid
+$$;
+revoke execute on function destroy_retired_signing_keys(timestamptz) from public;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Audit
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Changes that administrators made. The events of a Site form a chain: each holds the hash of the event before it.
+create table audit_events (
+  site_id       text           not null,
+  sequence      integer        not null,
+  occurred_at   timestamptz(3) not null,
+  action        text           not null,
+  subject       text           not null,
+  actor         text           not null,
+  actor_issuer  text           not null,
+  request_id    text           not null,
+  source        text           not null,
+  changes       jsonb          not null,
+  previous_hash bytea          not null,
+  hash          bytea          not null,
+  constraint audit_events_pkey primary key (site_id, sequence),
+  constraint audit_events_site_id_format check (site_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
+  constraint audit_events_action_format check (action ~ '^[a-z_]+(\.[a-z_]+)+$'),
+  constraint audit_events_hash_length check (length(hash) = 32 and length(previous_hash) = 32)
+);
+
+comment on table audit_events is 'changes by administrators; append-only';
+comment on column audit_events.sequence is 'counts the events of the Site from 1, without a gap';
+comment on column audit_events.subject is 'client id of the registration, or id of another resource';
+comment on column audit_events.actor is '"sub" of the administrator''s token';
+comment on column audit_events.changes is 'value of each changed field before and after; never a secret or a hash of one';
+comment on column audit_events.previous_hash is '"hash" of the event before in this Site; 32 zero bytes in the first event';
+comment on column audit_events.hash is 'SHA-256 over this event and previous_hash, as src/audit/chain.ts defines it';
+
+-- Listings of one Site, newest event first.
+create index audit_events_site_id_occurred_at on audit_events (site_id, occurred_at, sequence);
+create index audit_events_site_id_actor on audit_events (site_id, actor, occurred_at, sequence);
+create index audit_events_site_id_action on audit_events (site_id, action, occurred_at, sequence);
+-- Listings over all Sites.
+create index audit_events_occurred_at on audit_events (occurred_at, site_id, sequence);
+create index audit_events_actor on audit_events (actor, occurred_at, site_id, sequence);
+create index audit_events_action on audit_events (action, occurred_at, site_id, sequence);
+-- A subject belongs to one Site, so that one index serves both.
+create index audit_events_subject on audit_events (subject, occurred_at, site_id, sequence);
+
+-- Both ends of each chain, so that events that are missing at either end are noticed.
+create table audit_chains (
+  site_id         text             constraint audit_chains_pkey primary key,
+  sequence        integer not null,
+  hash            bytea   not null,
+  pruned_sequence integer not null default 0,
+  pruned_hash     bytea   not null default decode(repeat('00', 32), 'hex'),
+  constraint audit_chains_order check (0 <= pruned_sequence and pruned_sequence <= sequence)
+);
+
+comment on table audit_chains is 'the newest and the last deleted event of each Site';
+comment on column audit_chains.sequence is 'sequence of the newest event';
+comment on column audit_chains.pruned_sequence is 'sequence of the newest event that retention has deleted; 0 for none';
+
+-- Moves the end of the chain with a new event. It runs as the owner, so that no other role needs the right to.
+create function continue_audit_chain() returns trigger
+  language plpgsql security definer set search_path from current as $$
+begin
+  if new.sequence = 1 then
+    insert into audit_chains (site_id, sequence, hash) values (new.site_id, 1, new.hash);
+  else
+    update audit_chains set sequence = new.sequence, hash = new.hash
+      where site_id = new.site_id and sequence = new.sequence - 1 and hash = new.previous_hash;
+    if not found then
+      raise exception 'audit event % of Site % does not continue its chain', new.sequence, new.site_id;
+    end if;
+  end if;
+  return new;
+end
+$$;
+
+create function refuse_audit_change() returns trigger
+  language plpgsql as $$
+begin
+  raise exception '% is append-only', tg_table_name using errcode = 'insufficient_privilege';
+end
+$$;
+
+-- Retention moves the beginning of a chain first. Only events before it can be deleted.
+create function delete_pruned_audit_event() returns trigger
+  language plpgsql set search_path from current as $$
+begin
+  if not exists (select from audit_chains where site_id = old.site_id and old.sequence <= pruned_sequence) then
+    raise exception 'audit_events is append-only' using errcode = 'insufficient_privilege';
+  end if;
+  return old;
+end
+$$;
+
+-- The end of a chain moves from within continue_audit_chain only. The beginning moves forward to an event that exists.
+create function move_audit_chain() returns trigger
+  language plpgsql set search_path from current as $$
+begin
+  if new.site_id = old.site_id then
+    if (new.pruned_sequence, new.pruned_hash) = (old.pruned_sequence, old.pruned_hash) and pg_trigger_depth() > 1 then
+      return new;
+    end if;
+    if (new.sequence, new.hash) = (old.sequence, old.hash) and new.pruned_sequence > old.pruned_sequence and exists (
+      select from audit_events
+        where site_id = new.site_id and sequence = new.pruned_sequence and hash = new.pruned_hash
+    ) then
+      return new;
+    end if;
+  end if;
+  raise exception 'audit_chains moves with its events only' using errcode = 'insufficient_privilege';
+end
+$$;
+
+create trigger continue_audit_chain before insert on audit_events
+  for each row execute function continue_audit_chain();
+create trigger refuse_audit_change before update or truncate on audit_events
+  for each statement execute function refuse_audit_change();
+create trigger delete_pruned_audit_event before delete on audit_events
+  for each row execute function delete_pruned_audit_event();
+create trigger move_audit_chain before update on audit_chains
+  for each row execute function move_audit_chain();
+create trigger refuse_audit_change before delete or truncate on audit_chains
+  for each statement execute function refuse_audit_change();
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Notifications
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Receivers of a Site's expiry notices, beside those that the configuration names.
+create table notice_receivers (
+  id                     uuid                    constraint notice_receivers_pkey primary key,
+  site_id                text           not null,
+  kind                   text           not null,
+  url                    text,
+  addresses              text[],
+  steps                  integer[],
+  sealed_secret          text,
+  sealed_previous_secret text,
+  previous_secret_until  timestamptz(3),
+  created_at             timestamptz(3) not null,
+  constraint notice_receivers_site_id_format check (site_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
+  constraint notice_receivers_kind check (
+    (kind = 'webhook' and url is not null and sealed_secret is not null and addresses is null)
+    or (kind = 'mail' and addresses is not null and url is null and sealed_secret is null)
+  )
+);
+
+comment on table notice_receivers is 'webhooks and mail addresses of a Site';
+comment on column notice_receivers.steps is 'days before expiry of the steps it wants; null for all';
+comment on column notice_receivers.sealed_secret is 'signing secret, encrypted under KEY_ENCRYPTION_KEY (JWE, dir, A256GCM)';
+comment on column notice_receivers.sealed_previous_secret is 'also signs until previous_secret_until';
+
+create index notice_receivers_site_id on notice_receivers (site_id, created_at, id);
+
+-- One row for each step of the cadence of one expiry of one registration. It outlives the registration.
+create table notices (
+  id         uuid                    constraint notices_pkey primary key,
+  site_id    text           not null,
+  client_id  text           not null,
+  name       text           not null,
+  enabled    boolean        not null,
+  expires_at timestamptz(3) not null,
+  step       integer        not null,
+  fired_at   timestamptz(3) not null,
+  -- In the order of registrations_expires_at: a merge of the two finds the notices that have not fired.
+  constraint notices_once unique (expires_at, client_id, step)
+);
+
+comment on table notices is 'notices that have fired; rows of past expiries go after NOTICE_RETENTION_DAYS';
+comment on column notices.name is 'as it was when the notice fired; so is enabled';
+comment on column notices.step is 'days before expiry; 0 at expiry';
+
+create index notices_site_id_fired_at on notices (site_id, fired_at, id);
+create index notices_client_id_fired_at on notices (client_id, fired_at, id);
+
+-- The outbox: one row for each notice and receiver.
+create table notice_deliveries (
+  id              uuid                    constraint notice_deliveries_pkey primary key,
+  notice_id       uuid           not null constraint notice_deliveries_notice_id_fkey references notices on delete cascade,
+  receiver_id     uuid           not null,
+  kind            text           not null,
+  state           text           not null,
+  attempts        integer        not null,
+  due_at          timestamptz(3) not null,
+  last_attempt_at timestamptz(3),
+  delivered_at    timestamptz(3),
+  last_error      text,
+  constraint notice_deliveries_once unique (notice_id, receiver_id),
+  constraint notice_deliveries_kind check (kind in ('webhook', 'mail')),
+  constraint notice_deliveries_state check (state in ('pending', 'delivered', 'dead', 'cancelled'))
+);
+
+comment on table notice_deliveries is 'deliveries of notices: pending ones, and the history';
+comment on column notice_deliveries.receiver_id is 'id of a notice_receivers row, or one of two fixed ids for the receivers of the configuration';
+comment on column notice_deliveries.due_at is 'when to try next; during an attempt, when its lease ends';
+comment on column notice_deliveries.last_error is 'from a fixed vocabulary; never text from a receiver';
+
+-- Pending deliveries: over all receivers, oldest first, and of each receiver, so that none waits for another.
+create index notice_deliveries_due on notice_deliveries (due_at, receiver_id) where state = 'pending';
+create index notice_deliveries_pending on notice_deliveries (receiver_id, due_at) where state = 'pending';
+create index notice_deliveries_dead on notice_deliveries (notice_id) where state = 'dead';
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- Row-level security
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- The second barrier between Sites. A role that is no superuser sees and writes the rows of the Site that
+-- "grantd.site_id" names, and all rows where it is '*'. A statement that forgets its "where" shows nothing of another
+-- Site, and a session that never set it sees no row. The policies are forced, so that they also hold for the owner.
+--
+-- src/database/site-scoped-pool.ts sets it in each transaction, src/database/pipelined-connection.ts for the session.
+--
+-- "(select current_setting(...))" is evaluated once for each statement, not for each row. "case" costs less than "or",
+-- and the planner estimates that half of the rows pass. With "or" it would estimate almost none, and choose other plans.
+--
+-- Two tables have no Site: signing_keys, which sign for all, and idempotent_creates, whose rows are found by a digest of
+-- Site, caller and key only, and opened by the key only.
+create policy registrations_of_site on registrations using (
+  case (select current_setting('grantd.site_id', true)) when '*' then true
+    else site_id = (select current_setting('grantd.site_id', true)) end
+);
+create policy audit_events_of_site on audit_events using (
+  case (select current_setting('grantd.site_id', true)) when '*' then true
+    else site_id = (select current_setting('grantd.site_id', true)) end
+);
+create policy audit_chains_of_site on audit_chains using (
+  case (select current_setting('grantd.site_id', true)) when '*' then true
+    else site_id = (select current_setting('grantd.site_id', true)) end
+);
+create policy notice_receivers_of_site on notice_receivers using (
+  case (select current_setting('grantd.site_id', true)) when '*' then true
+    else site_id = (select current_setting('grantd.site_id', true)) end
+);
+create policy notices_of_site on notices using (
+  case (select current_setting('grantd.site_id', true)) when '*' then true
+    else site_id = (select current_setting('grantd.site_id', true)) end
+);
+
+-- Rows of these belong to the Site of a row of another table, whose policy decides.
+create policy registration_last_used_of_site on registration_last_used for select using (
+  case (select current_setting('grantd.site_id', true)) when '*' then true
+    else exists (select from registrations r where r.client_id = registration_last_used.client_id) end
+);
+-- Only the token endpoint writes it, for clients of all Sites.
+create policy registration_last_used_inserted on registration_last_used for insert
+  with check ((select current_setting('grantd.site_id', true)) = '*');
+create policy registration_last_used_updated on registration_last_used for update
+  using ((select current_setting('grantd.site_id', true)) = '*');
+create policy notice_deliveries_of_site on notice_deliveries using (
+  case (select current_setting('grantd.site_id', true)) when '*' then true
+    else exists (select from notices n where n.id = notice_deliveries.notice_id) end
+);
+
+alter table registrations          enable row level security, force row level security;
+alter table registration_last_used enable row level security, force row level security;
+alter table audit_events           enable row level security, force row level security;
+alter table audit_chains           enable row level security, force row level security;
+alter table notice_receivers       enable row level security, force row level security;
+alter table notices                enable row level security, force row level security;
+alter table notice_deliveries      enable row level security, force row level security;
