@@ -1,82 +1,87 @@
 import { availableParallelism } from 'node:os'
-import type { Contestant } from './contestants.ts'
-import { closedLoop, type Load, openLoop } from './load.ts'
-import { cpuOfMachine } from './machine.ts'
-import { type BenchPostgres, countRows } from './postgres.ts'
+import { type Contestant, restart } from './contestants/contestant.ts'
+import type { BenchPostgres } from './contestants/postgres.ts'
+import { closedLoop, type Load, openLoop } from './generator/load.ts'
+import { machineCpu, since } from './machine.ts'
 import { percentile } from './statistics.ts'
 
-/** What one contestant did in one round. CPU in microseconds per token, latencies in milliseconds. */
-export interface Round {
+/** One stretch of load on one contestant. CPU in microseconds per token, latencies in milliseconds. */
+export interface Sample {
   tokensPerSecond: number
   serverUs: number
   postgresUs: number
   generatorUs: number
-  /** Of one core. */
-  generatorShare: number
-  /** What all other programs took, of the whole machine. */
+  /** Cores that the generator took. */
+  generatorCores: number
+  /** Cores that did nothing. */
+  idleCores: number
+  /** Share of the machine that all other programs took. */
   foreignShare: number
-  rowsPerToken: number
-  residentMiB: number
-  failures: number
-  half: Latencies
-}
-
-export interface Latencies {
   p50: number
   p99: number
   p999: number
   failures: number
+  /** After the load. */
+  residentMiB: number
 }
 
-export interface Effort {
-  connections: number
-  /** Of each kind of load. */
-  seconds: number
+/** Measures a contestant under full load: each connection always has one request in progress. */
+export function measureFullLoad(
+  contestant: Contestant,
+  postgres: BenchPostgres,
+  effort: { connections: number; seconds: number }
+): Promise<Sample> {
+  return measure(contestant, postgres, () => closedLoop(contestant.server.ports, contestant.requests, effort))
 }
 
-/** Every client once, and then for so long that the code is compiled. */
-export async function warmUp({ server, requests }: Contestant, connections: number, seconds: number): Promise<void> {
-  await closedLoop(server.port, requests, { connections, seconds })
+/** Measures a contestant at a rate, in an open loop. */
+export function measureAtRate(
+  contestant: Contestant,
+  postgres: BenchPostgres,
+  effort: { perSecond: number; seconds: number }
+): Promise<Sample> {
+  return measure(contestant, postgres, () => openLoop(contestant.server.ports, contestant.requests, effort))
 }
 
-/** Full load in a closed loop, then half of that in an open one. */
-export async function measureRound(contestant: Contestant, postgres: BenchPostgres, effort: Effort): Promise<Round> {
-  const { server, requests, databaseUrl } = contestant
-  const rows = async (): Promise<number> => (databaseUrl === undefined ? 0 : countRows(databaseUrl))
-  const before = { rows: await rows(), machine: cpuOfMachine(), server: server.cpu(), postgres: postgres.cpu() }
-  const full = await closedLoop(server.port, requests, effort)
-  const after = { machine: cpuOfMachine(), server: server.cpu(), postgres: postgres.cpu(), rows: await rows() }
-  const tokensPerSecond = full.answers / full.seconds
-  const spent = { server: after.server - before.server, postgres: after.postgres - before.postgres }
-  const foreign = after.machine - before.machine - spent.server - spent.postgres - full.generatorCpu
+/** Measures a contestant under a load. One that is restarted is started before it and stopped after it. */
+export async function measure(
+  contestant: Contestant,
+  postgres: BenchPostgres,
+  run: () => Promise<Load>
+): Promise<Sample> {
+  if (contestant.isRestarted) await restart(contestant)
+  const { server, databaseUrl } = contestant
+  const before = { machine: machineCpu(), server: server.cpu(), postgres: postgres.cpu() }
+  const load = await run()
+  const { busyUs, idleUs } = since(before.machine)
+  const serverCpu = server.cpu() - before.server
+  const postgresCpu = postgres.cpu() - before.postgres
+  const foreign = Math.max(0, busyUs - serverCpu - postgresCpu - load.generatorCpu)
+  const residentMiB = server.residentMiB()
+  if (contestant.isRestarted) await server.stop()
   return {
-    tokensPerSecond,
-    serverUs: spent.server / full.answers,
-    postgresUs: databaseUrl === undefined ? 0 : spent.postgres / full.answers,
-    generatorUs: full.generatorCpu / full.answers,
-    generatorShare: full.generatorCpu / 1e6 / full.seconds,
-    foreignShare: Math.max(0, foreign) / 1e6 / full.seconds / availableParallelism(),
-    rowsPerToken: (after.rows - before.rows) / full.answers,
-    residentMiB: server.residentMiB(),
-    failures: full.failures,
-    half: await measureLatencies(contestant, tokensPerSecond / 2, effort.seconds)
+    tokensPerSecond: load.answers / load.seconds,
+    serverUs: serverCpu / load.answers,
+    postgresUs: databaseUrl === undefined ? 0 : postgresCpu / load.answers,
+    generatorUs: load.generatorCpu / load.answers,
+    generatorCores: load.generatorCpu / 1e6 / load.seconds,
+    idleCores: (availableParallelism() * idleUs) / (busyUs + idleUs),
+    foreignShare: foreign / (busyUs + idleUs),
+    ...latenciesOf(load),
+    failures: load.failures,
+    residentMiB
   }
 }
 
-/** Latencies at this rate, in an open loop. */
-export async function measureLatencies(
-  { server, requests }: Contestant,
-  perSecond: number,
-  seconds: number
-): Promise<Latencies> {
-  return latenciesOf(await openLoop(server.port, requests, { perSecond, seconds }))
-}
-
-export function latenciesOf({ latencies, failures }: Load): Latencies {
+function latenciesOf({ latencies }: Load): Pick<Sample, 'p50' | 'p99' | 'p999'> {
   return {
     p50: percentile(latencies, 0.5),
     p99: percentile(latencies, 0.99),
-    p999: percentile(latencies, 0.999),
-    failures
+    p999: percentile(latencies, 0.999)
   }
+}
+
+/** Every client exchanges once; then the load goes on until the code is compiled. */
+export async function warmUp({ server, requests }: Contestant, connections: number, seconds: number): Promise<void> {
+  await closedLoop(server.ports, requests, { connections, seconds })
 }

@@ -1,15 +1,29 @@
 import { parseArgs } from 'node:util'
-import { compare } from './comparison.ts'
-import { measureFlood } from './flood.ts'
-import { measureGrowth } from './growth.ts'
-import { describeMachine } from './machine.ts'
-import { keepReport, reportOf } from './report.ts'
-import { measureSoak } from './soak.ts'
+import { watchClock } from './doubts.ts'
+import { examineMachine } from './machine.ts'
+import { keep, sectionOf } from './report/report.ts'
+import { compareCheckouts } from './runs/checkouts.ts'
+import { measureCold } from './runs/cold.ts'
+import { compareContestants } from './runs/comparison.ts'
+import { measureFlood } from './runs/flood.ts'
+import { measureGrowth } from './runs/growth.ts'
+import { measureInstances } from './runs/instances.ts'
+import type { Run } from './runs/run.ts'
+import { measureSoak } from './runs/soak.ts'
+import { measureWorkers } from './runs/workers.ts'
 
-/**
- * `npm run bench`: grantd beside its peers and the ceilings of its stack. `-- growth`, `-- flood` and `-- soak` are
- * benches of their own; see README.md.
- */
+/** `npm run bench -- <run>`; README.md describes the runs. */
+const RUNS: Record<string, Run> = {
+  comparison: compareContestants,
+  compare: compareCheckouts,
+  growth: measureGrowth,
+  soak: measureSoak,
+  workers: measureWorkers,
+  instances: measureInstances,
+  cold: measureCold,
+  flood: measureFlood
+}
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   allowNegative: true,
@@ -18,44 +32,35 @@ const { values, positionals } = parseArgs({
     peers: { type: 'boolean', default: true },
     rounds: { type: 'string' },
     seconds: { type: 'string' },
-    clients: { type: 'string', default: '200' },
+    clients: { type: 'string' },
     connections: { type: 'string', default: '64' },
     workers: { type: 'string' },
-    exchanges: { type: 'string', default: '1000000' }
+    exchanges: { type: 'string' }
   }
 })
 
-const { quick, workers, peers: withPeers } = values
-const rounds = Number(values.rounds ?? (quick ? 2 : 5))
-const seconds = Number(values.seconds ?? (quick ? 1.5 : 4))
-const clients = Number(values.clients)
-const connections = Number(values.connections)
-const machine = describeMachine()
-const environment: Record<string, string> = workers === undefined ? {} : { WORKERS: workers }
+const [name = 'comparison', otherCheckout] = positionals
+const run = RUNS[name]
+if (run === undefined) throw new Error(`there is no run "${name}". The runs are ${Object.keys(RUNS).join(', ')}.`)
+
+const { quick: isQuick, workers, peers: withPeers } = values
 const say = (line: string): boolean => process.stderr.write(`${line}\n`)
-const print = (text: string): boolean => process.stdout.write(`${text}\n`)
-
-const benches: Record<string, () => Promise<void>> = {
-  async comparison() {
-    const comparison = await compare({ withPeers, rounds, seconds, clients, connections, environment, say })
-    const load = `${connections} connections, ${clients} clients, ${rounds} rounds of ${seconds} s for each kind of load.`
-    const report = reportOf(comparison, machine, load)
-    print(report)
-    // A quick look, or half of it, is not for keeping.
-    if (!quick && withPeers) keepReport(report, comparison, machine)
-  },
-  async growth() {
-    print(await measureGrowth({ rounds, seconds, connections, isQuick: quick, environment, machine, say }))
-  },
-  async flood() {
-    print(await measureFlood({ rounds, seconds: seconds * 2, clients, environment, machine, say }))
-  },
-  async soak() {
-    print(await measureSoak({ exchanges: Number(values.exchanges), clients, connections, environment, machine, say }))
-  }
-}
-
-const [name = 'comparison'] = positionals
-const bench = benches[name]
-if (bench === undefined) throw new Error(`no such bench: ${name}; there are ${Object.keys(benches).join(', ')}`)
-await bench()
+const machine = await examineMachine()
+const stopWatching = watchClock()
+const result = await run({
+  rounds: Number(values.rounds ?? (isQuick ? 2 : 5)),
+  seconds: Number(values.seconds ?? (isQuick ? 1 : 4)),
+  clients: Number(values.clients ?? (isQuick ? 50 : 200)),
+  connections: Number(values.connections),
+  exchanges: Number(values.exchanges ?? (isQuick ? 10_000 : 1_000_000)),
+  withPeers,
+  isQuick,
+  environment: workers === undefined ? {} : { WORKERS: workers },
+  otherCheckout,
+  machine,
+  say
+})
+const section = sectionOf(result, machine, stopWatching())
+process.stdout.write(`${section}\n`)
+// A smoke run or a part of a run is only printed, and so is a comparison with another checkout.
+if (!isQuick && withPeers && otherCheckout === undefined) keep(name, section, result, machine)

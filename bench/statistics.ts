@@ -1,4 +1,4 @@
-/** The middle of several measurements, and how far apart they were. */
+/** The median of several measurements, with the least and the greatest. */
 export interface Spread {
   median: number
   min: number
@@ -13,7 +13,7 @@ export function spread(values: readonly number[]): Spread {
 }
 
 /**
- * The value that so large a share of the sorted values doesn't exceed (nearest rank).
+ * Returns the value that this share of the sorted values does not exceed (nearest rank).
  *
  * @param share 0 to 1
  */
@@ -22,16 +22,17 @@ export function percentile(sorted: Float64Array, share: number): number {
 }
 
 /**
- * The spread of ours over theirs, round by round: what troubles the machine troubles both of a round.
+ * Returns the spread of ours over theirs, round by round. A disturbance of the machine lasts longer than one
+ * measurement, so that it changes both values of a round.
  *
- * @param ours one value a round
+ * @param ours one value for each round
  * @param theirs of the same rounds
  */
 export function pairwiseRatio(ours: readonly number[], theirs: readonly number[]): Spread {
   return spread(ours.map((value, round) => value / (theirs[round] ?? Number.NaN)))
 }
 
-/** How much y grows for each x, by least squares. */
+/** Returns the slope of the line that fits the points best (least squares). */
 export function slope(points: readonly { x: number; y: number }[]): number {
   const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
   const x = mean(points.map(point => point.x))

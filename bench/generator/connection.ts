@@ -1,20 +1,21 @@
 import { connect } from 'node:net'
 
-/** One keep-alive connection with at most one request under way. */
+/** A keep-alive connection that has at most one request in progress. */
 export interface Connection {
-  /** @param onAnswer given the status; 0 when the connection broke */
+  /** @param onAnswer called with the status, or with 0 when the connection broke */
   send: (request: Buffer, onAnswer: (status: number) => void) => void
   close: () => void
 }
 
-/** Answers are small; one that is longer comes in several pieces. */
+/** An answer that is longer arrives in several pieces. */
 const BUFFER_BYTES = 16_384
 const HEAD_END = '\r\n\r\n'
 
 /**
- * Speaks HTTP by hand, without streams and promises: it shares the machine with what it measures.
+ * Opens a connection that speaks HTTP by hand, without streams and promises. The generator shares the machine with the
+ * server that it measures, so it must cost little.
  *
- * @param localAddress loopback address to come from
+ * @param localAddress loopback address to connect from
  */
 export function openConnection(port: number, localAddress = '127.0.0.1'): Promise<Connection> {
   const opened = Promise.withResolvers<Connection>()
@@ -58,7 +59,7 @@ export function openConnection(port: number, localAddress = '127.0.0.1'): Promis
   return opened.promise
 }
 
-/** @returns how many bytes this answer has in all; infinite while that can't be told */
+/** Returns the length of the whole answer in bytes, or infinity until its head has arrived. */
 export function answerLength(received: Buffer): number {
   const end = received.indexOf(HEAD_END, 0, 'latin1')
   if (end < 0) return Number.POSITIVE_INFINITY
@@ -71,7 +72,7 @@ export function statusOf(received: Buffer): number {
   return Number(received.toString('latin1', 9, 12))
 }
 
-/** Sends one request on a connection of its own. @returns the status, 0 when there is no connection */
+/** Sends one request on a new connection. Returns the status, or 0 when there is no answer. */
 export async function sendOnce(port: number, request: Buffer): Promise<number> {
   try {
     const connection = await openConnection(port)
@@ -83,9 +84,13 @@ export async function sendOnce(port: number, request: Buffer): Promise<number> {
   }
 }
 
-/** A whole token request, authenticated in the body (RFC 6749 §2.3.1). */
-export function tokenRequest(path: string, clientId: string, clientSecret: string): Buffer {
-  const body = `grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}`
+/**
+ * Returns a whole token request with the client's credentials in its body (RFC 6749 §2.3.1).
+ *
+ * @param extra more of the form, encoded
+ */
+export function tokenRequest(path: string, clientId: string, clientSecret: string, extra = ''): Buffer {
+  const body = `grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}${extra}`
   return Buffer.from(
     `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n` +
       `Content-Length: ${body.length}\r\n\r\n${body}`

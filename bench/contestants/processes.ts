@@ -4,21 +4,24 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { sendOnce } from './connection.ts'
-import { TICK_US } from './machine.ts'
+import { sendOnce } from '../generator/connection.ts'
+import { TICK_US } from '../machine.ts'
 
-export const ROOT = path.join(import.meta.dirname, '..')
+export const ROOT = path.join(import.meta.dirname, '../..')
 
-/** How a server is started; PORT is added. */
+/** How a server is started. PORT is added to its environment. */
 export interface Command {
-  /** Arguments of Node, the file among them. */
+  /** Arguments of Node, including the file. */
   args: readonly string[]
   environment: Record<string, string>
+  /** Checkout to run it in; this one by default. */
+  root?: string
 }
 
-/** A server that runs. */
+/** A server that runs, in one process or several. */
 export interface ServerProcess {
-  port: number
+  /** One for each instance. */
+  ports: readonly number[]
   pid: number
   /** CPU spent so far by it and its children, microseconds. */
   cpu: () => number
@@ -26,24 +29,26 @@ export interface ServerProcess {
   stop: () => Promise<void>
 }
 
-/** None outlives the bench, however that ends. */
+/** The bench stops all of them when it ends, however it ends. */
 const running = new Set<ChildProcess>()
 process.on('exit', () => {
   for (const child of running) child.kill('SIGTERM')
 })
+// Without these listeners a signal would end the bench before its exit listener runs.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
-/** @param output file descriptor for what it prints */
+/** @param output file descriptor for its output */
 export async function startServer(
-  { args, environment }: Command,
+  { args, environment, root = ROOT }: Command,
   output: number | 'ignore' = 'ignore'
 ): Promise<ServerProcess> {
   const port = await freePort()
   const { PATH = '' } = process.env
   const child = spawn(process.execPath, [...args], {
-    cwd: ROOT,
+    cwd: root,
     env: {
       PATH,
-      NODE_COMPILE_CACHE: path.join(ROOT, 'node_modules/.cache/compile'),
+      NODE_COMPILE_CACHE: path.join(root, 'node_modules/.cache/compile'),
       PORT: String(port),
       ...environment
     },
@@ -52,7 +57,7 @@ export async function startServer(
   running.add(child)
   const { pid = 0 } = child
   return {
-    port,
+    ports: [port],
     pid,
     cpu: () => cpuOfFamily(pid),
     residentMiB: () => familyOf(pid).reduce((sum, member) => sum + residentOf(member), 0),
@@ -60,12 +65,26 @@ export async function startServer(
   }
 }
 
-/** A server that isn't there after so long doesn't start. */
+/** Returns several instances as one server. */
+export function together(instances: readonly ServerProcess[]): ServerProcess {
+  return {
+    ports: instances.flatMap(({ ports }) => ports),
+    pid: instances[0]?.pid ?? 0,
+    cpu: () => instances.reduce((sum, { cpu }) => sum + cpu(), 0),
+    residentMiB: () => instances.reduce((sum, { residentMiB }) => sum + residentMiB(), 0),
+    stop: async () => {
+      await Promise.all(instances.map(({ stop }) => stop()))
+    }
+  }
+}
+
+/** A server that issues no token after this long does not start. */
 const START_TIMEOUT_MS = 30_000
 const POLL_INTERVAL_MS = 5
 
-/** @returns milliseconds from now until this request is answered with 200 */
-export async function untilAnswered(port: number, request: Buffer): Promise<number> {
+/** Waits until the server answers this request with 200. Returns how long that took, milliseconds. */
+export async function untilAnswered({ ports }: ServerProcess, request: Buffer): Promise<number> {
+  const [port = 0] = ports
   const started = performance.now()
   while ((await sendOnce(port, request)) !== 200) {
     if (performance.now() - started > START_TIMEOUT_MS) throw new Error(`no token from port ${port}`)
@@ -74,34 +93,37 @@ export async function untilAnswered(port: number, request: Buffer): Promise<numb
   return performance.now() - started
 }
 
-/** Milliseconds from spawn to the first token of a second process beside the one that runs. */
+/** Starts a second process beside the one that runs. Returns milliseconds from spawn to its first token. */
 export async function coldStart(command: Command, request: Buffer): Promise<number> {
   const started = performance.now()
   const server = await startServer(command)
-  await untilAnswered(server.port, request)
+  await untilAnswered(server, request)
   const elapsed = performance.now() - started
   await server.stop()
   return elapsed
 }
+
+/** grantd ends by itself within 10 seconds. */
+const STOP_TIMEOUT_MS = 12_000
 
 async function stop(child: ChildProcess): Promise<void> {
   running.delete(child)
   if (child.exitCode !== null || child.signalCode !== null) return
   const exited = once(child, 'exit')
   child.kill('SIGTERM')
-  const timer = setTimeout(() => child.kill('SIGKILL'), 12_000)
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
   await exited
   clearTimeout(timer)
 }
 
-/** CPU that a process and its children that have ended have spent, microseconds. */
+/** CPU that a process and its ended children have spent, microseconds. */
 function cpuOf(pid: number): number {
   const fields = procFile(pid, 'stat').split(') ')[1]?.split(' ') ?? []
   const [user = 0, system = 0, childrenUser = 0, childrenSystem = 0] = fields.slice(11, 15).map(Number)
   return (user + system + childrenUser + childrenSystem) * TICK_US
 }
 
-/** CPU of a process and all below it, microseconds. */
+/** CPU of a process and all its descendants, microseconds. */
 export function cpuOfFamily(pid: number): number {
   return familyOf(pid).reduce((sum, member) => sum + cpuOf(member), 0)
 }
@@ -114,13 +136,13 @@ function residentOf(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(procFile(pid, 'status'))?.[1] ?? 0) / 1_024
 }
 
-/** A process and all below it. */
+/** Returns a process and all its descendants. */
 function familyOf(pid: number): number[] {
   const children = procFile(pid, `task/${pid}/children`).trim().split(' ').filter(Boolean)
   return [pid, ...children.flatMap(child => familyOf(Number(child)))]
 }
 
-/** Empty when the process has just gone. */
+/** Returns an empty string when the process has just ended. */
 function procFile(pid: number, name: string): string {
   try {
     return readFileSync(`/proc/${pid}/${name}`, 'utf8')

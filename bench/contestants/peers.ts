@@ -1,23 +1,24 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { tokenRequest } from './connection.ts'
-import { type Contestant, randomIds, startAnswering } from './contestants.ts'
+import { tokenRequest } from '../generator/connection.ts'
+import { type Contestant, randomIds, SHARED_SECRET, startAnswering } from './contestant.ts'
 import { type BenchPostgres, query } from './postgres.ts'
 import { ROOT } from './processes.ts'
 
 const FOLDER = path.join(ROOT, 'bench/peers')
 
-/** A library from npm, served by one of the files in peers/. */
+/** A library from npm, served by one of the files in bench/peers. */
 interface Peer {
-  /** Of its package. */
+  /** Name of its package. */
   library: string
   variant: string
   file: string
   database: string
   environment?: Record<string, string>
-  /** Tables and clients; $1 are client ids, $2 their secret. */
+  /** SQL that creates its tables. */
   tables: string
+  /** SQL that inserts its clients: $1 are their ids, $2 is their secret. */
   clients: string
 }
 
@@ -71,7 +72,7 @@ const PEERS: readonly Peer[] = [
   }
 ]
 
-/** Installs the peers where they aren't yet, exactly as their lockfile says. */
+/** Installs the peers as their lockfile says, unless they are installed already. */
 export function installPeers(): void {
   const lockfile = readFileSync(path.join(FOLDER, 'package-lock.json'), 'utf8')
   const marker = path.join(FOLDER, 'node_modules/.installed-lock')
@@ -84,20 +85,19 @@ export function installPeers(): void {
   writeFileSync(marker, lockfile)
 }
 
-/** Each with a database of its own on this server. */
+/** Starts the peers, each on a database of its own. */
 export async function* startPeers(postgres: BenchPostgres, clients: number): AsyncGenerator<Contestant> {
   for (const peer of PEERS) yield await startPeer(peer, postgres, clients)
 }
 
 async function startPeer(peer: Peer, postgres: BenchPostgres, clients: number): Promise<Contestant> {
   const { library, variant, file, database, environment } = peer
-  await query(postgres.urlOf('postgres'), `create database ${database}`)
-  const databaseUrl = postgres.urlOf(database)
+  const databaseUrl = await postgres.createDatabase(database)
   await query(databaseUrl, peer.tables)
   const ids = randomIds(clients)
-  const secret = `grantd_${'x'.repeat(49)}`
-  await query(databaseUrl, peer.clients, [ids, secret])
-  const requests = ids.map(id => tokenRequest('/token', id, secret))
+  await query(databaseUrl, peer.clients, [ids, SHARED_SECRET])
+  await query(databaseUrl, 'vacuum analyze')
+  const requests = ids.map(id => tokenRequest('/token', id, SHARED_SECRET))
   const command = {
     args: [`bench/peers/${file}`],
     environment: { NODE_ENV: 'production', DATABASE_URL: databaseUrl, ...environment }

@@ -1,4 +1,6 @@
-/** A horizontal bar, of one or more parts that lie end to end. */
+import { tidy } from './table.ts'
+
+/** A horizontal bar with one part, or several end to end. */
 export interface Bar {
   label: string
   parts: readonly number[]
@@ -8,9 +10,11 @@ export interface Bar {
 /** Bars on one scale. */
 export interface Panel {
   title: string
-  /** What the parts of each bar are; none where there is one part. */
+  /** Names of the parts, when there are several. */
   legend?: readonly string[]
   bars: readonly Bar[]
+  /** A longer bar is cut here; its value is still written in full. */
+  cutAt?: number
 }
 
 const WIDTH = 860
@@ -22,7 +26,7 @@ const ROW_HEIGHT = 26
 const TITLE_HEIGHT = 44
 const PANEL_GAP = 14
 
-/** Colours follow the reader's preference; part 1 is what is beside the server's own. */
+/** Colours follow the reader's preference for light or dark. */
 const STYLE = `
   text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #1f2328 }
   .title { font-weight: 600; font-size: 14px }
@@ -46,7 +50,7 @@ const STYLE = `
 /**
  * Draws panels of bars as an SVG for light and dark.
  *
- * @param note one line at the foot: where the figures were taken
+ * @param note one line at the foot that says where the figures were taken
  */
 export function drawChart(title: string, panels: readonly Panel[], note: string): string {
   let y = MARGIN
@@ -67,8 +71,8 @@ export function drawChart(title: string, panels: readonly Panel[], note: string)
   ].join('\n')
 }
 
-function drawPanel({ title, legend = [], bars }: Panel, top: number): string {
-  const longest = Math.max(...bars.map(({ parts }) => sum(parts)))
+function drawPanel({ title, legend = [], bars, cutAt = Number.POSITIVE_INFINITY }: Panel, top: number): string {
+  const longest = Math.min(cutAt, Math.max(...bars.map(({ parts }) => sum(parts))))
   const scale = (WIDTH - 2 * MARGIN - LABEL_WIDTH - VALUE_WIDTH) / longest
   const rows = bars.map(({ label, parts, isOurs = false }, row) => {
     const y = top + TITLE_HEIGHT + row * ROW_HEIGHT
@@ -77,10 +81,10 @@ function drawPanel({ title, legend = [], bars }: Panel, top: number): string {
     let x = MARGIN + LABEL_WIDTH
     const rectangles = parts.map((part, index) => {
       const left = x
-      x += part * scale
-      return rectangle(left, y, part * scale, `${ours}part${index}`)
+      x = Math.min(left + part * scale, MARGIN + LABEL_WIDTH + longest * scale)
+      return rectangle(left, y, x - left, `${ours}part${index}`)
     })
-    const value = sum(parts) >= 10 ? Math.round(sum(parts)).toLocaleString('en') : sum(parts).toFixed(2)
+    const value = `${sum(parts) > longest ? '→ ' : ''}${tidy(sum(parts))}`
     return [text(MARGIN, baseline, label, ours.trim()), ...rectangles, text(x + 6, baseline, value, ours.trim())].join(
       '\n'
     )

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 
-/** Loaded into a server under soak: on SIGUSR2 it collects garbage and writes to HEAP_FILE how much is left, in bytes. */
+/** Loaded into a server under soak. On SIGUSR2 it collects garbage and writes the bytes of heap in use to HEAP_FILE. */
 const { HEAP_FILE = '' } = process.env
 
 process.on('SIGUSR2', () => {

@@ -1,0 +1,60 @@
+import { restart } from '../contestants/contestant.ts'
+import { startGrantd } from '../contestants/grantd.ts'
+import { startPostgres } from '../contestants/postgres.ts'
+import { measureFullLoad, type Sample } from '../measure.ts'
+import type { Result } from '../report/report.ts'
+import { formatSpread, markdownTable, tidy } from '../report/table.ts'
+import { spread } from '../statistics.ts'
+import type { RunOptions } from './run.ts'
+
+const CLIENTS = 10_000
+const QUICK_CLIENTS = 200
+
+/** Measures how long many clients take to get their first token after a restart, each once, and then a second one. */
+export async function measureCold(options: RunOptions): Promise<Result> {
+  const { rounds, connections, isQuick, environment, say } = options
+  const clients = isQuick ? QUICK_CLIENTS : CLIENTS
+  const once = { connections, seconds: 0 }
+  const postgres = await startPostgres()
+  say(`registering ${clients} clients`)
+  // One more client shows that grantd is up, so that all others are cold.
+  const grantd = await startGrantd('grantd', postgres, { clients: clients + 1, environment })
+  const probe = grantd.requests.pop()
+  const first: Sample[] = []
+  const second: Sample[] = []
+  try {
+    for (let round = 0; round < rounds; round++) {
+      say(`round ${round + 1} of ${rounds}`)
+      await restart(grantd, probe)
+      first.push(await measureFullLoad(grantd, postgres, once))
+      second.push(await measureFullLoad(grantd, postgres, once))
+    }
+  } finally {
+    await grantd.server.stop()
+    await postgres.stop()
+  }
+  const seconds = spread(first.map(({ tokensPerSecond }) => clients / tokensPerSecond))
+  const failures = spread(first.map(sample => sample.failures))
+  const row = (name: string, samples: readonly Sample[]): string[] => [
+    name,
+    formatSpread(spread(samples.map(({ tokensPerSecond }) => clients / tokensPerSecond))),
+    ...(['serverUs', 'postgresUs', 'p50', 'p99', 'residentMiB'] as const).map(member =>
+      tidy(spread(samples.map(sample => sample[member])).median)
+    ),
+    String(samples.reduce((sum, sample) => sum + sample.failures, 0))
+  ]
+  return {
+    title: 'Cold: every client once, right after a restart',
+    load: `${clients.toLocaleString('en')} clients on ${connections} connections. ${rounds} rounds.`,
+    body: markdownTable(
+      ['exchange', 'all served after s', 'server CPU µs', 'Postgres CPU µs', 'p50 ms', 'p99 ms', 'RSS MiB', 'failures'],
+      [row('the first of each client', first), row('the second', second)]
+    ),
+    targets: [
+      { what: `${clients.toLocaleString('en')} clients served`, value: seconds, unit: 's', wanted: { most: 10 } },
+      { what: 'failures', value: failures, unit: 'requests', wanted: { most: 0 } }
+    ],
+    postgresVersion: postgres.version,
+    foreignShares: [...first, ...second].map(sample => sample.foreignShare)
+  }
+}

@@ -1,0 +1,119 @@
+import { randomIds, restart } from '../contestants/contestant.ts'
+import { type Client, requestsOf, startGrantd } from '../contestants/grantd.ts'
+import { startPostgres } from '../contestants/postgres.ts'
+import { type Load, openLoop } from '../generator/load.ts'
+import { measureAtRate, type Sample } from '../measure.ts'
+import type { Result } from '../report/report.ts'
+import { formatSpread, markdownTable, tidy } from '../report/table.ts'
+import { pairwiseRatio, spread } from '../statistics.ts'
+import type { RunOptions } from './run.ts'
+
+/** Clients beside the flood, each of which has not exchanged since the restart. */
+const CLIENTS = 50
+const CLIENT_REQUESTS_PER_SECOND = 50
+const WRONG_PER_SECOND = 2_000
+/** More than a cache of refusals would hold for one source. */
+const WRONG_SECRETS = 20_000
+const FLOOD_ADDRESS = '127.0.0.2'
+/** The tail of 50 requests a second needs more time than that of a full load. */
+const SECONDS_RATIO = 2.5
+
+/**
+ * Measures cold clients right after a restart, once alone and once beside a flood of wrong secrets from one address, in
+ * interleaved rounds.
+ */
+export async function measureFlood(options: RunOptions): Promise<Result> {
+  const { rounds, environment, say } = options
+  const seconds = options.seconds * SECONDS_RATIO
+  const postgres = await startPostgres()
+  // One more client shows that grantd is up, so that all others are cold.
+  const grantd = await startGrantd('grantd', postgres, { clients: CLIENTS + 1, environment })
+  const probe = grantd.requests.pop()
+  const wrong = wrongRequests(grantd.clients)
+  const measureClients = (): Promise<Sample> =>
+    measureAtRate(grantd, postgres, { perSecond: CLIENT_REQUESTS_PER_SECOND, seconds })
+  const flood = (): Promise<Load> =>
+    openLoop(grantd.server.ports, wrong, {
+      perSecond: WRONG_PER_SECOND,
+      seconds,
+      localAddresses: [FLOOD_ADDRESS]
+    })
+  const idle: Sample[] = []
+  const flooded: Sample[] = []
+  const refusals = new Map<number, number>()
+  try {
+    for (let round = 0; round < rounds; round++) {
+      say(`round ${round + 1} of ${rounds}`)
+      await restart(grantd, probe)
+      idle.push(await measureClients())
+      await restart(grantd, probe)
+      const [sample, { statuses }] = await Promise.all([measureClients(), flood()])
+      flooded.push(sample)
+      for (const [status, count] of statuses) refusals.set(status, (refusals.get(status) ?? 0) + count)
+    }
+  } finally {
+    await grantd.server.stop()
+    await postgres.stop()
+  }
+  return {
+    ...reportFlood(idle, flooded, refusals),
+    load: `${CLIENTS} clients, ${CLIENT_REQUESTS_PER_SECOND} requests a second. ${rounds} rounds of ${seconds} s.`,
+    postgresVersion: postgres.version,
+    foreignShares: [...idle, ...flooded].map(sample => sample.foreignShare)
+  }
+}
+
+/** Returns well-formed secrets that are wrong: other clients' secrets, half of them for clients that exist. */
+function wrongRequests(clients: readonly Client[]): Buffer[] {
+  const strangers = randomIds(WRONG_SECRETS)
+  return requestsOf(
+    strangers.map((stranger, index) => ({
+      clientId: index % 2 === 0 ? stranger : (clients[index % clients.length]?.clientId ?? ''),
+      clientSecret: clients[(index + 1) % clients.length]?.clientSecret ?? ''
+    }))
+  )
+}
+
+function reportFlood(
+  idle: readonly Sample[],
+  flooded: readonly Sample[],
+  refusals: ReadonlyMap<number, number>
+): Pick<Result, 'title' | 'body' | 'targets'> {
+  const members = ['p50', 'p99', 'p999'] as const
+  const row = (name: string, samples: readonly Sample[]): string[] => [
+    name,
+    ...members.map(member => tidy(spread(samples.map(sample => sample[member])).median)),
+    String(samples.reduce((sum, { failures }) => sum + failures, 0))
+  ]
+  const ratioOf = (member: (typeof members)[number]) =>
+    pairwiseRatio(
+      flooded.map(sample => sample[member]),
+      idle.map(sample => sample[member])
+    )
+  const counts = [...refusals].map(([status, count]) =>
+    status === 0 ? `${count} not at all` : `${count} with ${status}`
+  )
+  return {
+    title: 'Flood: cold clients beside wrong secrets from one address',
+    body: [
+      markdownTable(
+        ['right after a restart', 'p50 ms', 'p99 ms', 'p99.9 ms', 'failures'],
+        [
+          row('only the clients', idle),
+          row(`beside ${WRONG_PER_SECOND} wrong secrets a second`, flooded),
+          ['ratio', ...members.map(member => formatSpread(ratioOf(member))), '']
+        ]
+      ),
+      `The wrong secrets were answered: ${counts.join(', ')}.`
+    ].join('\n\n'),
+    targets: [
+      { what: "a client's p99 beside the flood against idle", value: ratioOf('p99'), unit: '×', wanted: { most: 2 } },
+      {
+        what: 'failures of clients beside the flood',
+        value: spread(flooded.map(({ failures }) => failures)),
+        unit: 'requests',
+        wanted: { most: 0 }
+      }
+    ]
+  }
+}

@@ -1,0 +1,134 @@
+import { type Grantd, startGrantd } from '../contestants/grantd.ts'
+import { query, startPostgres } from '../contestants/postgres.ts'
+import { measureAtRate, measureFullLoad, type Sample, warmUp } from '../measure.ts'
+import type { Result } from '../report/report.ts'
+import { formatSpread, markdownTable, tidy } from '../report/table.ts'
+import { pairwiseRatio, spread } from '../statistics.ts'
+import { inTurn, type RunOptions } from './run.ts'
+
+const SIZES = [1_000, 1_000_000]
+const QUICK_SIZES = [1_000, 20_000]
+const SITES = 10_000
+/** The clients that exchange. Their rows lie scattered among all others. */
+const CLIENTS = 500
+const QUICK_CLIENTS = 50
+/** For latencies: the same at every size. */
+const PER_SECOND = 1_000
+
+interface Entry {
+  size: number
+  grantd: Grantd
+  full: Sample[]
+  atRate: Sample[]
+}
+
+/** Measures the cost of a token beside many registrations: an instance and a database for each size, in interleaved rounds. */
+export async function measureGrowth(options: RunOptions): Promise<Result> {
+  const { rounds, seconds, connections, isQuick, environment, say } = options
+  const clients = isQuick ? QUICK_CLIENTS : CLIENTS
+  const postgres = await startPostgres()
+  const entries: Entry[] = []
+  try {
+    for (const size of isQuick ? QUICK_SIZES : SIZES) {
+      say(`${size} registrations`)
+      const name = `${size.toLocaleString('en')} registrations`
+      const grantd = await startGrantd(name, postgres, { clients, database: `growth_${size}`, environment })
+      await addRegistrations(grantd.databaseUrl, size - clients)
+      entries.push({ size, grantd, full: [], atRate: [] })
+      await warmUp(grantd, connections, seconds)
+    }
+    await postgres.run('checkpoint')
+    for (let round = 0; round < rounds; round++) {
+      say(`round ${round + 1} of ${rounds}`)
+      for (const { grantd, full, atRate } of inTurn(entries, round)) {
+        full.push(await measureFullLoad(grantd, postgres, { connections, seconds }))
+        atRate.push(await measureAtRate(grantd, postgres, { perSecond: PER_SECOND, seconds }))
+      }
+    }
+  } finally {
+    for (const { grantd } of entries) await grantd.server.stop()
+    await postgres.stop()
+  }
+  return {
+    ...reportGrowth(entries),
+    load: `Full load: ${connections} connections, ${clients} clients. ${rounds} rounds of ${seconds} s for each kind of load.`,
+    postgresVersion: postgres.version
+  }
+}
+
+/**
+ * Adds registrations that are copies of those that are there, and writes all rows in a random order. A few Sites hold most
+ * registrations, a tenth have expired, one in fifty is disabled, and most have been used.
+ */
+async function addRegistrations(databaseUrl: string, count: number): Promise<void> {
+  const others = await columnsOf(databaseUrl, 'registrations', ['client_id', 'site_id', 'enabled', 'expires_at'])
+  await query(
+    databaseUrl,
+    `create temp table copies as
+       select substr(md5(i::text), 1, 20) as client_id, 'site-' || floor(${SITES} * power(random(), 4)) as site_id,
+         i % 50 <> 0 as enabled,
+         case when i % 10 = 0 then registered_at + interval '1 minute' else expires_at end as expires_at, ${others}
+       from generate_series(1, ${count}) as i, (select * from registrations limit 1) as original;
+     create temp table originals as select client_id, site_id, enabled, expires_at, ${others} from registrations;
+     create temp table uses as select * from registration_last_used;
+     truncate registrations, registration_last_used cascade;
+     insert into registrations (client_id, site_id, enabled, expires_at, ${others})
+       select * from (select * from copies union all select * from originals) as all_of_them order by random();
+     insert into registration_last_used select * from uses;
+     insert into registration_last_used (client_id, last_used_at)
+       select client_id, now() - random() * interval '300 days' from copies where random() < 0.8 order by random()`
+  )
+  await query(databaseUrl, 'vacuum analyze')
+}
+
+/** Returns the columns of a table that can be copied, without these. */
+async function columnsOf(databaseUrl: string, table: string, excluded: readonly string[]): Promise<string> {
+  const columns = await query<{ name: string }>(
+    databaseUrl,
+    `select column_name as name from information_schema.columns
+     where table_schema = 'public' and table_name = $1 and is_generated = 'NEVER' and column_name <> all ($2)`,
+    [table, excluded]
+  )
+  return columns.map(({ name }) => name).join(', ')
+}
+
+function reportGrowth(entries: readonly Entry[]): Pick<Result, 'title' | 'body' | 'targets' | 'foreignShares'> {
+  const [least, most] = [entries[0], entries.at(-1)]
+  if (least === undefined || most === undefined) throw new Error('growth needs two sizes')
+  const cost = ({ full }: Entry): number[] => full.map(({ serverUs, postgresUs }) => serverUs + postgresUs)
+  const p99 = ({ atRate }: Entry): number[] => atRate.map(sample => sample.p99)
+  const medianOf = ({ full }: Entry, member: 'tokensPerSecond' | 'serverUs' | 'postgresUs'): string =>
+    tidy(spread(full.map(sample => sample[member])).median)
+  return {
+    title: 'Growth: the cost of a token beside many registrations',
+    body: [
+      markdownTable(
+        [
+          ...['registrations', 'tokens/s', 'server CPU µs', 'Postgres CPU µs', 'CPU against the first row'],
+          ...[`p99 ms at ${PER_SECOND}/s`, 'p99 against the first row', 'failures']
+        ],
+        entries.map(entry => [
+          entry.size.toLocaleString('en'),
+          medianOf(entry, 'tokensPerSecond'),
+          medianOf(entry, 'serverUs'),
+          medianOf(entry, 'postgresUs'),
+          formatSpread(pairwiseRatio(cost(entry), cost(least))),
+          tidy(spread(p99(entry)).median),
+          formatSpread(pairwiseRatio(p99(entry), p99(least))),
+          String([...entry.full, ...entry.atRate].reduce((sum, { failures }) => sum + failures, 0))
+        ])
+      ),
+      `The registrations are skewed: few of ${SITES.toLocaleString('en')} Sites hold most of them, a tenth have expired, 2 % are disabled, and ` +
+        '80 % have been used. The rows of the clients that exchange lie scattered among all rows.'
+    ].join('\n\n'),
+    targets: [
+      {
+        what: `CPU per token with ${most.size.toLocaleString('en')} registrations against ${least.size.toLocaleString('en')}`,
+        value: pairwiseRatio(cost(most), cost(least)),
+        unit: '×',
+        wanted: { most: 1.2 }
+      }
+    ],
+    foreignShares: entries.flatMap(({ full, atRate }) => [...full, ...atRate].map(sample => sample.foreignShare))
+  }
+}
