@@ -1,10 +1,10 @@
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 
 /** A flood of connections must not become one of log lines. */
 const WARNING_INTERVAL_MS = 10_000
 
 /** Takes so many connections at once and closes the rest unanswered: memory and file descriptors are bounded. */
-export function limitConnections(app: FastifyInstance, maxConnections: number, log: FastifyBaseLogger): void {
+export function limitConnections(app: FastifyInstance, maxConnections: number): void {
   let dropped = 0
   let warnedAt = Number.NEGATIVE_INFINITY
   app.server.maxConnections = maxConnections
@@ -12,6 +12,6 @@ export function limitConnections(app: FastifyInstance, maxConnections: number, l
     dropped++
     if (performance.now() - warnedAt < WARNING_INTERVAL_MS) return
     warnedAt = performance.now()
-    log.warn({ maxConnections, dropped }, 'MAX_CONNECTIONS are open: a new one was closed')
+    app.log.warn({ maxConnections, dropped }, 'MAX_CONNECTIONS are open: a new one was closed')
   })
 }

@@ -2,6 +2,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { setRefused } from './outcome.ts'
 import { notFound, Problem, sendProblem } from './problem.ts'
 
+/** Answers for a path whose errors are not problems. @returns false to leave the answer to the default */
+export type OnMethodNotAllowed = (path: string, reply: FastifyReply) => boolean
+
 /**
  * Answers what no route answers: 405 with `Allow` where the path has other methods (RFC 9110 §15.5.6),
  * else 404. Register it before the routes: it learns of them as they are made.
@@ -11,7 +14,7 @@ import { notFound, Problem, sendProblem } from './problem.ts'
  */
 export function answerUnrouted(
   app: FastifyInstance,
-  onMethodNotAllowed: (path: string, reply: FastifyReply) => boolean
+  onMethodNotAllowed: OnMethodNotAllowed
 ): (request: FastifyRequest, reply: FastifyReply) => FastifyReply {
   const routes: { pattern: RegExp; methods: Set<string> }[] = []
   app.addHook('onRoute', ({ url, method }) => {

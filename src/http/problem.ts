@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { DatabaseUnavailable } from '../database/errors.ts'
-import { AmbiguousHost } from './general.ts'
+import { AmbiguousHost } from './common-hooks.ts'
 import { STATUS_CODES } from './node-http.ts'
 import { setRefused } from './outcome.ts'
 

@@ -7,8 +7,8 @@ import { Sweep } from './sweep.ts'
 export interface NoticesNeeds extends Omit<OutboxNeeds, 'serviceTargets' | 'onOutcome' | 'onError'> {
   /** Days before expiry, the first to come first. */
   steps: readonly number[]
-  /** Between two looks at what is due, milliseconds. */
-  intervalMs: number
+  /** How often due notices are looked for, seconds. */
+  intervalSeconds: number
   /** The receivers of the configuration. */
   webhook: { url: string; secrets: readonly string[] } | undefined
   mailTo: readonly string[]
@@ -50,7 +50,7 @@ export async function notices(app: FastifyInstance, needs: NoticesNeeds): Promis
   let ticking: Promise<void> | undefined
   const schedule = (delayMs: number): void => {
     timer = setTimeout(() => {
-      ticking = tick().then(() => schedule(needs.intervalMs * (1 - JITTER * Math.random())))
+      ticking = tick().then(() => schedule(needs.intervalSeconds * 1_000 * (1 - JITTER * Math.random())))
     }, delayMs)
     timer.unref()
   }

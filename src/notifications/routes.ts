@@ -5,8 +5,10 @@ import type { CursorKeys } from '../admin-api/cursor.ts'
 import { answer, NoQuery, problems } from '../admin-api/responses.ts'
 import { SiteParams } from '../admin-api/site.ts'
 import type { Tables } from '../database/site-scoped-pool.ts'
+import { type AlertRoutesOptions, siteAlertRoutes } from './alerts/routes.ts'
 import { readNoticePage } from './listing.ts'
 import { sendAgain } from './outbox/send-again.ts'
+import { type ReceiverRoutesNeeds, receiverRoutes } from './receivers/routes.ts'
 import { representDelivery } from './representation.ts'
 import { DeliveryParams, DeliverySchema, NoticePageSchema, NoticeQuery, NoticeSchema } from './schemas.ts'
 
@@ -20,8 +22,17 @@ export interface NoticeRoutesNeeds {
 
 const tags = ['Notices']
 
-/** Notices of one Site. Register it where `siteId` has been checked. */
-export async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeeds): Promise<void> {
+/** Adds the notices, alerts and receivers of one Site. Register it where `siteId` has been checked. */
+export async function siteNotificationRoutes(
+  app: FastifyInstance,
+  options: NoticeRoutesNeeds & AlertRoutesOptions & ReceiverRoutesNeeds
+): Promise<void> {
+  await noticeRoutes(app, options)
+  await siteAlertRoutes(app, options)
+  await receiverRoutes(app, options)
+}
+
+async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeeds): Promise<void> {
   const { tables, cursorKeys, now } = needs
   for (const schema of [DeliverySchema, NoticeSchema, NoticePageSchema]) app.addSchema(schema)
 

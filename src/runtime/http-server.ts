@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { buildApp } from '../app.ts'
 import type { Config } from '../config/config.ts'
+import { measurePool } from '../database/metrics.ts'
 import { isReachable } from '../database/site-scoped-pool.ts'
 import { Drain } from '../http/drain.ts'
 import type { Registry } from '../metrics/registry.ts'
@@ -24,6 +25,7 @@ interface ServeOptions {
 /** Listens on PORT. @throws Error of `listen` */
 export async function serve({ config, instance, log, metrics }: ServeOptions): Promise<HttpServer> {
   const { connection, ...parts } = instance
+  measurePool(metrics, 'administration', connection.tables.connections)
   const drain = new Drain()
   const app = await buildApp({ ...parts, ...connection, config, log, metrics, drain, now: Date.now })
   await app.listen({ host: config.host, port: config.port })

@@ -31,7 +31,7 @@ type One = { Params: Static<typeof ReceiverParams> }
 const tags = ['Notices']
 
 /** What the routes need: what the service needs in any Site. */
-interface ReceiverRoutesNeeds extends Omit<ReceiverNeeds, 'db'> {
+export interface ReceiverRoutesNeeds extends Omit<ReceiverNeeds, 'db'> {
   tables: Tables
 }
 

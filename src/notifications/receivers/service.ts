@@ -38,7 +38,7 @@ export interface ReceiverNeeds {
   issuer: string
   /** The steps of the cadence, days before expiry. */
   steps: readonly number[]
-  maxPerSite: number
+  maxReceiversPerSite: number
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -85,7 +85,11 @@ export async function createReceiver(
     created_at: new Date(needs.now())
   }
   await needs.db.transaction().execute(async trx => {
-    await requireRoom(trx, siteId, { of: 'notice receivers', maxPerSite: needs.maxPerSite, count: countOfSite })
+    await requireRoom(trx, siteId, {
+      of: 'notice receivers',
+      maxPerSite: needs.maxReceiversPerSite,
+      count: countOfSite
+    })
     await insertReceiver(trx, row)
     await record(trx, row, 'receiver.created', changesBetween(undefined, row), row.created_at.getTime(), context)
   })

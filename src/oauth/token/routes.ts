@@ -1,7 +1,7 @@
 import formbody from '@fastify/formbody'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { answer } from '../../admin-api/responses.ts'
-import { AmbiguousHost } from '../../http/general.ts'
+import { AmbiguousHost } from '../../http/common-hooks.ts'
 import { setOutcome, setRefused } from '../../http/outcome.ts'
 import { sourceOf } from '../../http/source.ts'
 import { isClientId } from '../../registrations/client-id.ts'

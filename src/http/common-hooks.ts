@@ -15,11 +15,11 @@ export class AmbiguousHost extends Error {
 }
 
 /** What holds for every request and every answer. Call it before the routes are registered. */
-export function applyToAll(app: FastifyInstance): void {
+export function addCommonHooks(app: FastifyInstance): void {
   // An expectation that nobody has: Node would refuse it unheard and unlogged. Meeting it is not required (RFC 9110 §10.1.1).
   app.server.on('checkExpectation', (request, response) => void app.server.emit('request', request, response))
   app.addHook('onRequest', (request, reply, done) => {
-    withGeneralHeaders(reply)
+    withCommonHeaders(reply)
     // Told back to a caller that gave one: refusals of strangers stay the same bytes.
     if (request.headers['x-request-id'] === request.id) reply.header('x-request-id', request.id)
     const { host, 'content-encoding': encoding } = request.headers
@@ -29,6 +29,6 @@ export function applyToAll(app: FastifyInstance): void {
   })
 }
 
-export function withGeneralHeaders(reply: FastifyReply): FastifyReply {
+export function withCommonHeaders(reply: FastifyReply): FastifyReply {
   return reply.header('x-content-type-options', 'nosniff')
 }
