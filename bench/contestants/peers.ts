@@ -16,19 +16,34 @@ interface Peer {
   file: string
   database: string
   environment?: Record<string, string>
-  /** SQL that creates its tables. */
+  /** How its tables and clients are created. */
+  seed: SqlSeed | FileSeed
+  /** Path of its token endpoint; `/token` by default. */
+  path?: string
+  /** More of each request's form, encoded. */
+  extra?: string
+}
+
+interface SqlSeed {
   tables: string
-  /** SQL that inserts its clients: $1 are their ids, $2 is their secret. */
+  /** $1 are the ids of the clients, $2 is their secret. */
   clients: string
 }
 
-const TABLES = `
+/** One of the files in bench/peers, for a library that creates its tables itself. */
+interface FileSeed {
+  file: string
+}
+
+const HASHED_CLIENTS: SqlSeed = {
+  tables: `
   create table clients (id text primary key, secret_sha256 bytea not null, grants text[] not null);
   create table tokens (
     access_token text primary key, client_id text not null references clients, expires_at timestamptz not null
-  )`
-const CLIENTS = `
+  )`,
+  clients: `
   insert into clients select id, sha256($2::bytea), '{client_credentials}' from unnest($1::text[]) as id`
+}
 
 const PEERS: readonly Peer[] = [
   {
@@ -36,22 +51,24 @@ const PEERS: readonly Peer[] = [
     variant: 'Koa, JWT',
     file: 'oidc.mjs',
     database: 'peer_oidc',
-    tables: `
-      create table oidc_payloads (
-        model text not null, id text not null, payload jsonb not null, grant_id text, user_code text, uid text,
-        expires_at timestamptz, consumed_at timestamptz, primary key (model, id)
-      )`,
-    clients: `
-      insert into oidc_payloads (model, id, payload)
-      select 'Client', id, jsonb_build_object('client_id', id, 'client_secret', $2::text) from unnest($1::text[]) as id`
+    seed: {
+      tables: `
+        create table oidc_payloads (
+          model text not null, id text not null, payload jsonb not null, grant_id text, user_code text, uid text,
+          expires_at timestamptz, consumed_at timestamptz, primary key (model, id)
+        )`,
+      clients: `
+        insert into oidc_payloads (model, id, payload)
+        select 'Client', id, jsonb_build_object('client_id', id, 'client_secret', $2::text)
+        from unnest($1::text[]) as id`
+    }
   },
   {
     library: '@node-oauth/oauth2-server',
     variant: 'Express, JWT',
     file: 'node-oauth.mjs',
     database: 'peer_node_oauth',
-    tables: TABLES,
-    clients: CLIENTS
+    seed: HASHED_CLIENTS
   },
   {
     library: '@node-oauth/oauth2-server',
@@ -59,16 +76,23 @@ const PEERS: readonly Peer[] = [
     file: 'node-oauth.mjs',
     database: 'peer_node_oauth_stored',
     environment: { STORE: '1' },
-    tables: TABLES,
-    clients: CLIENTS
+    seed: HASHED_CLIENTS
   },
   {
     library: '@jmondi/oauth2-server',
     variant: 'Fastify, JWT, stored',
     file: 'jmondi.mjs',
     database: 'peer_jmondi',
-    tables: TABLES,
-    clients: CLIENTS
+    seed: HASHED_CLIENTS
+  },
+  {
+    library: 'better-auth',
+    variant: 'node:http, JWT',
+    file: 'better-auth.mjs',
+    database: 'peer_better_auth',
+    seed: { file: 'better-auth-seed.mjs' },
+    path: '/auth/oauth2/token',
+    extra: '&resource=https%3A%2F%2Fbench.example'
   }
 ]
 
@@ -91,19 +115,32 @@ export async function* startPeers(postgres: BenchPostgres, clients: number): Asy
 }
 
 async function startPeer(peer: Peer, postgres: BenchPostgres, clients: number): Promise<Contestant> {
-  const { library, variant, file, database, environment } = peer
+  const { library, variant, file, database, environment, path: tokenPath = '/token', extra } = peer
   const databaseUrl = await postgres.createDatabase(database)
-  await query(databaseUrl, peer.tables)
   const ids = randomIds(clients)
-  await query(databaseUrl, peer.clients, [ids, SHARED_SECRET])
+  await seed(peer, databaseUrl, ids)
   await query(databaseUrl, 'vacuum analyze')
-  const requests = ids.map(id => tokenRequest('/token', id, SHARED_SECRET))
+  const requests = ids.map(id => tokenRequest(tokenPath, id, SHARED_SECRET, extra))
   const command = {
     args: [`bench/peers/${file}`],
     environment: { NODE_ENV: 'production', DATABASE_URL: databaseUrl, ...environment }
   }
   const server = await startAnswering(command, requests)
   return { name: `${library} ${versionOf(library)} (${variant})`, command, server, requests, databaseUrl }
+}
+
+async function seed({ library, seed }: Peer, databaseUrl: string, ids: readonly string[]): Promise<void> {
+  if ('tables' in seed) {
+    await query(databaseUrl, seed.tables)
+    await query(databaseUrl, seed.clients, [ids, SHARED_SECRET])
+    return
+  }
+  const { status, stderr } = spawnSync(process.execPath, [path.join(FOLDER, seed.file)], {
+    encoding: 'utf8',
+    // The peers make their issuer from a port.
+    env: { PORT: '1', DATABASE_URL: databaseUrl, CLIENT_IDS: ids.join(), CLIENT_SECRET: SHARED_SECRET }
+  })
+  if (status !== 0) throw new Error(`${library} cannot be seeded:\n${stderr}`)
 }
 
 function versionOf(library: string): string {
