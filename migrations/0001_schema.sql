@@ -72,18 +72,18 @@ comment on column registration_last_used.last_used_at is 'instant of the latest 
 comment on column registration_last_used.odd_credential_used_at is 'latest exchange with a credential whose number is odd; when older than the current credential, it belongs to an earlier one';
 comment on column registration_last_used.even_credential_used_at is 'the same for credentials whose number is even';
 
--- Results of creates with an Idempotency-Key, for retries within some minutes.
-create table idempotent_creates (
-  key_digest bytea                   constraint idempotent_creates_pkey primary key,
+-- Answers to requests with an Idempotency-Key, for retries within ten minutes.
+create table idempotent_answers (
+  key_digest bytea                   constraint idempotent_answers_pkey primary key,
   sealed     bytea          not null,
   expires_at timestamptz(3) not null,
-  constraint idempotent_creates_key_digest_length check (length(key_digest) = 32)
+  constraint idempotent_answers_key_digest_length check (length(key_digest) = 32)
 );
 
-comment on column idempotent_creates.key_digest is 'keyed digest of Site, caller and Idempotency-Key; the key is derived from KEY_ENCRYPTION_KEY';
-comment on column idempotent_creates.sealed is 'the answer with its secret, AES-256-GCM under a key that only the Idempotency-Key yields';
+comment on column idempotent_answers.key_digest is 'keyed digest of Site, caller and Idempotency-Key; the key is derived from KEY_ENCRYPTION_KEY';
+comment on column idempotent_answers.sealed is 'the answer with its secret, AES-256-GCM under a key that only the Idempotency-Key yields';
 
-create index idempotent_creates_expires_at on idempotent_creates (expires_at);
+create index idempotent_answers_expires_at on idempotent_answers (expires_at);
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Signing keys
@@ -341,7 +341,7 @@ create index notice_deliveries_dead on notice_deliveries (notice_id) where state
 -- "(select current_setting(...))" is evaluated once for each statement, not for each row. "case" costs less than "or",
 -- and the planner estimates that half of the rows pass. With "or" it would estimate almost none, and choose other plans.
 --
--- Two tables have no Site: signing_keys, which sign for all, and idempotent_creates, whose rows are found by a digest of
+-- Two tables have no Site: signing_keys, which sign for all, and idempotent_answers, whose rows are found by a digest of
 -- Site, caller and key only, and opened by the key only.
 create policy registrations_of_site on registrations using (
   case (select current_setting('grantd.site_id', true)) when '*' then true

@@ -26,7 +26,7 @@ begin
   grant execute on function destroy_retired_signing_keys(timestamptz) to grantd_serving;
   grant select, insert on audit_events to grantd_serving;
   grant select on audit_chains to grantd_serving;
-  grant select, insert, update, delete on idempotent_creates to grantd_serving;
+  grant select, insert, update, delete on idempotent_answers to grantd_serving;
   grant select, insert, update, delete on notice_receivers to grantd_serving;
   -- Old notices go, and by the foreign key's cascade their deliveries, which it can't delete otherwise.
   grant select, insert, delete on notices to grantd_serving;

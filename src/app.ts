@@ -30,7 +30,7 @@ import { measureTokenRequests } from './oauth/metrics.ts'
 import { Confirmations, confirmUnchanged } from './oauth/token/confirmations.ts'
 import { tokenEndpoint } from './oauth/token/plugin.ts'
 import { answerMethodNotAllowed } from './oauth/token/routes.ts'
-import { purgeOfSealedCreates } from './registrations/idempotency/plugin.ts'
+import { idempotentAnswerPurge } from './registrations/idempotency/plugin.ts'
 import { registrationOptions } from './registrations/options.ts'
 import { rotationRoutes } from './registrations/rotation/routes.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
@@ -109,7 +109,7 @@ export async function buildApp(
   })
   await app.register(notices, { ...notifications, db: background, count: measureDeliveries(metrics) })
   await app.register(sealingOfSecretsAnew, { db: background, sealing })
-  await app.register(purgeOfSealedCreates, { db: background, now })
+  await app.register(idempotentAnswerPurge, { db: background, now })
   await app.register(health, { isReady: async () => drain.takesClients && (await isReachable(lookups)) })
   await app.register(apiReferenceRoutes)
   return app

@@ -19,7 +19,7 @@ export const OPENAPI_FILE = path.join(import.meta.dirname, '../openapi.yaml')
 /** 3.0.3 rather than 3.1, which most generators still turn into untyped clients. */
 const OPENAPI_VERSION = '3.0.3'
 
-const ROTATION = '/v1/sites/{siteId}/app-registrations/{clientId}/secret'
+const ROTATION = '/v1/sites/{siteId}/app-registrations/{clientId}/rotate-secret'
 
 /** @returns the description of the API, as YAML */
 export async function describeApi(): Promise<string> {

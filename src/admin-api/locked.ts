@@ -11,19 +11,29 @@ export interface LockOptions<Row> {
 }
 
 /**
- * Changes one resource: finds and locks its row, checks `If-Match`, and runs `change` in the same transaction.
+ * Changes one resource while its row is locked, in one transaction.
  *
  * @throws Problem 404; 412 when `ifMatch` names another version
  */
 export function withLocked<Row extends { version?: number }, Result>(
   db: Kysely<Database>,
-  { lock, ifMatch }: LockOptions<Row>,
+  options: LockOptions<Row>,
   change: (trx: Transaction<Database>, row: Row) => Promise<Result>
 ): Promise<Result> {
-  return db.transaction().execute(async trx => {
-    const row = await lock(trx)
-    if (row === undefined) throw notFound()
-    requireVersion(ifMatch, row.version)
-    return change(trx, row)
-  })
+  return db.transaction().execute(async trx => change(trx, await lockRow(trx, options)))
+}
+
+/**
+ * Locks the row of one resource until the transaction ends.
+ *
+ * @throws Problem 404; 412 when `ifMatch` names another version
+ */
+export async function lockRow<Row extends { version?: number }>(
+  trx: Transaction<Database>,
+  { lock, ifMatch }: LockOptions<Row>
+): Promise<Row> {
+  const row = await lock(trx)
+  if (row === undefined) throw notFound()
+  requireVersion(ifMatch, row.version)
+  return row
 }

@@ -1,14 +1,15 @@
-import type { Transaction } from 'kysely'
+import type { Kysely, Transaction } from 'kysely'
 import { lockUntilCommit } from '../database/advisory-lock.ts'
 import type { Database } from '../database/schema.ts'
 import { Problem } from '../http/problem.ts'
+import type { Site } from './site.ts'
 
 export interface Quota {
   /** Plural name of what is counted, such as `registrations`. */
   of: string
   maxPerSite: number
   /** Counts those of this Site. */
-  count: (trx: Transaction<Database>, siteId: string) => Promise<number>
+  count: (db: Kysely<Database>, siteId: string) => Promise<number>
 }
 
 /**
@@ -16,12 +17,17 @@ export interface Quota {
  *
  * @throws Problem 409 `quota_exceeded`
  */
-export async function requireRoom(
-  trx: Transaction<Database>,
-  siteId: string,
-  { of, maxPerSite, count }: Quota
-): Promise<void> {
-  await lockUntilCommit(trx, `${of} of ${siteId}`)
-  if ((await count(trx, siteId)) < maxPerSite) return
+export async function requireRoom(trx: Transaction<Database>, siteId: string, quota: Quota): Promise<void> {
+  await lockUntilCommit(trx, `${quota.of} of ${siteId}`)
+  await requireRoomForOneMore({ siteId, db: trx }, quota)
+}
+
+/**
+ * Requires room for one more in this Site now. Another create may still take it: `requireRoom` decides.
+ *
+ * @throws Problem 409 `quota_exceeded`
+ */
+export async function requireRoomForOneMore({ siteId, db }: Site, { of, maxPerSite, count }: Quota): Promise<void> {
+  if ((await count(db, siteId)) < maxPerSite) return
   throw new Problem(409, 'quota_exceeded', `This Site has reached its limit of ${maxPerSite} ${of}. Delete one first.`)
 }

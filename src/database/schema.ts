@@ -5,7 +5,7 @@ export interface Database {
   signing_keys: SigningKeyTable
   audit_events: AuditEventTable
   audit_chains: AuditChainTable
-  idempotent_creates: IdempotentCreateTable
+  idempotent_answers: IdempotentAnswerTable
   notice_receivers: NoticeReceiverTable
   notices: NoticeTable
   notice_deliveries: NoticeDeliveryTable
@@ -86,10 +86,10 @@ export interface AuditChainTable {
   pruned_hash: Buffer
 }
 
-export interface IdempotentCreateTable {
+export interface IdempotentAnswerTable {
   /** 32 bytes. */
   key_digest: Buffer
-  /** What was made, its secret too; see registrations/idempotency/sealed-create.ts. */
+  /** The answer with its secret, encrypted. See registrations/idempotency/sealed-answer.ts. */
   sealed: Buffer
   expires_at: Date
 }

@@ -1,11 +1,15 @@
 import { Problem } from '../http/problem.ts'
 
 export function idempotencyKeyReused(): Problem {
-  return new Problem(422, 'idempotency_key_reused', 'This Idempotency-Key was used with another body; take a new one.')
+  return new Problem(
+    422,
+    'idempotency_key_reused',
+    'This Idempotency-Key was used for another request. Use a new key for each new request.'
+  )
 }
 
 export function tooBusy(): Problem {
-  return new Problem(503, 'unavailable', 'The service cannot do this now; try again.', {
+  return new Problem(503, 'unavailable', 'Too many Client secrets are being created now. Try again.', {
     headers: { 'retry-after': '1' }
   })
 }
@@ -14,6 +18,6 @@ export function rotationUnderWay(): Problem {
   return new Problem(
     409,
     'rotation_under_way',
-    'Both secrets are in use: wait until the previous one expires, or retire it first.'
+    'Both secrets are in use. Wait until the previous one expires, or retire it first.'
   )
 }

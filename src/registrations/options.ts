@@ -19,12 +19,12 @@ export function registrationOptions({
   metrics,
   ...settings
 }: RegistrationSettings): RegistrationRoutesOptions {
-  const gate = new Semaphore(HASHING)
-  measureArgon2(metrics, gate, 'admin')
+  const hashing = new Semaphore(HASHING)
+  measureArgon2(metrics, hashing, 'admin')
   return {
     ...settings,
-    gate,
+    hashing,
     cursorKeys: sealing.keys('listing cursors'),
-    retryPepper: sealing.keys('idempotent creates')[0]
+    retryPeppers: sealing.keys('idempotent answers')
   }
 }

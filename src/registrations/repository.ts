@@ -4,13 +4,20 @@ import type { Database, RegistrationLastUsedTable, RegistrationTable } from '../
 import { statement } from '../database/statement.ts'
 import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './lifecycle.ts'
 
-/** What administrators see of a registration: no hash, and nothing of a secret. */
-export type Registration = Omit<RegistrationTable, Unseen> &
-  Pick<Nullable<RegistrationLastUsedTable>, 'last_used_at' | 'odd_credential_used_at' | 'even_credential_used_at'>
+/** A registration without anything that proves a credential, and its Last used. */
+export type Registration = RegistrationColumns & LastUse
 
-type Unseen = 'secret_hash' | 'secret_checksum' | 'previous_secret_hash' | 'name_folded' | 'expiry_set_at'
+export type RegistrationColumns = Omit<RegistrationTable, 'secret_hash' | 'secret_checksum' | 'previous_secret_hash'>
 
-/** What the token endpoint reads of a registration. */
+type LastUse = Pick<
+  Nullable<RegistrationLastUsedTable>,
+  'last_used_at' | 'odd_credential_used_at' | 'even_credential_used_at'
+>
+
+/** A registration that has not obtained a token yet. */
+export const NEVER_USED: LastUse = { last_used_at: null, odd_credential_used_at: null, even_credential_used_at: null }
+
+/** The columns of a registration that the token endpoint reads. */
 export type Credential = Pick<RegistrationTable, (typeof CREDENTIAL_COLUMNS)[number]>
 
 const CREDENTIAL_COLUMNS = [
@@ -264,10 +271,12 @@ function registrations(
       'registrations.client_id',
       'site_id',
       'name',
+      'name_folded',
       'scopes',
       'enabled',
       'registered_at',
       'expires_at',
+      'expiry_set_at',
       'version',
       'credential_number',
       'secret_created_at',

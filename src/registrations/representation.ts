@@ -1,32 +1,39 @@
-import { expiresInDays, previousSecretOf, registrationState, secretUses } from './lifecycle.ts'
+import { credentialUses, previousCredentialOf } from './credentials.ts'
+import { fieldsOf } from './fields.ts'
+import { expiresInDays, registrationState } from './lifecycle.ts'
 import type { Registration } from './repository.ts'
 import type { RegistrationBody } from './schemas.ts'
 
-/** A registration as the admin API tells it, at this instant (milliseconds since the epoch). */
+/** Returns a registration as the admin API answers it. @param now milliseconds since the epoch */
 export function representRegistration(row: Registration, now: number): RegistrationBody {
   const expiresAt = row.expires_at.getTime()
   return {
     clientId: row.client_id,
-    name: row.name,
-    expiresAt: row.expires_at.toISOString(),
-    enabled: row.enabled,
-    scopes: row.scopes,
+    ...fieldsOf(row),
     registeredAt: row.registered_at.toISOString(),
-    lastUsedAt: row.last_used_at?.toISOString() ?? null,
-    secretCreatedAt: row.secret_created_at.toISOString(),
-    secretLastUsedAt: secretUses(row).current?.toISOString() ?? null,
-    previousSecret: representPrevious(row, now),
+    lastUsedAt: instantOrNull(row.last_used_at),
     expiresInDays: expiresInDays(expiresAt, now),
-    state: registrationState(expiresAt, now)
+    state: registrationState(expiresAt, now),
+    credential: {
+      kind: 'secret',
+      createdAt: row.secret_created_at.toISOString(),
+      lastUsedAt: instantOrNull(credentialUses(row).current)
+    },
+    previousCredential: representPrevious(row, now)
   }
 }
 
-function representPrevious(row: Registration, now: number): RegistrationBody['previousSecret'] {
-  const previous = previousSecretOf(row, now)
+function representPrevious(row: Registration, now: number): RegistrationBody['previousCredential'] {
+  const previous = previousCredentialOf(row, now)
   if (previous === undefined) return null
   return {
+    kind: 'secret',
     createdAt: previous.createdAt.toISOString(),
-    expiresAt: previous.expiresAt.toISOString(),
-    lastUsedAt: previous.lastUsedAt?.toISOString() ?? null
+    lastUsedAt: instantOrNull(previous.lastUsedAt),
+    expiresAt: previous.expiresAt.toISOString()
   }
+}
+
+function instantOrNull(instant: Date | null): string | null {
+  return instant?.toISOString() ?? null
 }

@@ -6,6 +6,9 @@ import { etag, etagHeader, IfMatch } from '../admin-api/if-match.ts'
 import { answer, NoQuery, problems } from '../admin-api/responses.ts'
 import { pathInSite, SiteParams, siteOf, sitesOf } from '../admin-api/site.ts'
 import { notFound } from '../http/problem.ts'
+import type { Target } from './changes.ts'
+import type { RegistrationFields } from './fields.ts'
+import { IdempotencyKey } from './idempotency/schemas.ts'
 import { readRegistrationPage } from './listing.ts'
 import { findRegistration, type Registration } from './repository.ts'
 import { representRegistration } from './representation.ts'
@@ -13,35 +16,33 @@ import {
   ChangeRegistrationSchema,
   CreatedRegistrationSchema,
   CreateRegistrationSchema,
-  IdempotencyKey,
   ListAllQuery,
   ListQuery,
-  type NewRegistration,
   RegistrationOfSitePageSchema,
   RegistrationOfSiteSchema,
   RegistrationPageSchema,
   RegistrationParams,
   RegistrationSchema
 } from './schemas.ts'
-import {
-  changeRegistration,
-  createRegistration,
-  type RegistrationOptions,
-  removeRegistration,
-  type Target
-} from './service.ts'
+import { changeRegistration, createRegistration, type RegistrationOptions, removeRegistration } from './service.ts'
 
 export interface RegistrationRoutesOptions extends RegistrationOptions {
   /** Keys that sign the cursors of listings, the same on every instance. */
   cursorKeys: CursorKeys
 }
 
-type Site = { Params: Static<typeof SiteParams> }
-type One = { Params: Static<typeof RegistrationParams>; Headers: Static<typeof IfMatch> }
+interface OfSite {
+  Params: Static<typeof SiteParams>
+}
+
+export interface OneRegistration {
+  Params: Static<typeof RegistrationParams>
+  Headers: Static<typeof IfMatch>
+}
 
 const tags = ['App registrations']
 
-/** Registrations of one Site. Register it where `siteId` has been checked. */
+/** Routes of the registrations of one Site. Register them where the Site has been checked. */
 export async function siteRegistrationRoutes(app: FastifyInstance, options: RegistrationRoutesOptions): Promise<void> {
   const { cursorKeys, now } = options
   for (const schema of [
@@ -54,21 +55,22 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
     app.addSchema(schema)
   }
 
-  app.post<Site & { Body: NewRegistration; Headers: Static<typeof IdempotencyKey> }>(
+  // The schema's defaults complete the body.
+  app.post<OfSite & { Body: RegistrationFields; Headers: Static<typeof IdempotencyKey> }>(
     '/app-registrations',
     {
       schema: {
         operationId: 'createAppRegistration',
-        summary: 'Make a registration',
+        summary: 'Create an App registration',
         description:
-          'The answer holds the Client secret, this once. The pair works from the next request on. A retry with the same Idempotency-Key tells what the first try made, even when it has been changed or deleted since; errors are not remembered.',
+          'Creates a registration with a Client secret, which only this answer has. The registration works from the next token request on. A retry with the same Idempotency-Key gets the same answer for 10 minutes, even when the registration was changed or deleted since. Answers with an error are not stored.',
         tags,
         params: SiteParams,
         querystring: NoQuery,
         headers: IdempotencyKey,
         body: { $ref: 'CreateRegistration' },
         response: {
-          201: answer('Made', 'CreatedRegistration', {
+          201: answer('The registration with its Client secret', 'CreatedRegistration', {
             ...etagHeader,
             Location: { type: 'string', description: 'Path of the registration' }
           }),
@@ -78,31 +80,31 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
     },
     async (request, reply) => {
       const site = siteOf(request)
-      const { registration, clientSecret } = await createRegistration(
-        site,
-        options,
-        request.body,
-        auditContextOf(request),
-        request.headers['idempotency-key']
-      )
-      reply.code(201).header('location', pathInSite(site, `/app-registrations/${registration.client_id}`))
-      // As of then, so that a retry gets the same bytes.
-      const represented = representRegistration(registration, registration.registered_at.getTime())
-      return withEtag(reply, registration).send({ ...represented, clientSecret })
+      const { body, version } = await createRegistration(site, options, request.body, {
+        idempotencyKey: request.headers['idempotency-key'],
+        context: auditContextOf(request)
+      })
+      return reply
+        .code(201)
+        .headers({ location: pathInSite(site, `/app-registrations/${body.clientId}`), etag: etag(version) })
+        .send(body)
     }
   )
 
-  app.get<Site & { Querystring: Static<typeof ListQuery> }>(
+  app.get<OfSite & { Querystring: Static<typeof ListQuery> }>(
     '/app-registrations',
     {
       schema: {
         operationId: 'listAppRegistrations',
-        summary: "List a Site's registrations",
-        description: 'Pages by cursor, name ascending unless told otherwise.',
+        summary: 'List the App registrations of a Site',
+        description: 'Returns a page. `nextCursor` leads to the next page.',
         tags,
         params: SiteParams,
         querystring: ListQuery,
-        response: { 200: answer('A page', 'RegistrationPage'), ...problems(400, 401, 403, 404, 500, 503) }
+        response: {
+          200: answer('A page of registrations', 'RegistrationPage'),
+          ...problems(400, 401, 403, 404, 500, 503)
+        }
       }
     },
     async request => {
@@ -112,12 +114,13 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
     }
   )
 
-  app.get<One>(
+  app.get<OneRegistration>(
     '/app-registrations/:clientId',
     {
       schema: {
         operationId: 'getAppRegistration',
-        summary: 'Read a registration',
+        summary: 'Get an App registration',
+        description: 'Returns the registration with its state now.',
         tags,
         params: RegistrationParams,
         querystring: NoQuery,
@@ -134,21 +137,21 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
     }
   )
 
-  app.patch<One & { Body: Static<typeof ChangeRegistrationSchema> }>(
+  app.patch<OneRegistration & { Body: Partial<RegistrationFields> }>(
     '/app-registrations/:clientId',
     {
       schema: {
         operationId: 'changeAppRegistration',
-        summary: 'Change or renew a registration',
+        summary: 'Change or renew an App registration',
         description:
-          'Renewing is moving expiresAt forward, before or after expiry: the same client id, the same secret. To stop a registration, disable or delete it.',
+          'Changes the fields in the body. Moving `expiresAt` forward renews the registration, before or after its expiry: the client id and the credentials stay. To stop a registration, disable or delete it.',
         tags,
         params: RegistrationParams,
         querystring: NoQuery,
         headers: IfMatch,
         body: { $ref: 'ChangeRegistration' },
         response: {
-          200: answer('As it is now', 'Registration', etagHeader),
+          200: answer('The changed registration', 'Registration', etagHeader),
           ...problems(400, 401, 403, 404, 412, 413, 415, 500, 503)
         }
       }
@@ -159,20 +162,20 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
     }
   )
 
-  app.delete<One>(
+  app.delete<OneRegistration>(
     '/app-registrations/:clientId',
     {
       schema: {
         operationId: 'deleteAppRegistration',
-        summary: 'Delete a registration',
+        summary: 'Delete an App registration',
         description:
-          'Client id and secret are refused from the next request on; the client id is never given out again.',
+          'The token endpoint refuses the client from the next request on. The client id is never used again.',
         tags,
         params: RegistrationParams,
         querystring: NoQuery,
         headers: IfMatch,
         response: {
-          204: { description: 'Gone', type: 'null' },
+          204: { description: 'The registration is deleted', type: 'null' },
           ...problems(400, 401, 403, 404, 412, 413, 415, 500, 503)
         }
       }
@@ -184,7 +187,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
   )
 }
 
-/** Registrations of all Sites. Register it where the caller is known to be a Global Administrator. */
+/** Routes of the registrations of all Sites. Register them where the caller is known to be a Global Administrator. */
 export async function allRegistrationRoutes(
   app: FastifyInstance,
   { cursorKeys, now }: RegistrationRoutesOptions
@@ -197,11 +200,14 @@ export async function allRegistrationRoutes(
     {
       schema: {
         operationId: 'listAllAppRegistrations',
-        summary: 'List the registrations of all Sites',
-        description: 'For Global Administrators.',
+        summary: 'List the App registrations of all Sites',
+        description: 'Returns a page to a Global Administrator. `nextCursor` leads to the next page.',
         tags,
         querystring: ListAllQuery,
-        response: { 200: answer('A page', 'RegistrationOfSitePage'), ...problems(400, 401, 403, 500, 503) }
+        response: {
+          200: answer('A page of registrations', 'RegistrationOfSitePage'),
+          ...problems(400, 401, 403, 500, 503)
+        }
       }
     },
     async request => {
@@ -215,7 +221,7 @@ export async function allRegistrationRoutes(
 }
 
 /** Returns what a request changes, from its path, its `If-Match` header and its administrator. */
-export function targetOf(request: FastifyRequest<One>): Target {
+export function targetOf(request: FastifyRequest<OneRegistration>): Target {
   return {
     clientId: request.params.clientId,
     ifMatch: request.headers['if-match'],

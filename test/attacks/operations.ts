@@ -38,8 +38,8 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
   deleteAppRegistration: () => ({}),
   listAllAppRegistrations: () => ({}),
   rotateClientSecret: () => ({ body: { overlapSeconds: 60 } }),
-  retirePreviousSecret: async ({ siteId, clientId }, grantd) => {
-    await grantd.asAdmin('POST', `/v1/sites/${siteId}/app-registrations/${clientId}/secret`)
+  retirePreviousCredential: async ({ siteId, clientId }, grantd) => {
+    await grantd.asAdmin('POST', `/v1/sites/${siteId}/app-registrations/${clientId}/rotate-secret`)
     return {}
   },
   listNotices: () => ({}),

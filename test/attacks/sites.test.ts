@@ -135,7 +135,16 @@ t.test('a cursor of one Site opens no page of another, in any order, even for wh
   for (const site of ['acme', 'globex']) for (let row = 0; row < 3; row++) await makeTarget(grantd, site)
   const list = (site: string, query: string) =>
     grantd.asAdmin('GET', `/v1/sites/${site}/app-registrations?limit=1&${query}`, { sites: ['acme', 'globex'] })
-  for (const sort of ['name', '-name', 'clientId', 'registeredAt', '-expiresAt', 'enabled', 'lastUsedAt', 'state']) {
+  for (const sort of [
+    'name',
+    'name&order=desc',
+    'clientId',
+    'registeredAt',
+    'expiresAt&order=desc',
+    'enabled',
+    'lastUsedAt',
+    'state'
+  ]) {
     const { nextCursor } = (await list('acme', `sort=${sort}`)).json()
     t.type(nextCursor, 'string', sort)
     t.equal((await list('acme', `sort=${sort}&cursor=${nextCursor}`)).status, 200, sort)
@@ -162,7 +171,7 @@ t.test('no filter, search or page of a Site shows that another has anything', as
     'state=active',
     'unusedSince=2026-01-01T00:00:00Z',
     'limit=1',
-    'limit=1&sort=-registeredAt',
+    'limit=1&sort=registeredAt&order=desc',
     'siteId=acme'
   ]) {
     const [without, beside] = await Promise.all(

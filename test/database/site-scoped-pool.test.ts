@@ -203,7 +203,7 @@ t.test('an SQL error is thrown as it is and keeps its connection', async t => {
     [sql`select 1 / 0`, '22012'],
     [sql`select from no_such_table`, '42P01'],
     [sql`selec`, '42601'],
-    [sql`insert into idempotent_creates (sealed) values ('')`, '23502']
+    [sql`insert into idempotent_answers (sealed) values ('')`, '23502']
   ] as const) {
     const error = await failureOf(statement.execute(db))
     t.type(error, pg.DatabaseError)
@@ -217,8 +217,8 @@ const row = { key_digest: Buffer.alloc(32), sealed: Buffer.from('sealed'), expir
 
 t.test('a unique violation is a unique violation, not DatabaseUnavailable', async t => {
   const { db } = await openProxied(t)
-  await db.insertInto('idempotent_creates').values(row).execute()
-  const error = await failureOf(db.insertInto('idempotent_creates').values(row).execute())
+  await db.insertInto('idempotent_answers').values(row).execute()
+  const error = await failureOf(db.insertInto('idempotent_answers').values(row).execute())
   t.notOk(error instanceof DatabaseUnavailable)
   t.match(error, { code: '23505' })
   t.equal(isForeignKeyViolation(error), false)
@@ -229,12 +229,12 @@ t.test("a transaction that the caller's own error ends is rolled back and keeps 
   const pid = await backendPid(db)
   const own = new Error('of the caller')
   const work = db.transaction().execute(async trx => {
-    await trx.insertInto('idempotent_creates').values(row).execute()
+    await trx.insertInto('idempotent_answers').values(row).execute()
     throw own
   })
   t.equal(await failureOf(work), own)
   t.equal(await backendPid(db), pid)
-  t.same(await db.selectFrom('idempotent_creates').select('sealed').execute(), [])
+  t.same(await db.selectFrom('idempotent_answers').select('sealed').execute(), [])
 })
 
 t.test('the connection of a transaction that was cut is not used again, and nothing of it stays', async t => {
@@ -242,14 +242,14 @@ t.test('the connection of a transaction that was cut is not used again, and noth
   let broken = 0
   const work = db.transaction().execute(async trx => {
     broken = await backendPid(trx)
-    await trx.insertInto('idempotent_creates').values(row).execute()
+    await trx.insertInto('idempotent_answers').values(row).execute()
     proxy.cut()
     await until('the cut has arrived', () => proxy.open === 0)
     await backendPid(trx)
   })
   allUnavailable(t, [await failureOf(work)])
   t.not(await backendPid(db), broken)
-  t.same(await db.selectFrom('idempotent_creates').select('sealed').execute(), [])
+  t.same(await db.selectFrom('idempotent_answers').select('sealed').execute(), [])
 })
 
 t.test('the connection of a transaction that went half-open is not used again, and nothing of it stays', async t => {
@@ -257,7 +257,7 @@ t.test('the connection of a transaction that went half-open is not used again, a
   let broken = 0
   const work = db.transaction().execute(async trx => {
     broken = await backendPid(trx)
-    await trx.insertInto('idempotent_creates').values(row).execute()
+    await trx.insertInto('idempotent_answers').values(row).execute()
     proxy.freeze()
     await backendPid(trx)
   })
@@ -267,7 +267,7 @@ t.test('the connection of a transaction that went half-open is not used again, a
   await until('the server has let go of it', async () => {
     return (await query(directUrl, 'select from pg_stat_activity where pid = $1', [broken])).length === 0
   })
-  t.same(await query(directUrl, 'select from idempotent_creates'), [])
+  t.same(await query(directUrl, 'select from idempotent_answers'), [])
 })
 
 t.test('a statement that waits too long is given up by the server too, and its connection stays', async t => {
@@ -309,7 +309,7 @@ t.test('a transaction whose caller is lost has let go of what it has locked when
 t.test('a commit whose answer is lost is an error, not a success', async t => {
   const { db, proxy } = await openProxied(t, { maxConnections: 1, queryTimeoutMs: 300 })
   const work = db.transaction().execute(async trx => {
-    await trx.insertInto('idempotent_creates').values(row).execute()
+    await trx.insertInto('idempotent_answers').values(row).execute()
     proxy.freeze()
   })
   allUnavailable(t, [await failureOf(work)])
@@ -330,26 +330,26 @@ t.test('a database that is read-only is DatabaseUnavailable, and the connection 
   const { db } = await openProxied(t, { maxConnections: 1 })
   const pid = await backendPid(db)
   await sql`set default_transaction_read_only = on`.execute(db)
-  allUnavailable(t, [await failureOf(db.insertInto('idempotent_creates').values(row).execute())])
+  allUnavailable(t, [await failureOf(db.insertInto('idempotent_answers').values(row).execute())])
   await sql`set default_transaction_read_only = off`.execute(db)
-  await db.insertInto('idempotent_creates').values(row).execute()
+  await db.insertInto('idempotent_answers').values(row).execute()
   t.equal(await backendPid(db), pid)
 })
 
 t.test('what a statement wrote and counted comes back', async t => {
   const { db } = await openProxied(t)
-  await db.insertInto('idempotent_creates').values(row).execute()
+  await db.insertInto('idempotent_answers').values(row).execute()
   const { numUpdatedRows } = await db
-    .updateTable('idempotent_creates')
+    .updateTable('idempotent_answers')
     .set({ sealed: Buffer.from('other') })
     .executeTakeFirstOrThrow()
   t.equal(numUpdatedRows, 1n)
   const { numDeletedRows } = await db
-    .deleteFrom('idempotent_creates')
+    .deleteFrom('idempotent_answers')
     .where('key_digest', '=', Buffer.alloc(32, 1))
     .executeTakeFirstOrThrow()
   t.equal(numDeletedRows, 0n)
-  t.same(await db.selectFrom('idempotent_creates').select(['key_digest', 'sealed']).execute(), [
+  t.same(await db.selectFrom('idempotent_answers').select(['key_digest', 'sealed']).execute(), [
     { key_digest: row.key_digest, sealed: Buffer.from('other') }
   ])
 })

@@ -230,7 +230,7 @@ function rotate(at: number, overlap: number, which: number): Command {
   const run: Command['run'] = async (model, real) => {
     const registration = chosen(model, at)
     const { now } = instanceOf(real, which)
-    const path = `${pathOf(real, registration)}/secret`
+    const path = `${pathOf(real, registration)}/rotate-secret`
     const body = { overlapSeconds: overlap }
     const answer = await administer(model, real, which, registration.site, 'POST', path, body)
     if (registration.isDeleted) return assert.equal(answer.status, 404, answer.text)
@@ -259,7 +259,7 @@ function retire(at: number, which: number): Command {
     const registration = chosen(model, at)
     const { now } = instanceOf(real, which)
     const isThere = !registration.isDeleted && worksBeside(registration, now())
-    const path = `${pathOf(real, registration)}/secret/previous`
+    const path = `${pathOf(real, registration)}/previous-credential`
     const answer = await administer(model, real, which, registration.site, 'DELETE', path)
     assert.equal(answer.status, isThere ? 204 : 404, answer.text)
     // On every instance, whatever its clock says.
@@ -349,8 +349,8 @@ function trespass(at: number, which: number): Command {
       for (const [method, body] of bodies) {
         assert.equal((await administer(model, real, which, as, method, path, body)).status, 404)
       }
-      assert.equal((await administer(model, real, which, as, 'POST', `${path}/secret`)).status, 404)
-      assert.equal((await administer(model, real, which, as, 'DELETE', `${path}/secret/previous`)).status, 404)
+      assert.equal((await administer(model, real, which, as, 'POST', `${path}/rotate-secret`)).status, 404)
+      assert.equal((await administer(model, real, which, as, 'DELETE', `${path}/previous-credential`)).status, 404)
     }
   }
   return command(`trespass on ${at} at ${which}`, run, hasAny)
@@ -363,9 +363,10 @@ function list(of: Site, which: number): Command {
     const { items } = (await administer(model, real, which, of, 'GET', path)).json()
     const expected = model.registrations.filter(({ site, isDeleted }) => site === of && !isDeleted)
     assert.deepEqual(
-      items.map(({ registeredAt: _, expiresInDays: __, secretLastUsedAt: ___, previousSecret, ...rest }: Json) => ({
+      items.map(({ registeredAt: _, expiresInDays: __, credential, previousCredential, ...rest }: Json) => ({
         ...rest,
-        hasPrevious: previousSecret !== null
+        secretCreatedAt: credential.createdAt,
+        hasPrevious: previousCredential !== null
       })),
       expected.map(({ clientId, name, enabled, scopes, expiresAt, lastUsedAt, ...secrets }) => ({
         ...{ clientId, name, enabled, scopes },

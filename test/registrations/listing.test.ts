@@ -65,16 +65,20 @@ t.test('every column of the grid sorts, both ways, in pages of any size', async 
   ] as const) {
     for (const limit of [1, 2, 4, 5, 200]) {
       t.same(await walk(grantd, `sort=${column}&limit=${limit}`), expected, `${column} by ${limit}`)
-      t.same(await walk(grantd, `sort=-${column}&limit=${limit}`), expected.toReversed(), `-${column} by ${limit}`)
+      t.same(
+        await walk(grantd, `sort=${column}&order=desc&limit=${limit}`),
+        expected.toReversed(),
+        `${column} descending by ${limit}`
+      )
     }
   }
   for (const limit of [1, 2, 5]) {
     const used = await walk(grantd, `sort=lastUsedAt&limit=${limit}`)
     t.same(used.slice(3), ['écho_%', 'alpha'], 'never used comes first')
-    t.same(await walk(grantd, `sort=-lastUsedAt&limit=${limit}`), used.toReversed())
+    t.same(await walk(grantd, `sort=lastUsedAt&order=desc&limit=${limit}`), used.toReversed())
     const enabled = await walk(grantd, `sort=enabled&limit=${limit}`)
     t.same(new Set(enabled.slice(0, 2)), new Set(['Bravo', 'Charlie']))
-    t.same(await walk(grantd, `sort=-enabled&limit=${limit}`), enabled.toReversed())
+    t.same(await walk(grantd, `sort=enabled&order=desc&limit=${limit}`), enabled.toReversed())
   }
 })
 
@@ -132,7 +136,8 @@ t.test('a cursor of another Site, order or filter, or made by hand, is 400', asy
   for (const query of [
     `cursor=${foreign}`,
     `cursor=${all}`,
-    `cursor=${own}&sort=-name`,
+    `cursor=${own}&order=desc`,
+    `cursor=${own}&sort=expiresAt`,
     `cursor=${own}&enabled=true`,
     `cursor=${own}&search=a`,
     `cursor=${own}A`,
@@ -161,6 +166,8 @@ t.test('a bad query is refused with the parameter named', async t => {
     ['state=disabled', 'state'],
     ['sort=secret_hash', 'sort'],
     ['sort=name;drop', 'sort'],
+    ['sort=-name', 'sort'],
+    ['order=descending', 'order'],
     ['unusedSince=yesterday', 'unusedSince'],
     ['unusedSince=2026-02-30T00:00:00Z', 'unusedSince'],
     ['search=%00', 'search'],
@@ -182,9 +189,17 @@ t.test('a Global Administrator lists over all Sites, each row with its siteId', 
   )
   t.same(await names(grantd, 'siteId=umbrella', '/v1/app-registrations'), ['foreign'])
   t.same(await names(grantd, 'siteId=nobody', '/v1/app-registrations'), [])
-  for (const sort of ['name', '-name', 'clientId', 'registeredAt', '-expiresAt', 'state']) {
+  for (const sort of [
+    'name',
+    'name&order=desc',
+    'clientId',
+    'registeredAt',
+    'expiresAt',
+    'state',
+    'enabled',
+    'lastUsedAt'
+  ]) {
     t.equal((await walk(grantd, `sort=${sort}&limit=1`, '/v1/app-registrations')).length, 6, sort)
   }
-  t.equal((await grantd.asAdmin('GET', '/v1/app-registrations?sort=lastUsedAt')).status, 400)
   t.notOk('total' in answer.json())
 })

@@ -23,9 +23,8 @@ t.test('create answers 201 with the whole registration, its secret, Location and
     scopes: ['devices:read', 'devices:write'],
     registeredAt: '2026-11-23T09:00:00.000Z',
     lastUsedAt: null,
-    secretCreatedAt: '2026-11-23T09:00:00.000Z',
-    secretLastUsedAt: null,
-    previousSecret: null,
+    credential: { kind: 'secret', createdAt: '2026-11-23T09:00:00.000Z', lastUsedAt: null },
+    previousCredential: null,
     expiresInDays: 30,
     state: 'expiring_30d'
   })

@@ -52,8 +52,8 @@ export function lockReceiver(trx: Transaction<Database>, siteId: string, id: str
 }
 
 /** Counts the receivers of a Site. */
-export async function countOfSite(trx: Transaction<Database>, siteId: string): Promise<number> {
-  const { count } = await trx
+export async function countOfSite(db: Kysely<Database>, siteId: string): Promise<number> {
+  const { count } = await db
     .selectFrom('notice_receivers')
     .select(eb => eb.cast<number>(eb.fn.countAll(), 'integer').as('count'))
     .where('site_id', '=', siteId) // served by notice_receivers_site_id

@@ -1,39 +1,35 @@
 import type { FastifyInstance } from 'fastify'
 import type { Kysely } from 'kysely'
+import { repeat } from '../../concurrency/repeat.ts'
 import type { Database } from '../../database/schema.ts'
-import { deleteExpiredCreates } from './repository.ts'
+import { SECOND_MS } from '../../time.ts'
+import { deleteExpiredAnswers } from './repository.ts'
 
-/** What has expired is not used; it lies in the table for so much longer at most. */
-const PURGE_INTERVAL_MS = 15_000
-/** A statement deletes at most so many. */
+/** An expired answer is not used. It stays in the table for at most this much longer. */
+const PURGE_INTERVAL_MS = 15 * SECOND_MS
+/** Maximum number of rows that one statement deletes. */
 const BATCH_ROWS = 1_000
 
-interface PurgeNeeds {
+interface PurgeOptions {
   db: Kysely<Database>
   /** Milliseconds since the epoch. */
   now: () => number
-  /** Between two looks. */
   intervalMs?: number
 }
 
-/** Deletes sealed creates once they have expired, now and then, on every instance. */
-export async function purgeOfSealedCreates(
+/** Deletes expired answers in the background, on every instance. */
+export async function idempotentAnswerPurge(
   app: FastifyInstance,
-  { db, now, intervalMs = PURGE_INTERVAL_MS }: PurgeNeeds
+  { db, now, intervalMs = PURGE_INTERVAL_MS }: PurgeOptions
 ): Promise<void> {
-  let purging = Promise.resolve()
-  const purge = async (): Promise<void> => {
-    try {
-      while ((await deleteExpiredCreates(db, now(), BATCH_ROWS)) === BATCH_ROWS);
-    } catch (error) {
-      app.log.warn({ err: error }, 'expired idempotent creates could not be deleted; trying again')
+  const purge = repeat({
+    name: 'purge of idempotent answers',
+    everyMs: intervalMs,
+    log: app.log,
+    work: async () => {
+      while ((await deleteExpiredAnswers(db, now(), BATCH_ROWS)) === BATCH_ROWS);
     }
-  }
-  const timer = setInterval(() => {
-    purging = purging.then(purge)
-  }, intervalMs).unref()
-  app.addHook('onClose', async () => {
-    clearInterval(timer)
-    await purging
   })
+  app.addHook('onReady', async () => purge.start())
+  app.addHook('onClose', () => purge.stop())
 }

@@ -3,62 +3,74 @@ import type { Static } from 'typebox'
 import { etag, etagHeader, IfMatch } from '../../admin-api/if-match.ts'
 import { answer, NoQuery, problems } from '../../admin-api/responses.ts'
 import { siteOf } from '../../admin-api/site.ts'
-import { representRegistration } from '../representation.ts'
-import { type RegistrationRoutesOptions, targetOf } from '../routes.ts'
-import { OVERLAP_DEFAULT_SECONDS, RegistrationParams, RotateSecretSchema } from '../schemas.ts'
+import { IdempotencyKey } from '../idempotency/schemas.ts'
+import { type OneRegistration, type RegistrationRoutesOptions, targetOf } from '../routes.ts'
+import { RegistrationParams } from '../schemas.ts'
+import { OVERLAP_DEFAULT_SECONDS, RotateSecretSchema } from './schemas.ts'
 import { retirePrevious, rotate } from './service.ts'
-
-type One = { Params: Static<typeof RegistrationParams>; Headers: Static<typeof IfMatch> }
 
 const tags = ['App registrations']
 
-/** The secrets of a registration: a new one, and the end of the one before. Register it where `siteId` has been checked. */
+interface Rotation extends OneRegistration {
+  Headers: OneRegistration['Headers'] & Static<typeof IdempotencyKey>
+  Body: Static<typeof RotateSecretSchema>
+}
+
+/** Routes that rotate the secret of a registration of one Site. Register them where the Site has been checked. */
 export async function rotationRoutes(app: FastifyInstance, options: RegistrationRoutesOptions): Promise<void> {
   app.addSchema(RotateSecretSchema)
-  app.post<One & { Body: Static<typeof RotateSecretSchema> }>(
-    '/app-registrations/:clientId/secret',
+
+  app.post<Rotation>(
+    '/app-registrations/:clientId/rotate-secret',
     {
-      // Without a body all is as by default.
       preValidation: async request => {
+        // A request without a body takes every default.
         if (request.body === undefined) request.body = {}
       },
       schema: {
         operationId: 'rotateClientSecret',
-        summary: 'Make a new Client secret',
+        summary: 'Rotate the Client secret',
         description:
-          'The answer holds the new Client secret, this once. The one so far works on for overlapSeconds beside it. Until somebody has used the new one, another rotation takes its place; once both are in use it is refused. Nothing else of the registration changes.',
+          'Creates a new Client secret, which only this answer has. The previous secret is accepted for `overlapSeconds` more. As long as nobody has used the new secret, another rotation replaces it. Once both secrets are in use, a rotation is refused with 409. Nothing else of the registration changes. A retry with the same Idempotency-Key gets the same answer for 10 minutes.',
         tags,
         params: RegistrationParams,
         querystring: NoQuery,
-        headers: IfMatch,
+        headers: { ...IfMatch, properties: { ...IfMatch.properties, ...IdempotencyKey.properties } },
         body: { $ref: 'RotateSecret' },
         response: {
-          201: answer('Made', 'CreatedRegistration', etagHeader),
-          ...problems(400, 401, 403, 404, 409, 412, 413, 415, 500, 503)
+          201: answer('The registration with its new Client secret', 'CreatedRegistration', etagHeader),
+          ...problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 500, 503)
         }
       }
     },
     async (request, reply) => {
       const { overlapSeconds = OVERLAP_DEFAULT_SECONDS } = request.body
-      const { registration, clientSecret } = await rotate(siteOf(request), options, targetOf(request), overlapSeconds)
-      reply.code(201).header('etag', etag(registration.version))
-      return { ...representRegistration(registration, options.now()), clientSecret }
+      const idempotencyKey = request.headers['idempotency-key']
+      const { body, version } = await rotate(
+        siteOf(request),
+        options,
+        targetOf(request),
+        overlapSeconds,
+        idempotencyKey
+      )
+      return reply.code(201).header('etag', etag(version)).send(body)
     }
   )
 
-  app.delete<One>(
-    '/app-registrations/:clientId/secret/previous',
+  app.delete<OneRegistration>(
+    '/app-registrations/:clientId/previous-credential',
     {
       schema: {
-        operationId: 'retirePreviousSecret',
-        summary: 'Retire the secret before the latest rotation',
-        description: 'It is refused from the next request on. 404 when none works beside the Client secret.',
+        operationId: 'retirePreviousCredential',
+        summary: 'Retire the previous credential',
+        description:
+          'The credential before the latest rotation is refused from the next request on. The answer is 404 when no previous credential is accepted.',
         tags,
         params: RegistrationParams,
         querystring: NoQuery,
         headers: IfMatch,
         response: {
-          204: { description: 'Retired', type: 'null' },
+          204: { description: 'The previous credential is refused', type: 'null' },
           ...problems(400, 401, 403, 404, 412, 413, 415, 500, 503)
         }
       }

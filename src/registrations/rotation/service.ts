@@ -1,90 +1,120 @@
 import type { Transaction } from 'kysely'
+import { requireVersion } from '../../admin-api/if-match.ts'
+import { lockRow, withLocked } from '../../admin-api/locked.ts'
 import type { Site } from '../../admin-api/site.ts'
-import { checksumOf, createClientSecret } from '../../credentials/secret.ts'
 import type { Database } from '../../database/schema.ts'
 import { notFound } from '../../http/problem.ts'
+import { MINUTE_MS, SECOND_MS } from '../../time.ts'
+import { lockOf, recordEvents, type Target } from '../changes.ts'
+import { makeSecret } from '../client-secret.ts'
+import { credentialUses, previousCredentialOf } from '../credentials.ts'
 import { rotationUnderWay } from '../errors.ts'
-import { previousSecretOf, secretUses } from '../lifecycle.ts'
+import { answerOnce } from '../idempotency/service.ts'
 import {
+  findRegistration,
   lockRegistration,
   type Registration,
   replaceSecret,
   retirePreviousSecret,
-  rotateSecret,
-  type StoredSecret
+  rotateSecret
 } from '../repository.ts'
-import { hashBehindGate, type RegistrationOptions, record, type Target, withLockedRegistration } from '../service.ts'
+import { representRegistration } from '../representation.ts'
+import type { RegistrationOptions, SecretAnswer } from '../service.ts'
 
 /**
- * Makes a new secret; the one so far works on for `overlapSeconds`, so that no consumer is ever without one that works.
+ * Makes a new secret. The previous one is accepted for `overlapSeconds` more, so that its consumers can change over.
  *
- * While two secrets work, a new one takes the place of the newer, if nobody has used that yet: an answer that got lost
- * costs nothing. Once both are in use there is no third.
+ * During the overlap another rotation replaces the newer secret, as long as nobody has used it: an answer that got lost
+ * costs nothing. Once both secrets are in use, a third is refused.
  *
- * @throws Problem 404; 409 `rotation_under_way`; 412 when `ifMatch` is of another version; 503 when too much hashing waits
+ * @throws Problem 404; 409 `rotation_under_way`; 412 when `ifMatch` names another version; 422 when the Idempotency-Key
+ * was used for another request; 503 when too many secrets wait to be hashed
  */
-export async function rotate(
+export function rotate(
   site: Site,
-  needs: RegistrationOptions,
+  options: RegistrationOptions,
   target: Target,
-  overlapSeconds: number
-): Promise<{ registration: Registration; clientSecret: string }> {
-  const clientSecret = createClientSecret(needs.secretPrefix)
-  const hash = await hashBehindGate(needs.gate, clientSecret)
-  const registration = await change(site, needs, target, 'registration.rotated', async (trx, before, now) => {
-    const secret: StoredSecret = { hash, checksum: checksumOf(clientSecret), createdAt: new Date(now) }
-    const previousExpiresAt = overlapSeconds === 0 ? atOnce(now) : new Date(now + overlapSeconds * 1_000)
-    const isUnderWay = previousSecretOf(before, now) !== undefined
-    if (isUnderWay && secretUses(before).current !== null) throw rotationUnderWay()
-    await (isUnderWay ? replaceSecret : rotateSecret)(trx, target.clientId, secret, previousExpiresAt)
-  })
-  return { registration, clientSecret }
+  overlapSeconds: number,
+  idempotencyKey: string | undefined
+): Promise<SecretAnswer> {
+  const { clientId, ifMatch, context } = target
+  const { now } = options
+  return answerOnce(
+    site,
+    options,
+    { idempotencyKey, context, request: ['rotate', clientId, overlapSeconds] },
+    {
+      prepare: async () => {
+        // A hash costs far more than these checks, which the transaction repeats.
+        const registration = await findRegistration(site, clientId)
+        if (registration === undefined) throw notFound()
+        requireVersion(ifMatch, registration.version)
+        requireRotatable(registration, now())
+        return makeSecret(options)
+      },
+      change: async (trx, { clientSecret, hash, checksum }) => {
+        const before = await lockRow(trx, lockOf(site, target))
+        const at = now()
+        requireRotatable(before, at)
+        const previousExpiresAt = overlapSeconds === 0 ? atOnce(at) : new Date(at + overlapSeconds * SECOND_MS)
+        const isUnderWay = previousCredentialOf(before, at) !== undefined
+        const put = isUnderWay ? replaceSecret : rotateSecret
+        await put(trx, clientId, { hash, checksum, createdAt: new Date(at) }, previousExpiresAt)
+        const after = await recordChange(trx, before, 'credential.rotated', at, target)
+        return { body: { ...representRegistration(after, at), clientSecret }, version: after.version }
+      }
+    }
+  )
+}
+
+/** @throws Problem 409 `rotation_under_way` */
+function requireRotatable(registration: Registration, now: number): void {
+  const isUnderWay = previousCredentialOf(registration, now) !== undefined
+  if (isUnderWay && credentialUses(registration).current !== null) throw rotationUnderWay()
 }
 
 /**
- * Refuses the secret before the latest rotation from now on.
+ * Refuses the previous credential from now on.
  *
- * @throws Problem 404, also when there is none that works; 412 when `ifMatch` is of another version
+ * @throws Problem 404, also without a previous credential that is still accepted; 412 when `ifMatch` names another version
  */
-export async function retirePrevious(site: Site, needs: RegistrationOptions, target: Target): Promise<void> {
-  await change(site, needs, target, 'secret.retired', async (trx, before, now) => {
-    if (previousSecretOf(before, now) === undefined) throw notFound()
-    await retirePreviousSecret(trx, target.clientId, atOnce(now))
+export function retirePrevious(site: Site, { now }: RegistrationOptions, target: Target): Promise<void> {
+  return withLocked(site.db, lockOf(site, target), async (trx, before) => {
+    const at = now()
+    if (previousCredentialOf(before, at) === undefined) throw notFound()
+    await retirePreviousSecret(trx, target.clientId, atOnce(at))
+    await recordChange(trx, before, 'credential.retired', at, target)
   })
 }
 
-/** Clocks of instances may differ by 30 s; twice that is past for all of them. */
-const PAST_FOR_ALL_MS = 60_000
+/** Clocks of instances may differ by 30 s. Twice that is in the past for all of them. */
+const PAST_FOR_ALL_MS = MINUTE_MS
 
-/** The expiry of what is refused from the next request on, also by an instance whose clock is behind. */
+/** Returns an expiry that has passed on every instance, also on one whose clock is behind. */
 function atOnce(now: number): Date {
   return new Date(now - PAST_FOR_ALL_MS)
 }
 
-function change(
-  site: Site,
-  { now }: RegistrationOptions,
-  target: Target,
-  action: 'registration.rotated' | 'secret.retired',
-  apply: (trx: Transaction<Database>, before: Registration, now: number) => Promise<void>
+async function recordChange(
+  trx: Transaction<Database>,
+  before: Registration,
+  action: 'credential.rotated' | 'credential.retired',
+  at: number,
+  { context }: Target
 ): Promise<Registration> {
-  return withLockedRegistration(site, target, async (trx, before) => {
-    const at = now()
-    await apply(trx, before, at)
-    const after = (await lockRegistration(trx, site.siteId, target.clientId)) ?? before
-    const changes = {
-      previousSecretExpiresAt: {
-        from: iso(before.previous_secret_expires_at),
-        to: iso(endOf(after.previous_secret_expires_at, at))
-      }
+  const after = (await lockRegistration(trx, before.site_id, before.client_id)) ?? before
+  const changes = {
+    previousCredentialExpiresAt: {
+      from: iso(before.previous_secret_expires_at),
+      to: iso(notBefore(after.previous_secret_expires_at, at))
     }
-    await record(trx, after, [{ action, changes }], at, target.context)
-    return after
-  })
+  }
+  await recordEvents(trx, after, [{ action, changes }], at, context)
+  return after
 }
 
-/** What ended at once ended now. */
-function endOf(expiresAt: Date | null, now: number): Date | null {
+/** A credential that was refused at once was accepted until now. */
+function notBefore(expiresAt: Date | null, now: number): Date | null {
   return expiresAt === null ? null : new Date(Math.max(expiresAt.getTime(), now))
 }
 

@@ -12,13 +12,13 @@ const REPETITIONS = 15
 const PAGES = [
   '/v1/sites/site-77/app-registrations',
   '/v1/sites/site-77/app-registrations?sort=expiresAt',
-  '/v1/sites/site-77/app-registrations?sort=-lastUsedAt',
+  '/v1/sites/site-77/app-registrations?sort=lastUsedAt&order=desc',
   '/v1/sites/site-77/app-registrations?search=service',
   '/v1/sites/site-77/app-registrations?state=expired',
   '/v1/sites/site-77/audit-events',
   '/v1/app-registrations',
   '/v1/app-registrations?siteId=site-77',
-  '/v1/app-registrations?sort=-registeredAt'
+  '/v1/app-registrations?sort=registeredAt&order=desc'
 ]
 
 // [FAULT-25]

@@ -27,7 +27,7 @@ const FAULTS: readonly (readonly [number: string, file: string, name?: string])[
   ['7', 'test/faults/long/patroni.fault.ts'],
   ['8', 'test/faults/no-writes.test.ts'],
   ['8', 'test/faults/long/disk-full.fault.ts'],
-  ['9', 'test/registrations/idempotency/create.test.ts', ' commit'],
+  ['9', 'test/registrations/idempotency/service.test.ts', ' commit'],
   ['10', 'test/faults/long/starts-at-once.fault.ts'],
   ['11', 'test/faults/notices.test.ts'],
   ['12', 'test/notifications/outbox.test.ts', 'delays no other'],

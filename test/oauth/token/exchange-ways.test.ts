@@ -63,7 +63,7 @@ t.test('who is known is confirmed and not looked up; moving Last used is due, or
 t.test('the secret before a rotation is known by its own number', async t => {
   const { grantd, registration, ask, asked } = await start(t)
   await ask()
-  const fresh = (await grantd.asAdmin('POST', `${registration.path}/secret`)).json()
+  const fresh = (await grantd.asAdmin('POST', `${registration.path}/rotate-secret`)).json()
   for (const [secret, credentialNumber] of [
     [fresh, 2],
     [registration, 1],

@@ -15,7 +15,7 @@ interface Registered {
 }
 
 async function rotate(grantd: Grantd, { clientId, path }: Registered, overlapSeconds?: number): Promise<Registered> {
-  const answer = await grantd.asAdmin('POST', `${path}/secret`, {
+  const answer = await grantd.asAdmin('POST', `${path}/rotate-secret`, {
     ...(overlapSeconds !== undefined && { body: { overlapSeconds } })
   })
   if (answer.status !== 201) throw new Error(answer.text)
@@ -31,10 +31,10 @@ t.test('a rotation gives a new secret while the old one works on, by default for
   const old = await one.register({ scopes: ['a'] })
   for (const grantd of [one, other]) t.equal((await grantd.exchange(old)).status, 200)
   const before = await read(one, old)
-  t.equal(before.previousSecret, null)
+  t.equal(before.previousCredential, null)
 
   clock.advance(60_000)
-  const answer = await one.asAdmin('POST', `${old.path}/secret`)
+  const answer = await one.asAdmin('POST', `${old.path}/rotate-secret`)
   t.equal(answer.status, 201)
   t.equal(answer.headers['cache-control'], 'no-store')
   t.equal(answer.headers['etag'], '"2"')
@@ -42,9 +42,8 @@ t.test('a rotation gives a new secret while the old one works on, by default for
   t.match(registration, {
     clientId: old.clientId,
     expiresAt: before.expiresAt,
-    secretCreatedAt: new Date(clock.time).toISOString(),
-    secretLastUsedAt: null,
-    previousSecret: {
+    credential: { kind: 'secret', createdAt: new Date(clock.time).toISOString(), lastUsedAt: null },
+    previousCredential: {
       createdAt: before.registeredAt,
       expiresAt: new Date(clock.time + DAY_MS).toISOString(),
       lastUsedAt: before.lastUsedAt
@@ -63,7 +62,7 @@ t.test('a rotation gives a new secret while the old one works on, by default for
     t.equal((await grantd.exchange(old)).status, 401)
     t.equal((await grantd.exchange(fresh)).status, 200)
   }
-  t.equal((await read(one, old)).previousSecret, null)
+  t.equal((await read(one, old)).previousCredential, null)
 })
 
 t.test('the registration tells when each secret was last used', async t => {
@@ -77,25 +76,28 @@ t.test('the registration tells when each secret was last used', async t => {
   }
   const firstAt = await use(first)
   const second = await rotate(grantd, first, 3_600)
-  t.match(await read(grantd, first), { secretLastUsedAt: null, previousSecret: { lastUsedAt: firstAt } })
+  t.match(await read(grantd, first), { credential: { lastUsedAt: null }, previousCredential: { lastUsedAt: firstAt } })
   const secondAt = await use(second)
   const laterAt = await use(first)
   t.match(await read(grantd, first), {
     lastUsedAt: laterAt,
-    secretLastUsedAt: secondAt,
-    previousSecret: { lastUsedAt: laterAt }
+    credential: { lastUsedAt: secondAt },
+    previousCredential: { lastUsedAt: laterAt }
   })
   const latestAt = await use(second)
   t.match(await read(grantd, first), {
     lastUsedAt: latestAt,
-    secretLastUsedAt: latestAt,
-    previousSecret: { lastUsedAt: laterAt }
+    credential: { lastUsedAt: latestAt },
+    previousCredential: { lastUsedAt: laterAt }
   })
   clock.advance(3_600_000)
   const third = await rotate(grantd, first, 3_600)
-  t.match(await read(grantd, first), { secretLastUsedAt: null, previousSecret: { lastUsedAt: latestAt } })
+  t.match(await read(grantd, first), { credential: { lastUsedAt: null }, previousCredential: { lastUsedAt: latestAt } })
   const thirdAt = await use(third)
-  t.match(await read(grantd, first), { secretLastUsedAt: thirdAt, previousSecret: { lastUsedAt: latestAt } })
+  t.match(await read(grantd, first), {
+    credential: { lastUsedAt: thirdAt },
+    previousCredential: { lastUsedAt: latestAt }
+  })
 })
 
 // [INPUT-18]
@@ -106,14 +108,14 @@ t.test(
     const metrics = new Registry()
     const grantd = await startApp(t, { log, metrics })
     const old = await grantd.register()
-    t.equal((await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)).status, 404)
+    t.equal((await grantd.asAdmin('DELETE', `${old.path}/previous-credential`)).status, 404)
     const fresh = await rotate(grantd, old)
     for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
     const before = new Date().toISOString()
-    t.equal((await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)).status, 204)
+    t.equal((await grantd.asAdmin('DELETE', `${old.path}/previous-credential`)).status, 204)
     const [event] = (await grantd.asAdmin('GET', '/v1/sites/acme/audit-events?limit=1')).json().items
-    t.equal(event.action, 'secret.retired')
-    t.ok(event.changes.previousSecretExpiresAt.to >= before, 'it was good until now')
+    t.equal(event.action, 'credential.retired')
+    t.ok(event.changes.previousCredentialExpiresAt.to >= before, 'it was good until now')
     const refused = await grantd.exchange(old)
     const wrong = await grantd.exchange({ ...old, clientSecret: (await grantd.register()).clientSecret })
     t.equal(refused.status, 401)
@@ -125,8 +127,8 @@ t.test(
     const counted = (await metrics.read()).find(({ name }) => name === 'grantd_token_requests_total')
     t.match(counted?.samples, { '{outcome="retired_secret"}': 1, '{outcome="wrong_secret"}': 1 })
     t.equal((await grantd.exchange(fresh)).status, 200)
-    t.equal((await read(grantd, old)).previousSecret, null)
-    t.equal((await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)).status, 404)
+    t.equal((await read(grantd, old)).previousCredential, null)
+    t.equal((await grantd.asAdmin('DELETE', `${old.path}/previous-credential`)).status, 404)
   }
 )
 
@@ -152,7 +154,7 @@ t.test(
     const fresh = await rotate(grantd, old)
     t.equal((await grantd.exchange(lost)).status, 401)
     for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
-    t.equal((await read(grantd, old)).previousSecret.expiresAt, new Date(clock.time + DAY_MS).toISOString())
+    t.equal((await read(grantd, old)).previousCredential.expiresAt, new Date(clock.time + DAY_MS).toISOString())
   }
 )
 
@@ -163,13 +165,13 @@ t.test('with both secrets in use there is no third, until one is retired', async
   t.equal((await grantd.exchange(old)).status, 200)
   const fresh = await rotate(grantd, old)
   t.equal((await grantd.exchange(fresh)).status, 200)
-  await until('the use is written', async () => (await read(grantd, old)).secretLastUsedAt !== null)
-  const refused = await grantd.asAdmin('POST', `${old.path}/secret`)
+  await until('the use is written', async () => (await read(grantd, old)).credential.lastUsedAt !== null)
+  const refused = await grantd.asAdmin('POST', `${old.path}/rotate-secret`)
   t.equal(refused.status, 409)
   t.equal(refused.json().code, 'rotation_under_way')
   for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
-  await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)
-  t.equal((await grantd.asAdmin('POST', `${old.path}/secret`)).status, 201)
+  await grantd.asAdmin('DELETE', `${old.path}/previous-credential`)
+  t.equal((await grantd.asAdmin('POST', `${old.path}/rotate-secret`)).status, 201)
 })
 
 t.test('renewing changes no secret; a rotation changes nothing else', async t => {
@@ -185,14 +187,14 @@ t.test('renewing changes no secret; a rotation changes nothing else', async t =>
     body: { expiresAt: new Date(Date.now() + 500 * DAY_MS).toISOString() }
   })
   t.equal(renewed.status, 200)
-  t.equal(renewed.json().secretCreatedAt, after.secretCreatedAt)
+  t.equal(renewed.json().credential.createdAt, after.credential.createdAt)
   for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 200)
 })
 
 t.test('what is asked for wrongly changes nothing', async t => {
   const grantd = await startApp(t)
   const old = await grantd.register()
-  const post = (body: unknown, headers = {}) => grantd.asAdmin('POST', `${old.path}/secret`, { body, headers })
+  const post = (body: unknown, headers = {}) => grantd.asAdmin('POST', `${old.path}/rotate-secret`, { body, headers })
   for (const overlapSeconds of [-1, 2_592_001, 1.5, '60', null]) {
     const answer = await post({ overlapSeconds })
     t.equal(answer.status, 400, String(overlapSeconds))
@@ -200,11 +202,11 @@ t.test('what is asked for wrongly changes nothing', async t => {
   }
   for (const body of [{ clientSecret: 'mine' }, 'null', []]) t.equal((await post(body)).status, 400)
   t.equal((await post({}, { 'if-match': '"7"' })).status, 412)
-  const other = await grantd.asAdmin('POST', `${old.path.replace('acme', 'zoo')}/secret`)
-  const absent = await grantd.asAdmin('POST', `/v1/sites/zoo/app-registrations/${'0'.repeat(20)}/secret`)
+  const other = await grantd.asAdmin('POST', `${old.path.replace('acme', 'zoo')}/rotate-secret`)
+  const absent = await grantd.asAdmin('POST', `/v1/sites/zoo/app-registrations/${'0'.repeat(20)}/rotate-secret`)
   t.equal(other.status, 404)
   t.equal(other.text, absent.text)
-  t.equal((await read(grantd, old)).previousSecret, null)
+  t.equal((await read(grantd, old)).previousCredential, null)
   t.equal((await grantd.exchange(old)).status, 200)
 })
 
@@ -212,11 +214,11 @@ t.test('each rotation and retirement leaves an audit event, without a secret', a
   const grantd = await startApp(t)
   const old = await grantd.register()
   const { clientSecret } = await rotate(grantd, old)
-  await grantd.asAdmin('DELETE', `${old.path}/secret/previous`)
+  await grantd.asAdmin('DELETE', `${old.path}/previous-credential`)
   const { items } = (await grantd.asAdmin('GET', '/v1/sites/acme/audit-events')).json()
   t.same(
     items.map(({ action }: { action: string }) => action),
-    ['secret.retired', 'registration.rotated', 'registration.created']
+    ['credential.retired', 'credential.rotated', 'registration.created']
   )
   t.notOk(JSON.stringify(items).includes(clientSecret))
   const rows = JSON.stringify(await query(grantd.databaseUrl, 'select * from registrations'))

@@ -4,7 +4,7 @@ import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { recordEvent } from '../../../src/audit/record.ts'
 import { Semaphore } from '../../../src/concurrency/semaphore.ts'
-import { purgeOfSealedCreates } from '../../../src/registrations/idempotency/plugin.ts'
+import { idempotentAnswerPurge } from '../../../src/registrations/idempotency/plugin.ts'
 import { createRegistration } from '../../../src/registrations/service.ts'
 import { Clock, signAdminToken, startApp } from '../../fixtures/app/app.ts'
 import { CONTEXT, eventOf } from '../../fixtures/app/audit.ts'
@@ -170,7 +170,7 @@ t.test('an error is not remembered: the same key may be tried until it makes som
   const { key, ...tried } = retryable()
   t.equal((await create(grantd, tried)).status, 409)
   t.equal((await create(grantd, { ...tried, body: { name: '', expiresAt: inDays(-1) } })).status, 400)
-  t.same(await query(grantd.databaseUrl, 'select from idempotent_creates'), [])
+  t.same(await query(grantd.databaseUrl, 'select from idempotent_answers'), [])
   await grantd.asAdmin('DELETE', path)
   t.equal((await create(grantd, tried)).status, 201)
 })
@@ -200,10 +200,10 @@ t.test('what has expired after 10 minutes is deleted from the table, and nothing
   await create(grantd, retryable(undefined, { name: 'young', expiresAt: inDays(10, clock.time) }))
   clock.advance(9 * MINUTE_MS)
   const app = Fastify()
-  await app.register(purgeOfSealedCreates, { db, now: clock.now, intervalMs: 5 })
+  await app.register(idempotentAnswerPurge, { db, now: clock.now, intervalMs: 5 })
   await app.ready()
   t.teardown(() => app.close())
-  const left = () => query(grantd.databaseUrl, 'select expires_at from idempotent_creates')
+  const left = () => query(grantd.databaseUrl, 'select expires_at from idempotent_answers')
   await until('the old one is gone', async () => (await left()).length === 1)
   t.same(await left(), [{ expires_at: new Date(clock.time + MINUTE_MS) }])
   clock.advance(MINUTE_MS)
@@ -317,8 +317,8 @@ async function proxyThatLosesCommits(t: Test, databaseUrl: string) {
   }
 }
 
-/** Counts the hashes that it lets through. */
-class CountingGate extends Semaphore {
+/** Counts the hashes. */
+class CountingSemaphore extends Semaphore {
   hashes = 0
 
   override run<T>(work: () => Promise<T>): Promise<T> {
@@ -329,26 +329,27 @@ class CountingGate extends Semaphore {
 
 t.test('a retry costs no hash, and no column of the table has anything of what it tells', async t => {
   const databaseUrl = await createDatabase(t)
-  const gate = new CountingGate({ permits: 1, maxWaiting: 10 })
+  const hashing = new CountingSemaphore({ permits: 1, maxWaiting: 10 })
   const site = { siteId: 'acme', db: openTestDatabase(t, databaseUrl) }
   const options = {
-    gate,
+    hashing,
     now: Date.now,
-    retryPepper: randomBytes(32),
+    retryPeppers: [randomBytes(32)],
     secretPrefix: 'grantd_',
     maxLifetimeDays: 730,
     maxPerSite: 10
   }
   const key = randomUUID()
   const input = { name: 'canary name', expiresAt: inDays(10), enabled: true, scopes: ['canary:scope'] }
-  const first = await createRegistration(site, options, input, CONTEXT, key)
-  t.same(await createRegistration(site, options, input, CONTEXT, key), first)
-  t.equal(gate.hashes, 1)
-  const rows = await query(databaseUrl, 'select * from idempotent_creates')
+  const first = await createRegistration(site, options, input, { idempotencyKey: key, context: CONTEXT })
+  t.same(await createRegistration(site, options, input, { idempotencyKey: key, context: CONTEXT }), first)
+  t.equal(hashing.hashes, 1)
+  const rows = await query(databaseUrl, 'select * from idempotent_answers')
   t.equal(rows.length, 1)
+  const { body } = first
   const { key_digest: digest, sealed } = Object(rows[0])
   const dump = Buffer.concat([digest, sealed])
-  for (const text of [key, first.clientSecret, 'grantd_', 'canary', 'acme', 'ada', first.registration.client_id]) {
+  for (const text of [key, body.clientSecret, 'grantd_', 'canary', 'acme', 'ada', body.clientId]) {
     for (const spelled of [
       text,
       Buffer.from(text).toString('base64').slice(0, -4),

@@ -3,29 +3,31 @@ import fc from 'fast-check'
 import t from 'tap'
 import {
   deriveRetryKey,
-  isSameInput,
-  openCreate,
-  sealCreate
-} from '../../../src/registrations/idempotency/sealed-create.ts'
+  digestRequest,
+  openAnswer,
+  sealAnswer
+} from '../../../src/registrations/idempotency/sealed-answer.ts'
 
 const pepper = randomBytes(32)
 const caller = { issuer: 'https://identity.example.com', actor: 'ada' }
 const KEY = '8e03978e-40d5-43dd-bc93-6894a57f9324'
-const made = {
-  input: { name: 'billing', expiresAt: '2027-01-01T00:00:00Z', enabled: true, scopes: ['devices:read'] },
-  clientId: 'k3v9x2m7q1w8z5t4r6y0',
-  clientSecret: 'grantd_0exampleexampleexampleexampleexampleexample0AbCdEf',
-  registeredAt: 1_795_424_400_000
+const body = { name: 'billing', expiresAt: '2027-01-01T00:00:00Z', enabled: true, scopes: ['devices:read'] }
+const stored = {
+  request: digestRequest(['create', body]),
+  answer: {
+    clientId: 'k3v9x2m7q1w8z5t4r6y0',
+    clientSecret: 'grantd_0exampleexampleexampleexampleexampleexample0AbCdEf'
+  }
 }
 
 t.test('what was sealed opens with the same key of the same caller in the same Site', async t => {
-  const sealed = sealCreate(deriveRetryKey(pepper, 'acme', caller, KEY), made)
-  t.same(openCreate(deriveRetryKey(pepper, 'acme', { ...caller }, KEY), sealed), made)
+  const sealed = sealAnswer(deriveRetryKey(pepper, 'acme', caller, KEY), stored)
+  t.same(openAnswer(deriveRetryKey(pepper, 'acme', { ...caller }, KEY), sealed), stored)
 })
 
 t.test('another key, caller, issuer, Site or pepper neither finds nor opens it', async t => {
   const right = deriveRetryKey(pepper, 'acme', caller, KEY)
-  const sealed = sealCreate(right, made)
+  const sealed = sealAnswer(right, stored)
   for (const [what, wrong] of [
     ['key', deriveRetryKey(pepper, 'acme', caller, KEY.replace('8', '9'))],
     ['caller', deriveRetryKey(pepper, 'acme', { ...caller, actor: 'grace' }, KEY)],
@@ -38,14 +40,14 @@ t.test('another key, caller, issuer, Site or pepper neither finds nor opens it',
     ]
   ] as const) {
     t.notSame(wrong.digest, right.digest, what)
-    t.throws(() => openCreate({ ...right, sealingKey: wrong.sealingKey }, sealed), what)
-    t.throws(() => openCreate({ ...right, digest: wrong.digest }, sealed), `digest of another ${what}`)
+    t.throws(() => openAnswer({ ...right, sealingKey: wrong.sealingKey }, sealed), what)
+    t.throws(() => openAnswer({ ...right, digest: wrong.digest }, sealed), `digest of another ${what}`)
   }
 })
 
 t.test('with all that is kept, and the pepper, but without the key, nothing opens it', async t => {
   const right = deriveRetryKey(pepper, 'acme', caller, KEY)
-  const sealed = sealCreate(right, made)
+  const sealed = sealAnswer(right, stored)
   for (const guess of [
     right.digest,
     pepper,
@@ -55,20 +57,20 @@ t.test('with all that is kept, and the pepper, but without the key, nothing open
     deriveRetryKey(pepper, 'acme', caller, '').sealingKey,
     deriveRetryKey(right.digest, 'acme', caller, '').sealingKey
   ]) {
-    t.throws(() => openCreate({ ...right, sealingKey: guess }, sealed))
+    t.throws(() => openAnswer({ ...right, sealingKey: guess }, sealed))
   }
 })
 
 t.test('one create that is sealed twice is not the same bytes; any bit of it that changes is noticed', async t => {
   const key = deriveRetryKey(pepper, 'acme', caller, KEY)
-  const sealed = sealCreate(key, made)
-  t.notSame(sealCreate(key, made), sealed)
+  const sealed = sealAnswer(key, stored)
+  t.notSame(sealAnswer(key, stored), sealed)
   fc.assert(
     fc.property(fc.nat(sealed.length * 8 - 1), bit => {
       const changed = Buffer.from(sealed)
       changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7))
       try {
-        openCreate(key, changed)
+        openAnswer(key, changed)
         return false
       } catch {
         return true
@@ -76,7 +78,7 @@ t.test('one create that is sealed twice is not the same bytes; any bit of it tha
     })
   )
   for (let length = 0; length < sealed.length; length++) {
-    t.throws(() => openCreate(key, sealed.subarray(0, length)), `cut at ${length}`)
+    t.throws(() => openAnswer(key, sealed.subarray(0, length)), `cut at ${length}`)
   }
 })
 
@@ -90,16 +92,22 @@ t.test('a key of any length and a caller of any name are taken', async t => {
   }
 })
 
-t.test('inputs are the same when all their members are, in whatever order', async t => {
-  const { name, expiresAt, enabled, scopes } = made.input
-  t.ok(isSameInput(made.input, { scopes: [...scopes], enabled, expiresAt, name }))
+t.test('requests are the same when all their members are, in any order', async t => {
+  const { name, expiresAt, enabled, scopes } = body
+  const same = digestRequest(['create', { scopes: [...scopes], enabled, expiresAt, name }])
+  t.equal(same, stored.request)
   for (const other of [
-    { name: 'Billing' },
-    { expiresAt: '2027-01-01T00:00:00.000Z' },
-    { enabled: false },
-    { scopes: [] },
-    { scopes: ['devices:read', 'x'] }
+    ['rotate', body],
+    ['create', 'k3v9x2m7q1w8z5t4r6y0', body],
+    ...[
+      { name: 'Billing' },
+      { expiresAt: '2027-01-01T00:00:00.000Z' },
+      { enabled: false },
+      { scopes: [] },
+      { scopes: ['devices:read', 'x'] },
+      { another: null }
+    ].map(member => ['create', { ...body, ...member }])
   ]) {
-    t.notOk(isSameInput(made.input, { ...made.input, ...other }))
+    t.not(digestRequest(other), stored.request, JSON.stringify(other))
   }
 })

@@ -1,0 +1,103 @@
+/**
+ * The fields of a registration that administrators set, written down once.
+ *
+ * Bodies, audit events, retries and answers derive from `fieldSchemas`. A field that is missing in one of the functions
+ * below is a type error.
+ */
+
+import { Type } from 'typebox'
+import { parseInstant } from '../admin-api/instant.ts'
+import type { RegistrationTable } from '../database/schema.ts'
+import type { Fault } from '../http/problem.ts'
+import { expiryFault } from './lifecycle.ts'
+import { foldName, nameFault, normaliseName } from './name.ts'
+
+const MAX_SCOPES = 50
+const SCOPE_MAX_LENGTH = 128
+
+export const fieldSchemas = {
+  name: Type.String({
+    description:
+      'Name of the consumer, for people. It is trimmed and kept in Unicode NFC. It has 1 to 100 code points, and no control, zero-width or text direction character. Names need not be unique.',
+    examples: ['billing export']
+  }),
+  expiresAt: Type.String({
+    format: 'date-time',
+    description:
+      'Instant from which every credential is refused: RFC 3339 with an offset, in the future, within the maximum lifetime. It is kept in milliseconds.',
+    examples: ['2027-06-30T22:00:00.000Z']
+  }),
+  enabled: Type.Boolean({
+    description:
+      'When false, the token endpoint refuses the client although everything else is valid. It can be set to true again.',
+    examples: [true]
+  }),
+  scopes: Type.Array(
+    Type.String({
+      pattern: '^[!#-\\[\\]-~]+$',
+      maxLength: SCOPE_MAX_LENGTH,
+      description: 'A scope token: visible ASCII characters except " and \\ (RFC 6749 §3.3)'
+    }),
+    {
+      maxItems: MAX_SCOPES,
+      uniqueItems: true,
+      description: 'Scopes that the client may ask for. When it asks for none, it gets all of them.',
+      examples: [['devices:read']]
+    }
+  )
+}
+
+export type RegistrationFields = {
+  [Name in keyof typeof fieldSchemas]: Type.Static<(typeof fieldSchemas)[Name]>
+}
+
+type FieldColumns = Pick<RegistrationTable, 'name' | 'name_folded' | 'expires_at' | 'enabled' | 'scopes'>
+
+/** Returns the fields of a row as an answer has them. */
+export function fieldsOf(row: Omit<FieldColumns, 'name_folded'>): RegistrationFields {
+  return { name: row.name, expiresAt: row.expires_at.toISOString(), enabled: row.enabled, scopes: row.scopes }
+}
+
+/** Returns the columns of these fields. @param fields without faults, as `normaliseFields` returns them */
+export function columnsOf({ name, expiresAt, enabled, scopes }: RegistrationFields): FieldColumns {
+  return { name, name_folded: foldName(name), expires_at: new Date(parseInstant(expiresAt)), enabled, scopes }
+}
+
+/** Returns the fields in the form in which they are kept and answered. */
+export function normaliseFields(input: RegistrationFields): RegistrationFields {
+  const expiresAt = parseInstant(input.expiresAt)
+  return {
+    ...input,
+    name: normaliseName(input.name),
+    expiresAt: Number.isNaN(expiresAt) ? input.expiresAt : new Date(expiresAt).toISOString()
+  }
+}
+
+/** Limits that depend on the configuration and on the time. */
+export interface FieldRules {
+  /** Milliseconds since the epoch. */
+  now: number
+  maxLifetimeDays: number
+}
+
+/** Returns what the schemas cannot tell: the faults of normalised fields. */
+export function faultsOf({ name, expiresAt }: Partial<RegistrationFields>, rules: FieldRules): Fault[] {
+  return [
+    name === undefined ? undefined : nameFault(name),
+    expiresAt === undefined ? undefined : expiryFault(parseInstant(expiresAt), rules.now, rules.maxLifetimeDays)
+  ].filter(fault => fault !== undefined)
+}
+
+/** Returns each field that differs. Undefined stands for a registration before it was created or after its deletion. */
+export function changesBetween(
+  before: RegistrationFields | undefined,
+  after: RegistrationFields | undefined
+): Record<string, { from: unknown; to: unknown }> {
+  const from: Record<string, unknown> = { ...before }
+  const to: Record<string, unknown> = { ...after }
+  return Object.fromEntries(
+    Object.keys(fieldSchemas)
+      .map(name => [name, { from: from[name] ?? null, to: to[name] ?? null }] as const)
+      .filter(([, change]) => JSON.stringify(change.from) !== JSON.stringify(change.to))
+  )
+}
