@@ -1,7 +1,7 @@
 import type { Machine } from './machine.ts'
 import { spread } from './statistics.ts'
 
-/** What happened to the machine while the bench ran. */
+/** Disturbances of the machine while the bench ran. */
 export interface Conditions {
   /** Share of the machine that other programs took in each stretch of load. */
   foreignShares: readonly number[]

@@ -10,6 +10,8 @@ export interface Sample {
   tokensPerSecond: number
   serverUs: number
   postgresUs: number
+  /** Bytes of write-ahead log for each token. */
+  walBytes: number
   generatorUs: number
   /** Cores that the generator took. */
   generatorCores: number
@@ -51,11 +53,13 @@ export async function measure(
 ): Promise<Sample> {
   if (contestant.isRestarted) await restart(contestant)
   const { server, databaseUrl } = contestant
+  const walBefore = await postgres.walBytes()
   const before = { machine: machineCpu(), server: server.cpu(), postgres: postgres.cpu() }
   const load = await run()
   const { busyUs, idleUs } = since(before.machine)
   const serverCpu = server.cpu() - before.server
   const postgresCpu = postgres.cpu() - before.postgres
+  const walBytes = (await postgres.walBytes()) - walBefore
   const foreign = Math.max(0, busyUs - serverCpu - postgresCpu - load.generatorCpu)
   const residentMiB = server.residentMiB()
   if (contestant.isRestarted) await server.stop()
@@ -63,6 +67,7 @@ export async function measure(
     tokensPerSecond: load.answers / load.seconds,
     serverUs: serverCpu / load.answers,
     postgresUs: databaseUrl === undefined ? 0 : postgresCpu / load.answers,
+    walBytes: databaseUrl === undefined ? 0 : walBytes / load.answers,
     generatorUs: load.generatorCpu / load.answers,
     generatorCores: load.generatorCpu / 1e6 / load.seconds,
     idleCores: (availableParallelism() * idleUs) / (busyUs + idleUs),

@@ -8,21 +8,37 @@ import { compareContestants } from './runs/comparison.ts'
 import { measureFlood } from './runs/flood.ts'
 import { measureGrowth } from './runs/growth.ts'
 import { measureInstances } from './runs/instances.ts'
+import { profileGrantd } from './runs/profile.ts'
 import type { Run } from './runs/run.ts'
 import { measureSoak } from './runs/soak.ts'
 import { measureWorkers } from './runs/workers.ts'
 
-/** `npm run bench -- <run>`; README.md describes the runs. */
-const RUNS: Record<string, Run> = {
-  comparison: compareContestants,
-  compare: compareCheckouts,
-  growth: measureGrowth,
-  soak: measureSoak,
-  workers: measureWorkers,
-  instances: measureInstances,
-  cold: measureCold,
-  flood: measureFlood
+interface RunDefaults {
+  run: Run
+  rounds?: number
+  seconds?: number
+  clients?: number
 }
+
+/** `npm run bench -- <run>`; README.md describes the runs. */
+const RUNS: Record<string, RunDefaults> = {
+  comparison: { run: compareContestants },
+  // Many short rounds: a difference of 2 % is less than what one round varies by.
+  compare: { run: compareCheckouts, rounds: 20, seconds: 2 },
+  growth: { run: measureGrowth, clients: 500 },
+  soak: { run: measureSoak },
+  workers: { run: measureWorkers },
+  instances: { run: measureInstances },
+  cold: { run: measureCold, clients: 10_000 },
+  flood: { run: measureFlood, clients: 50, seconds: 10 },
+  profile: { run: profileGrantd, seconds: 20 }
+}
+
+/** For a run that names no other. */
+const DEFAULTS = { rounds: 5, seconds: 4, clients: 200, exchanges: 1_000_000 }
+const CONNECTIONS = 64
+/** For a smoke run. */
+const QUICK = { rounds: 2, seconds: 1, clients: 50, exchanges: 10_000 }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -33,26 +49,27 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     clients: { type: 'string' },
-    connections: { type: 'string', default: '64' },
+    connections: { type: 'string' },
     workers: { type: 'string' },
     exchanges: { type: 'string' }
   }
 })
 
 const [name = 'comparison', otherCheckout] = positionals
-const run = RUNS[name]
-if (run === undefined) throw new Error(`there is no run "${name}". The runs are ${Object.keys(RUNS).join(', ')}.`)
+const named = RUNS[name]
+if (named === undefined) throw new Error(`there is no run "${name}". The runs are ${Object.keys(RUNS).join(', ')}.`)
 
 const { quick: isQuick, workers, peers: withPeers } = values
 const say = (line: string): boolean => process.stderr.write(`${line}\n`)
 const machine = await examineMachine()
 const stopWatching = watchClock()
-const result = await run({
-  rounds: Number(values.rounds ?? (isQuick ? 2 : 5)),
-  seconds: Number(values.seconds ?? (isQuick ? 1 : 4)),
-  clients: Number(values.clients ?? (isQuick ? 50 : 200)),
-  connections: Number(values.connections),
-  exchanges: Number(values.exchanges ?? (isQuick ? 10_000 : 1_000_000)),
+const defaults = isQuick ? QUICK : { ...DEFAULTS, ...named }
+const result = await named.run({
+  rounds: positive('rounds', defaults.rounds),
+  seconds: positive('seconds', defaults.seconds),
+  clients: positive('clients', defaults.clients),
+  connections: positive('connections', CONNECTIONS),
+  exchanges: positive('exchanges', defaults.exchanges),
   withPeers,
   isQuick,
   environment: workers === undefined ? {} : { WORKERS: workers },
@@ -64,3 +81,10 @@ const section = sectionOf(result, machine, stopWatching())
 process.stdout.write(`${section}\n`)
 // A smoke run or a part of a run is only printed, and so is a comparison with another checkout.
 if (!isQuick && withPeers && otherCheckout === undefined) keep(name, section, result, machine)
+
+/** Returns the number in an option, or a default when the option is absent. */
+function positive(option: 'rounds' | 'seconds' | 'clients' | 'connections' | 'exchanges', fallback: number): number {
+  const value = Number(values[option] ?? fallback)
+  if (!(value > 0)) throw new Error(`--${option} must be a positive number`)
+  return value
+}

@@ -19,6 +19,8 @@ export interface BenchPostgres {
   run: (statement: string) => Promise<void>
   /** CPU of the whole server so far, microseconds. */
   cpu: () => number
+  /** Bytes of write-ahead log so far. */
+  walBytes: () => Promise<number>
   stop: () => Promise<void>
 }
 
@@ -44,6 +46,10 @@ export async function startPostgres(): Promise<BenchPostgres> {
     servingUrlOf: database => inDatabase(embedded.servingUrl, database),
     run,
     cpu: () => cpuOfFamily(postmaster),
+    walBytes: async () => {
+      const [row] = await query<{ bytes: string }>(ownerUrl, `select pg_current_wal_lsn() - '0/0' as bytes`)
+      return Number(row?.bytes)
+    },
     stop: async () => {
       embedded.release()
       for (const deadline = Date.now() + STOP_TIMEOUT_MS; isRunning(postmaster) && Date.now() < deadline; )

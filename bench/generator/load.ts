@@ -8,7 +8,7 @@ export interface Load {
   /** How often each status came; 0 stands for no answer. */
   statuses: ReadonlyMap<number, number>
   seconds: number
-  /** Of the answers with status 200, milliseconds, sorted. */
+  /** Milliseconds, sorted; only answers with status 200 have one. */
   latencies: Float64Array
   /** CPU of the generator, microseconds. */
   generatorCpu: number

@@ -21,8 +21,8 @@ export function comparisonTables(comparison: Comparison): string {
 function fullLoadTable({ standings }: Comparison): string {
   return markdownTable(
     [
-      ...['', 'tokens/s', 'server CPU µs', 'Postgres CPU µs', 'RSS MiB', 'first token ms ¹'],
-      ...['rows per token', 'failures', 'generator CPU µs ²']
+      ...['', 'tokens/s', 'server CPU µs', 'Postgres CPU µs', 'WAL bytes', 'RSS MiB'],
+      ...['first token ms ¹', 'rows per token', 'failures', 'generator CPU µs ²']
     ],
     standings.map(standing => {
       const median = (read: (round: Round) => number): string => tidy(medianOf(standing, read))
@@ -32,6 +32,7 @@ function fullLoadTable({ standings }: Comparison): string {
         median(({ full }) => full.tokensPerSecond),
         median(({ full }) => full.serverUs),
         median(({ full }) => full.postgresUs),
+        median(({ full }) => full.walBytes),
         median(({ full }) => full.residentMiB),
         standing.kind === 'restarted' ? '' : tidy(standing.coldStartMs),
         median(({ rowsPerToken }) => rowsPerToken),

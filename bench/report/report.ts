@@ -7,7 +7,7 @@ import type { Machine } from '../machine.ts'
 import { machineLine } from './table.ts'
 import { type Target, targetsTable } from './target.ts'
 
-/** What one run of the bench found. */
+/** The findings of one run of the bench. */
 export interface Result {
   title: string
   /** How the servers were loaded: whole sentences. */
@@ -29,7 +29,7 @@ export function sectionOf(result: Result, machine: Machine, clockStepsMs: readon
     `${machineLine(machine, postgresVersion)} ${load}`,
     doubtLine(machine, { foreignShares, clockStepsMs }),
     body,
-    targetsTable(targets)
+    ...(targets.length === 0 ? [] : [targetsTable(targets)])
   ].join('\n\n')
 }
 

@@ -7,13 +7,9 @@ import { formatSpread, markdownTable, tidy } from '../report/table.ts'
 import { spread } from '../statistics.ts'
 import type { RunOptions } from './run.ts'
 
-const CLIENTS = 10_000
-const QUICK_CLIENTS = 200
-
 /** Measures how long many clients take to get their first token after a restart, each once, and then a second one. */
 export async function measureCold(options: RunOptions): Promise<Result> {
-  const { rounds, connections, isQuick, environment, say } = options
-  const clients = isQuick ? QUICK_CLIENTS : CLIENTS
+  const { rounds, connections, clients, environment, say } = options
   const once = { connections, seconds: 0 }
   const postgres = await startPostgres()
   say(`registering ${clients} clients`)
@@ -52,7 +48,13 @@ export async function measureCold(options: RunOptions): Promise<Result> {
     ),
     targets: [
       { what: `${clients.toLocaleString('en')} clients served`, value: seconds, unit: 's', wanted: { most: 10 } },
-      { what: 'failures', value: failures, unit: 'requests', wanted: { most: 0 } }
+      { what: 'failures', value: failures, unit: 'requests', wanted: { most: 0 } },
+      {
+        what: `memory with ${clients.toLocaleString('en')} known clients`,
+        value: spread(second.map(({ residentMiB }) => residentMiB)),
+        unit: 'MiB',
+        wanted: { most: 250 }
+      }
     ],
     postgresVersion: postgres.version,
     foreignShares: [...first, ...second].map(sample => sample.foreignShare)

@@ -8,30 +8,23 @@ import { formatSpread, markdownTable, tidy } from '../report/table.ts'
 import { pairwiseRatio, spread } from '../statistics.ts'
 import type { RunOptions } from './run.ts'
 
-/** Clients beside the flood, each of which has not exchanged since the restart. */
-const CLIENTS = 50
-const CLIENT_REQUESTS_PER_SECOND = 50
 const WRONG_PER_SECOND = 2_000
 /** More than a cache of refusals would hold for one source. */
 const WRONG_SECRETS = 20_000
 const FLOOD_ADDRESS = '127.0.0.2'
-/** The tail of 50 requests a second needs more time than that of a full load. */
-const SECONDS_RATIO = 2.5
 
 /**
- * Measures cold clients right after a restart, once alone and once beside a flood of wrong secrets from one address, in
- * interleaved rounds.
+ * Measures cold clients right after a restart, once without and once with a flood of wrong secrets from one address, in
+ * interleaved rounds. Each client exchanges once a second.
  */
 export async function measureFlood(options: RunOptions): Promise<Result> {
-  const { rounds, environment, say } = options
-  const seconds = options.seconds * SECONDS_RATIO
+  const { rounds, seconds, clients, environment, say } = options
   const postgres = await startPostgres()
   // One more client shows that grantd is up, so that all others are cold.
-  const grantd = await startGrantd('grantd', postgres, { clients: CLIENTS + 1, environment })
+  const grantd = await startGrantd('grantd', postgres, { clients: clients + 1, environment })
   const probe = grantd.requests.pop()
   const wrong = wrongRequests(grantd.clients)
-  const measureClients = (): Promise<Sample> =>
-    measureAtRate(grantd, postgres, { perSecond: CLIENT_REQUESTS_PER_SECOND, seconds })
+  const measureClients = (): Promise<Sample> => measureAtRate(grantd, postgres, { perSecond: clients, seconds })
   const flood = (): Promise<Load> =>
     openLoop(grantd.server.ports, wrong, {
       perSecond: WRONG_PER_SECOND,
@@ -57,7 +50,7 @@ export async function measureFlood(options: RunOptions): Promise<Result> {
   }
   return {
     ...reportFlood(idle, flooded, refusals),
-    load: `${CLIENTS} clients, ${CLIENT_REQUESTS_PER_SECOND} requests a second. ${rounds} rounds of ${seconds} s.`,
+    load: `${clients} clients, each with one request a second. ${rounds} rounds of ${seconds} s.`,
     postgresVersion: postgres.version,
     foreignShares: [...idle, ...flooded].map(sample => sample.foreignShare)
   }

@@ -9,9 +9,6 @@ import { inTurn, type RunOptions } from './run.ts'
 const SIZES = [1_000, 1_000_000]
 const QUICK_SIZES = [1_000, 20_000]
 const SITES = 10_000
-/** The clients that exchange. Their rows lie scattered among all others. */
-const CLIENTS = 500
-const QUICK_CLIENTS = 50
 /** For latencies: the same at every size. */
 const PER_SECOND = 1_000
 
@@ -24,8 +21,7 @@ interface Entry {
 
 /** Measures the cost of a token beside many registrations: an instance and a database for each size, in interleaved rounds. */
 export async function measureGrowth(options: RunOptions): Promise<Result> {
-  const { rounds, seconds, connections, isQuick, environment, say } = options
-  const clients = isQuick ? QUICK_CLIENTS : CLIENTS
+  const { rounds, seconds, connections, clients, isQuick, environment, say } = options
   const postgres = await startPostgres()
   const entries: Entry[] = []
   try {

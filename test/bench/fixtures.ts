@@ -18,6 +18,7 @@ export function sample(change: Partial<Sample> = {}): Sample {
     tokensPerSecond: 1_000,
     serverUs: 100,
     postgresUs: 20,
+    walBytes: 150,
     generatorUs: 10,
     generatorCores: 0.1,
     idleCores: 0.5,

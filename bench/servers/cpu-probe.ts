@@ -1,0 +1,21 @@
+import { writeFileSync } from 'node:fs'
+import { Session } from 'node:inspector/promises'
+
+/** Loaded into a server that is profiled. SIGUSR2 starts the CPU profiler, and the next one writes PROFILE_FILE. */
+const { PROFILE_FILE = '' } = process.env
+const SAMPLING_INTERVAL_US = 200
+const session = new Session()
+session.connect()
+let isProfiling = false
+
+process.on('SIGUSR2', async () => {
+  isProfiling = !isProfiling
+  if (isProfiling) {
+    await session.post('Profiler.enable')
+    await session.post('Profiler.setSamplingInterval', { interval: SAMPLING_INTERVAL_US })
+    await session.post('Profiler.start')
+  } else {
+    const { profile } = await session.post('Profiler.stop')
+    writeFileSync(PROFILE_FILE, JSON.stringify(profile))
+  }
+})
