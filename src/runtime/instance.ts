@@ -67,9 +67,7 @@ async function warnOfRisks(config: Config, connection: Connection, log: Logger):
   if (!(await connection.isWalled())) {
     log.warn('DATABASE_URL: the role is a superuser or has BYPASSRLS, so row-level security does not separate Sites')
   }
-  if (config.isProduction && isLoopback(config.issuer)) {
-    log.warn({ issuer: config.issuer }, 'ISSUER is a loopback address, so other machines cannot use tokens or metadata')
-  }
+  for (const warning of config.warnings) log.warn(warning)
 }
 
 /** grantd waits this long for a database that is starting or has no free connection. */

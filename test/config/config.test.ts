@@ -220,7 +220,7 @@ const VARIABLES: Record<string, Variable> = {
     good: ['acme_1', 'Acme_Prod_', `a${'b'.repeat(31)}`].map(prefix => [prefix, prefix] as const),
     bad: ['acme', '1acme_', '_acmeco', 'acme-secret', 'acme secret', 'acmé__', 'a:bcdef', 'a'.repeat(33)]
   },
-  MAX_REGISTRATION_LIFETIME_DAYS: whole(config => config.registrations.maxLifetimeDays, 730, 1, 36_500),
+  MAX_REGISTRATION_LIFETIME_DAYS: whole(config => config.registrations.maxLifetimeDays, 731, 1, 36_500),
   MAX_REGISTRATIONS_PER_SITE: whole(config => config.registrations.maxPerSite, 1_000, 1, 1_000_000),
   AUDIT_RETENTION_DAYS: whole(config => config.audit.retentionDays, 0, 0, 36_500),
   ADMIN_ISSUER: {
@@ -436,7 +436,8 @@ t.test('every fault is told at once, each with its variable', async t => {
       ]) => (value === undefined ? [] : [[name, value]])
     )
   )
-  const error = caught(() => loadConfig(environment))
+  // An ADMIN_ISSUER that is not an https URL is a text, which needs its audience.
+  const error = caught(() => loadConfig({ ADMIN_AUDIENCE: 'grantd-admin', ...environment }))
   if (!(error instanceof ConfigError)) throw error
   const named = error.faults.map(fault => fault.split(' ', 1)[0])
   t.same(named.toSorted(), Object.keys(environment).toSorted(), 'one fault each')
@@ -603,8 +604,20 @@ t.test(
 
 t.test('production refuses a plain http ADMIN_ISSUER or ADMIN_JWKS_URI, on loopback too', async t => {
   for (const url of ['http://localhost:8080', 'http://127.0.0.1', 'http://[::1]', 'http://identity.example.com']) {
-    t.match(faultsOf({ ...PRODUCTION, ADMIN_ISSUER: url }), [/^ADMIN_ISSUER must be an https URL/], url)
+    t.match(faultsOf({ ...PRODUCTION, ADMIN_ISSUER: url }), [/^ADMIN_ISSUER must be an https URL.*ADMIN_JWKS_URI/], url)
     t.match(faultsOf({ ...PRODUCTION, ADMIN_JWKS_URI: url }), [/^ADMIN_JWKS_URI must be an https URL/], url)
+  }
+})
+
+t.test('with an https ADMIN_JWKS_URI, ADMIN_ISSUER may be any text, because nothing is fetched from it', async t => {
+  for (const issuer of ['http://identity.example.com/x', 'accounts.google.com', 'urn:acme:identity']) {
+    const config = loadConfig({
+      ...PRODUCTION,
+      ADMIN_ISSUER: issuer,
+      ADMIN_JWKS_URI: 'https://identity.example.com/keys'
+    })
+    t.equal(config.admin.identityProvider?.issuer, issuer)
+    t.match(faultsOf({ ...PRODUCTION, ADMIN_ISSUER: issuer }), [/^ADMIN_ISSUER must be .*ADMIN_JWKS_URI/], issuer)
   }
 })
 
@@ -620,7 +633,7 @@ t.test('a bad value is told once, not also as a missing one', async t => {
     ['ADMIN_ISSUER', 'identity'],
     ['ISSUER', 'grantd']
   ] as const) {
-    const faults = faultsOf({ ...PRODUCTION, ADMIN_JWKS_URI: 'https://identity.example.com/keys', [name]: value })
+    const faults = faultsOf({ ...PRODUCTION, [name]: value })
     t.equal(faults.length, 1, faults.join('; '))
     t.match(faults[0], new RegExp(`^${name} must be `))
   }

@@ -1,23 +1,13 @@
 import { createHmac, randomBytes } from 'node:crypto'
+import { decodeWebhookSecret, encodeWebhookSecret } from '../../crypto/webhook-secret.ts'
 
-/** Signing secrets of webhooks, and the headers they make, by Standard Webhooks 1.0. Pure but for the making. */
+/** Signing secrets of webhooks, and the headers that they sign, by Standard Webhooks 1.0. */
 
-const PREFIX = 'whsec_'
-/** 256 bits; Standard Webhooks asks for 24 to 64 bytes. */
+/** 256 bits. Standard Webhooks asks for 24 to 64 bytes. */
 const SIGNING_SECRET_BYTES = 32
-const LEAST_BYTES = 24
-const MOST_BYTES = 64
 
 export function createSigningSecret(): string {
-  return PREFIX + randomBytes(SIGNING_SECRET_BYTES).toString('base64')
-}
-
-/** @returns the key that this secret stands for; undefined when it is malformed */
-export function readSigningSecret(text: string): Buffer | undefined {
-  const encoded = text.slice(PREFIX.length)
-  if (!text.startsWith(PREFIX) || !/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) return undefined
-  const key = Buffer.from(encoded, 'base64')
-  return key.length >= LEAST_BYTES && key.length <= MOST_BYTES ? key : undefined
+  return encodeWebhookSecret(randomBytes(SIGNING_SECRET_BYTES))
 }
 
 /**
@@ -35,7 +25,7 @@ export function webhookHeaders(
 ): Record<string, string> {
   const timestamp = String(Math.floor(now / 1_000))
   const signatures = secrets.map(secret => {
-    const key = readSigningSecret(secret)
+    const key = decodeWebhookSecret(secret)
     if (key === undefined) throw new Error('a signing secret is malformed')
     return `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest('base64')}`
   })

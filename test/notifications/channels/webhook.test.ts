@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { Webhook } from 'standardwebhooks'
 import t from 'tap'
-import { createSigningSecret, readSigningSecret, webhookHeaders } from '../../../src/notifications/channels/webhook.ts'
+import { decodeWebhookSecret } from '../../../src/crypto/webhook-secret.ts'
+import { createSigningSecret, webhookHeaders } from '../../../src/notifications/channels/webhook.ts'
 
 const BODY = Buffer.from('{"name":"é\\u0000 ✓"}')
 
@@ -33,7 +34,7 @@ t.test('our signature is byte for byte theirs', async t => {
 t.test('a secret is "whsec_" and 24 to 64 bytes in base64', async t => {
   for (const bytes of [24, 32, 64]) {
     const key = randomBytes(bytes)
-    t.same(readSigningSecret(`whsec_${key.toString('base64')}`), key)
+    t.same(decodeWebhookSecret(`whsec_${key.toString('base64')}`), key)
   }
   for (const text of [
     '',
@@ -44,8 +45,8 @@ t.test('a secret is "whsec_" and 24 to 64 bytes in base64', async t => {
     `whsec_${randomBytes(32).toString('hex')}-`,
     `WHSEC_${randomBytes(32).toString('base64')}`
   ]) {
-    t.equal(readSigningSecret(text), undefined, text)
+    t.equal(decodeWebhookSecret(text), undefined, text)
   }
   t.not(createSigningSecret(), createSigningSecret())
-  t.equal(readSigningSecret(createSigningSecret())?.length, 32)
+  t.equal(decodeWebhookSecret(createSigningSecret())?.length, 32)
 })

@@ -1,0 +1,215 @@
+import {
+  addressRange,
+  anyText,
+  host,
+  issuer,
+  keyBytes,
+  mailbox,
+  noticeDays,
+  origin,
+  outgoingTarget,
+  postgresUrl,
+  smtpUrl,
+  webAddress,
+  webhookSecret
+} from './formats.ts'
+import {
+  list,
+  oneOf,
+  optional,
+  processCount,
+  secret,
+  secretList,
+  text,
+  type VariableParser,
+  wholeNumber,
+  withDefault
+} from './parsers.ts'
+
+export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number]
+
+const SIGNING_ALGORITHMS = ['ES256', 'RS256', 'EdDSA'] as const
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
+/** Reads one variable. `description` is for docs/configuration.md. */
+type Read = <T>(name: string, description: string, parser: VariableParser<T>) => T
+
+/** All variables, one row each. */
+export function readVariables(read: Read) {
+  return {
+    host: read('HOST', 'Address to listen on.', withDefault(host, '127.0.0.1')),
+    port: read('PORT', 'Port to listen on.', wholeNumber(3000, 1, 65_535)),
+    maxConnections: read(
+      'MAX_CONNECTIONS',
+      'Maximum number of open connections. Further connections are closed without an answer.',
+      wholeNumber(10_000, 1, 1_000_000)
+    ),
+    metricsPort: read(
+      'METRICS_PORT',
+      'Port of `/metrics` and of health checks for operators, on HOST. `0` turns it off.',
+      wholeNumber(9464, 0, 65_535)
+    ),
+    workers: read('WORKERS', 'Number of processes that serve PORT. `auto` is one for each core.', processCount(1, 256)),
+    issuer: read(
+      'ISSUER',
+      'Base URL that callers use to reach grantd. It is the `iss` of access tokens and the base of all published URLs.',
+      optional(issuer, '`http://HOST:PORT`')
+    ),
+    databaseUrl: read(
+      'DATABASE_URL',
+      'Connection string of Postgres 14–18. It may list several hosts of one cluster, separated by commas. grantd uses the host that accepts writes.',
+      secret(postgresUrl, 'the embedded Postgres in DATA_DIR')
+    ),
+    migrationDatabaseUrl: read(
+      'MIGRATION_DATABASE_URL',
+      'Connection string of the same database with the role that owns the schema. Migrations use it.',
+      secret(postgresUrl, 'DATABASE_URL')
+    ),
+    databasePoolSize: read(
+      'DATABASE_POOL_SIZE',
+      'Pooled connections of each process. A quarter is for background work, the rest is for administrators. The token endpoint has two more of its own.',
+      wholeNumber(10, 2, 100)
+    ),
+    dataFolder: read(
+      'DATA_DIR',
+      'Folder of the embedded Postgres and of the keys of development mode.',
+      text('./data')
+    ),
+    nodeEnv: read(
+      'NODE_ENV',
+      '`production` rejects everything that is meant for development only.',
+      oneOf(['development', 'test', 'production'], 'development')
+    ),
+    logLevel: read('LOG_LEVEL', 'Lowest level that is logged.', oneOf(LOG_LEVELS, 'info')),
+    keyEncryptionKey: read(
+      'KEY_ENCRYPTION_KEY',
+      'Encrypts the keys and secrets in the database. 32 random bytes in base64url, base64 or hex, the same for every instance.',
+      secret(keyBytes, 'a file in DATA_DIR, in development mode only')
+    ),
+    previousKeyEncryptionKey: read(
+      'KEY_ENCRYPTION_KEY_PREVIOUS',
+      'The former KEY_ENCRYPTION_KEY, while it is being replaced. It decrypts what is not re-encrypted yet.',
+      secret(keyBytes, 'none')
+    ),
+    keyRotationDays: read(
+      'KEY_ROTATION_DAYS',
+      'Days after which a new signing key takes over. `0` never rotates.',
+      wholeNumber(90, 0, 3_650)
+    ),
+    signingAlgorithm: read('SIGNING_ALGORITHM', 'The `alg` of access tokens.', oneOf(SIGNING_ALGORITHMS, 'ES256')),
+    accessTokenAudience: read('ACCESS_TOKEN_AUDIENCE', 'The `aud` of access tokens.', optional(anyText, 'ISSUER')),
+    accessTokenTtlSeconds: read(
+      'ACCESS_TOKEN_TTL_SECONDS',
+      'Maximum lifetime of an access token, in seconds.',
+      wholeNumber(900, 1, 3_600)
+    ),
+    tokenFailureLimit: read(
+      'TOKEN_FAILURE_LIMIT',
+      'Failed token requests per minute from one source for one client. Further failures are answered with 429.',
+      wholeNumber(100, 1, 1_000_000)
+    ),
+    staleCredentialsSeconds: read(
+      'STALE_CREDENTIALS_SECONDS',
+      'How long after its last exchange a client still gets tokens while the database is unavailable, in seconds. `0` turns this off.',
+      wholeNumber(60, 0, 3_600)
+    ),
+    secretPrefix: read(
+      'CLIENT_SECRET_PREFIX',
+      'Prefix of new Client secrets, by which secret scanners find them.',
+      text('grantd_', /^[A-Za-z][A-Za-z0-9_]{5,31}$/, '6 to 32 letters, digits or underscores, starting with a letter')
+    ),
+    maxLifetimeDays: read(
+      'MAX_REGISTRATION_LIFETIME_DAYS',
+      'Maximum lifetime of a registration, in days from now.',
+      wholeNumber(731, 1, 36_500)
+    ),
+    maxPerSite: read(
+      'MAX_REGISTRATIONS_PER_SITE',
+      'Maximum number of registrations in one Site.',
+      wholeNumber(1_000, 1, 1_000_000)
+    ),
+    auditRetentionDays: read(
+      'AUDIT_RETENTION_DAYS',
+      'Days for which `npm run audit:prune` keeps audit events. `0` keeps them forever.',
+      wholeNumber(0, 0, 36_500)
+    ),
+    adminIssuer: read(
+      'ADMIN_ISSUER',
+      "The `iss` of administrators' tokens. Without ADMIN_JWKS_URI it must be an https URL, because grantd reads the keys from its discovery document.",
+      optional(anyText, 'development mode, in which grantd issues admin tokens itself')
+    ),
+    adminAudience: read(
+      'ADMIN_AUDIENCE',
+      "The `aud` of administrators' tokens. Required with ADMIN_ISSUER.",
+      optional(anyText, 'none')
+    ),
+    adminJwksUri: read(
+      'ADMIN_JWKS_URI',
+      "URL of the public keys of administrators' tokens.",
+      optional(webAddress, 'the discovery document of ADMIN_ISSUER')
+    ),
+    adminSitesClaim: read(
+      'ADMIN_SITES_CLAIM',
+      'Claim that lists the Sites that the caller administers. The value `*` means all Sites. Users must not be able to edit it.',
+      text('site_admin')
+    ),
+    adminCorsOrigins: read(
+      'ADMIN_CORS_ORIGINS',
+      'Origins of the admin UI, separated by commas.',
+      list(origin, 'none, which turns CORS off')
+    ),
+    trustedProxies: read(
+      'TRUSTED_PROXIES',
+      'Proxies whose X-Forwarded-For names the source of a request. IP addresses or CIDR ranges, separated by commas.',
+      list(addressRange, 'none')
+    ),
+    noticeDays: read(
+      'NOTICE_DAYS',
+      'When notices are sent, in days before expiry, separated by commas. `0` is the expiry itself.',
+      withDefault(noticeDays, '30,7,0')
+    ),
+    noticeIntervalSeconds: read(
+      'NOTICE_INTERVAL_SECONDS',
+      'How often grantd looks for due notices, in seconds.',
+      wholeNumber(15, 1, 3_600)
+    ),
+    noticeRetentionDays: read(
+      'NOTICE_RETENTION_DAYS',
+      'Days to keep notices after the expiry date, once no registration has that expiry date. `0` keeps them forever.',
+      wholeNumber(400, 0, 36_500)
+    ),
+    noticeWebhookUrl: read(
+      'NOTICE_WEBHOOK_URL',
+      'Webhook that receives the notices of all Sites.',
+      optional(webAddress, 'none')
+    ),
+    noticeWebhookSecrets: read(
+      'NOTICE_WEBHOOK_SECRET',
+      'Signing secret of NOTICE_WEBHOOK_URL (Standard Webhooks, `whsec_…`). Two, separated by a comma, while it is being replaced.',
+      secretList(webhookSecret, 2, 'none')
+    ),
+    noticeWebhookAllow: read(
+      'NOTICE_WEBHOOK_ALLOW',
+      'Targets that webhooks may reach although they are not public. Host names, IP addresses or CIDR ranges, separated by commas. All ports are allowed.',
+      list(outgoingTarget, 'none')
+    ),
+    maxReceiversPerSite: read(
+      'MAX_NOTICE_RECEIVERS_PER_SITE',
+      'Maximum number of notice receivers in one Site.',
+      wholeNumber(20, 1, 1_000)
+    ),
+    smtpUrl: read(
+      'SMTP_URL',
+      'Mail server. A password in it is sent over TLS only.',
+      secret(smtpUrl, 'none, which turns mail off')
+    ),
+    noticeMailFrom: read('NOTICE_MAIL_FROM', 'Sender of mails. Required with SMTP_URL.', optional(mailbox, 'none')),
+    noticeMailTo: read(
+      'NOTICE_MAIL_TO',
+      'Recipients of the notices of all Sites by mail, separated by commas.',
+      list(mailbox, 'none')
+    )
+  }
+}
+
+export type Variables = ReturnType<typeof readVariables>
