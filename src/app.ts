@@ -18,6 +18,7 @@ import { requestHandling } from './http/plugin.ts'
 import { createServer } from './http/server.ts'
 import { measureLastUsed } from './last-used/metrics.ts'
 import { lastUsed } from './last-used/plugin.ts'
+import { revalidateAndRecordUse } from './last-used/revalidation.ts'
 import type { Registry } from './metrics/registry.ts'
 import { allAlertRoutes } from './notifications/alerts/routes.ts'
 import { channelOptions } from './notifications/channels/options.ts'
@@ -26,10 +27,10 @@ import { measureDeliveries } from './notifications/metrics.ts'
 import { notices } from './notifications/plugin.ts'
 import { sealingOfSecretsAnew } from './notifications/receivers/plugin.ts'
 import { siteNotificationRoutes } from './notifications/routes.ts'
+import { answerMethodNotAllowed } from './oauth/endpoint-scope.ts'
 import { measureTokenRequests } from './oauth/metrics.ts'
-import { Confirmations, confirmUnchanged } from './oauth/token/confirmations.ts'
 import { tokenEndpoint } from './oauth/token/plugin.ts'
-import { answerMethodNotAllowed } from './oauth/token/routes.ts'
+import { MAX_DELAY_MS, revalidateOnly } from './oauth/token/revalidation.ts'
 import { idempotentAnswerPurge } from './registrations/idempotency/plugin.ts'
 import { registrationOptions } from './registrations/options.ts'
 import { rotationRoutes } from './registrations/rotation/routes.ts'
@@ -51,8 +52,10 @@ export interface AppOptions extends Pick<Connection, 'tables' | 'background' | '
   drain: Drain
   /** Finds the addresses of a webhook's host. By default, DNS does. */
   resolve?: Resolve
-  /** Maximum delay, in milliseconds, that a slow Last used write may add to a token response. 50 by default. */
-  maxTokenDelayMs?: number
+  /** Whether the last-used plugin is registered, by default true. Without it `lastUsedAt` stays null. */
+  recordsUse?: boolean
+  /** Maximum delay, in milliseconds, that a slow Last used write may add to a token response. `MAX_DELAY_MS` by default. */
+  maxDelayMs?: number
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -67,7 +70,9 @@ export async function buildApp(
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
   const { config, tables, background, lookups, lastUses, sealing, keySet, trusted, metrics, drain, now } = options
-  const confirmations = new Confirmations(asked => confirmUnchanged(lookups, asked), options.maxTokenDelayMs)
+  const { recordsUse = true, maxDelayMs = MAX_DELAY_MS } = options
+  // One statement revalidates all clients that wait. With the last-used plugin, the same statement records their use.
+  const revalidation = recordsUse ? revalidateAndRecordUse(lastUses) : revalidateOnly(lookups)
   const registrations = registrationOptions({ ...config.registrations, sealing, metrics, now })
   const sender = channelOptions({ ...config.notices, resolve: options.resolve, now })
   const { issuer } = config
@@ -82,8 +87,17 @@ export async function buildApp(
     registry: metrics,
     observers: [measureTokenRequests(metrics), measureAdminRequests(metrics, ADMIN_PREFIX)]
   })
-  await app.register(lastUsed, { db: lastUses, confirmations, watch: measureLastUsed(metrics) })
-  await app.register(tokenEndpoint, { ...config, ...config.tokens, lookups, confirmations, keySet, metrics, now })
+  if (recordsUse) await app.register(lastUsed, { db: lastUses, maxDelayMs, watch: measureLastUsed(metrics) })
+  await app.register(tokenEndpoint, {
+    ...config,
+    ...config.tokens,
+    lookups,
+    revalidation,
+    maxDelayMs,
+    keySet,
+    metrics,
+    now
+  })
   await app.register(discoveryRoutes, { issuer })
   measureSigningKey(metrics, keySet)
   await app.register(jwksRoutes, { keySet })

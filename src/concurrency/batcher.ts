@@ -49,6 +49,7 @@ export class Batcher<Item, Result> {
   #underWay = 0
   #waiting = 0
   #isOverdue = false
+  #flushed: PromiseWithResolvers<void> | undefined
 
   constructor(options: BatcherOptions<Item, Result>) {
     this.#options = options
@@ -76,6 +77,13 @@ export class Batcher<Item, Result> {
     return result.promise
   }
 
+  /** Resolves when no item waits any more. */
+  async flush(): Promise<void> {
+    if (this.#waiting === 0) return
+    this.#flushed ??= Promise.withResolvers()
+    await this.#flushed.promise
+  }
+
   #schedule(): void {
     const { maxConcurrent = Number.POSITIVE_INFINITY } = this.#options
     if (this.#isScheduled || this.#underWay >= maxConcurrent) return
@@ -93,6 +101,9 @@ export class Batcher<Item, Result> {
     this.#underWay--
     this.#waiting -= batch.size
     if (this.#gathering.size > 0) this.#schedule()
+    if (this.#waiting > 0) return
+    this.#flushed?.resolve()
+    this.#flushed = undefined
   }
 
   async #settle(batch: ReadonlyMap<string, Waiting<Item, Result>>): Promise<void> {

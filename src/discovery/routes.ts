@@ -1,38 +1,41 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { answer } from '../admin-api/responses.ts'
+import { CLIENT_AUTHENTICATION_METHODS } from '../oauth/client-authentication/methods.ts'
+import { TOKEN_PATH } from '../oauth/token/routes.ts'
+import { JWKS_PATH } from '../signing-keys/routes.ts'
 
 const list = (description: string) => Type.Array(Type.String(), { description })
 
 const MetadataSchema = Type.Object(
   {
     issuer: Type.String({ description: '`iss` of access tokens' }),
-    token_endpoint: Type.String({ description: 'Where to exchange credentials' }),
-    jwks_uri: Type.String({ description: 'Public keys of access tokens' }),
-    response_types_supported: list('Empty: there is no authorization endpoint'),
-    grant_types_supported: list('client_credentials'),
-    token_endpoint_auth_methods_supported: list('client_secret_basic and client_secret_post'),
-    service_documentation: Type.String({ description: 'API reference' })
+    token_endpoint: Type.String({ description: 'URL of the token endpoint' }),
+    jwks_uri: Type.String({ description: 'URL of the public keys that verify access tokens' }),
+    response_types_supported: list('Always empty, because grantd has no authorization endpoint'),
+    grant_types_supported: list('Grant types that the token endpoint supports'),
+    token_endpoint_auth_methods_supported: list('How a client can authenticate at the token endpoint'),
+    service_documentation: Type.String({ description: 'URL of the API reference' })
   },
   { $id: 'Metadata', additionalProperties: false, description: 'Authorization server metadata (RFC 8414)' }
 )
 
 const METADATA_PATH = '/.well-known/oauth-authorization-server'
 
-/** Authorization server metadata (RFC 8414): what works, and nothing else; URLs from configuration alone. */
+/** Serves the authorization server metadata (RFC 8414). Its URLs come from ISSUER, never from a request. */
 export async function discoveryRoutes(app: FastifyInstance, { issuer }: { issuer: string }): Promise<void> {
   app.addSchema(MetadataSchema)
   const base = issuer.replace(/\/$/, '')
   const metadata = {
     issuer,
-    token_endpoint: `${base}/oauth/token`,
-    jwks_uri: `${base}/.well-known/jwks.json`,
+    token_endpoint: `${base}${TOKEN_PATH}`,
+    jwks_uri: `${base}${JWKS_PATH}`,
     response_types_supported: [],
     grant_types_supported: ['client_credentials'],
-    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+    token_endpoint_auth_methods_supported: CLIENT_AUTHENTICATION_METHODS.map(({ name }) => name),
     service_documentation: `${base}/docs`
   }
-  // An issuer with a path has its metadata under the well-known path with that path behind it (RFC 8414 §3.1).
+  // The metadata of an issuer with a path is at the well-known path followed by that path (RFC 8414 §3.1).
   const paths = new Set([METADATA_PATH, METADATA_PATH + new URL(base).pathname.replace(/\/$/, '')])
   for (const path of paths) {
     app.get(
@@ -40,7 +43,8 @@ export async function discoveryRoutes(app: FastifyInstance, { issuer }: { issuer
       {
         schema: {
           operationId: 'getMetadata',
-          summary: 'Authorization server metadata',
+          summary: 'Get the authorization server metadata',
+          description: 'Describes the token endpoint, the keys and the supported features (RFC 8414).',
           tags: ['Discovery'],
           security: [],
           response: { 200: answer('The metadata', 'Metadata') }

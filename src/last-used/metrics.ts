@@ -11,7 +11,10 @@ export function measureLastUsed(registry: Registry): LastUsedWatch {
     failed: () => failed.increment(),
     waiting: count =>
       registry.reading(
-        { name: 'grantd_last_used_waiting', help: 'Clients whose latest use is not yet written to Postgres.' },
+        {
+          name: 'grantd_last_used_waiting',
+          help: 'Uses that wait to be written to Postgres. Uses of one client in one batch count as one.'
+        },
         count
       )
   }

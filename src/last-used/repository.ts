@@ -1,37 +1,53 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Database } from '../database/schema.ts'
 import { statement } from '../database/statement.ts'
-import type { Uses } from './group-commit.ts'
+import type { Use } from './use.ts'
 
-/**
- * Moves Last used of those clients whose registration has the version at the same place of the list, and which have
- * been used before.
- *
- * @returns those it moved
- */
-export async function moveLastUsedOfUnchanged(
-  db: Kysely<Database>,
-  uses: Uses,
-  versions: ReadonlyMap<string, number>
-): Promise<string[]> {
-  const { clientIds, odd, even } = columnsOf(uses)
-  const known = clientIds.map(clientId => versions.get(clientId) ?? 0)
-  return (await moveOfUnchanged(db, clientIds, odd, even, known)).map(row => row.client_id)
+/** The latest use of each client. */
+export type Uses = ReadonlyMap<string, Use>
+
+/** A use of a client whose registration had this version. */
+export interface VersionUse {
+  clientId: string
+  version: number
+  use: Use
 }
 
-/** Moves Last used forward for each of these clients, in one statement. Clients deleted meanwhile are left out. */
-export async function moveLastUsed(db: Kysely<Database>, uses: Uses): Promise<void> {
-  const { clientIds, odd, even } = columnsOf(uses)
+/**
+ * Records uses of clients whose registration still has that version, and which were used before.
+ *
+ * @returns the clients and versions that were recorded
+ */
+export function recordUsesOfUnchanged(
+  db: Kysely<Database>,
+  uses: readonly VersionUse[]
+): Promise<{ client_id: string; version: number }[]> {
+  const sorted = uses.toSorted((one, other) => order(one.clientId, other.clientId))
+  const { clientIds, odd, even } = columnsOf(sorted.map(({ clientId, use }) => [clientId, use]))
+  const versions = sorted.map(({ version }) => version)
+  return moveOfUnchanged(db, clientIds, odd, even, versions)
+}
+
+/** Records a use of each of these clients, in one statement. Clients that were deleted meanwhile are left out. */
+export async function recordUses(db: Kysely<Database>, uses: Uses): Promise<void> {
+  const { clientIds, odd, even } = columnsOf([...uses].sort(([one], [other]) => order(one, other)))
   await move(db, clientIds, odd, even)
 }
 
-/** In one order on every instance, so that two batches never wait for each other. */
-function columnsOf(uses: Uses): { clientIds: string[]; odd: (Date | null)[]; even: (Date | null)[] } {
-  const sorted = [...uses].sort(([one], [other]) => (one < other ? -1 : 1))
+/** Every instance writes in one order, so that two batches never wait for each other. */
+function order(one: string, other: string): number {
+  return one < other ? -1 : 1
+}
+
+function columnsOf(uses: readonly (readonly [string, Use])[]): {
+  clientIds: string[]
+  odd: (Date | null)[]
+  even: (Date | null)[]
+} {
   return {
-    clientIds: sorted.map(([clientId]) => clientId),
-    odd: sorted.map(([, { oddAt }]) => instantOf(oddAt)),
-    even: sorted.map(([, { evenAt }]) => instantOf(evenAt))
+    clientIds: uses.map(([clientId]) => clientId),
+    odd: uses.map(([, { oddAt }]) => instantOf(oddAt)),
+    even: uses.map(([, { evenAt }]) => instantOf(evenAt))
   }
 }
 
@@ -60,7 +76,7 @@ const moveOfUnchanged = statement((db, clientIds: Ids, odd: Instants, even: Inst
     )
     .set(forward(sql`noted.odd_at`, sql`noted.even_at`))
     .whereRef('registration_last_used.client_id', '=', 'noted.client_id') // served by registration_last_used_pkey
-    .returning('registration_last_used.client_id')
+    .returning(['registration_last_used.client_id', 'noted.version'])
 )
 
 const move = statement((db, clientIds: Ids, odd: Instants, even: Instants) =>
@@ -94,7 +110,7 @@ const move = statement((db, clientIds: Ids, odd: Instants, even: Instants) =>
     )
 )
 
-/** Forward only: a late batch of another instance must not turn the clock back. `greatest` passes over nulls. */
+/** Forward only: a late batch from another instance must not move the clock back. `greatest` ignores nulls. */
 function forward(odd: RawBuilder<Date>, even: RawBuilder<Date>) {
   return {
     last_used_at: sql<Date>`greatest(registration_last_used.last_used_at, ${odd}, ${even})`,

@@ -1,25 +1,27 @@
-/** Error codes of RFC 6749 §5.2, and of §4.1.2.1 for "not now", which §5.2 has no word for. */
-export type OAuthErrorCode =
-  | 'invalid_request'
-  | 'invalid_client'
-  | 'invalid_scope'
-  | 'unsupported_grant_type'
-  | 'temporarily_unavailable'
-  | 'slow_down'
-  | 'server_error'
+/** Error codes of RFC 6749 §5.2, and of §4.1.2.1 for temporary failures, which §5.2 has no code for. */
+export const OAUTH_ERROR_CODES = [
+  'invalid_request',
+  'invalid_client',
+  'invalid_scope',
+  'unsupported_grant_type',
+  'temporarily_unavailable',
+  'slow_down',
+  'server_error'
+] as const
+export type OAuthErrorCode = (typeof OAUTH_ERROR_CODES)[number]
 
-/** Why a token request is refused, for the log and the metrics: a closed set, of which no part is input. */
+/** Why a token request is refused, for logs and metrics. The set is closed, so that no input gets into either. */
 export const REFUSAL_REASONS = [
   ...['query', 'repeated_parameter', 'malformed_form', 'media_type', 'too_large', 'malformed_request', 'method'],
   ...['hosts', 'no_grant_type', 'grant_type', 'two_ways_of_authenticating', 'two_client_ids'],
-  ...['no_credentials', 'malformed_basic', 'malformed_secret', 'unknown_client', 'wrong_secret'],
-  ...['retired_secret', 'disabled', 'expired'],
+  ...['no_credentials', 'malformed_basic', 'malformed_client_id', 'malformed_secret', 'unknown_client'],
+  ...['wrong_secret', 'retired_secret', 'disabled', 'expired'],
   ...['malformed_scope', 'scope_not_allowed', 'too_many_failures'],
   ...['hashing_overloaded', 'database_unavailable', 'signing_key_unavailable', 'server_error']
 ] as const
 export type RefusalReason = (typeof REFUSAL_REASONS)[number]
 
-/** An error answer of the token endpoint. `reason` is for the log and the metrics only. */
+/** An error answer of an OAuth endpoint. `reason` is for logs and metrics only. */
 export class OAuthError extends Error {
   readonly status: number
   readonly code: OAuthErrorCode
@@ -34,7 +36,11 @@ export class OAuthError extends Error {
     reason: RefusalReason,
     headers: Readonly<Record<string, string>> = {}
   ) {
+    // A refusal is an expected answer, which anybody can cause: a stack trace would be most of its cost.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(description)
+    Error.stackTraceLimit = stackTraceLimit
     this.name = 'OAuthError'
     this.status = status
     this.code = code
@@ -43,30 +49,29 @@ export class OAuthError extends Error {
   }
 }
 
-/** 400 `invalid_request`, or the status that says more of it. */
+/** Makes a 400 `invalid_request`, or another status where that says more. */
 export function invalidTokenRequest(description: string, reason: RefusalReason, status = 400): OAuthError {
   return new OAuthError(status, 'invalid_request', description, reason)
 }
 
-/**
- * 401 `invalid_client`. Strangers get one and the same description, whatever the reason.
- *
- * @param usesHeader did the client use the Authorization header? Then it is challenged (RFC 6749 §5.2).
- */
-export function invalidClient(
-  reason: RefusalReason,
-  usesHeader: boolean,
-  description = 'Client authentication failed.'
-): OAuthError {
-  const headers = usesHeader
-    ? { 'www-authenticate': 'Basic realm="grantd", error="invalid_client", charset="UTF-8"' }
-    : {}
-  return new OAuthError(401, 'invalid_client', description, reason, headers)
+export function notAForm(): OAuthError {
+  return invalidTokenRequest(
+    'The body must be application/x-www-form-urlencoded, without a Content-Encoding.',
+    'media_type'
+  )
 }
 
-/** 503, for when trying again soon may help. */
+/** Every 401 carries a challenge (RFC 9110 §15.5.2), also when the client did not use the Authorization header. */
+const CHALLENGE = { 'www-authenticate': 'Basic realm="grantd", error="invalid_client", charset="UTF-8"' }
+
+/** Makes a 401 `invalid_client`. Without a proven credential the description is always the same. */
+export function invalidClient(reason: RefusalReason, description = 'Client authentication failed.'): OAuthError {
+  return new OAuthError(401, 'invalid_client', description, reason, CHALLENGE)
+}
+
+/** Makes a 503 for failures that another attempt may not meet. */
 export function temporarilyUnavailable(reason: RefusalReason): OAuthError {
-  return new OAuthError(503, 'temporarily_unavailable', 'The service cannot answer now; try again.', reason, {
+  return new OAuthError(503, 'temporarily_unavailable', 'The service is temporarily unavailable. Try again.', reason, {
     'retry-after': '1'
   })
 }

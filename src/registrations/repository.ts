@@ -78,7 +78,7 @@ export const findUnchanged = statement((db, clientIds: readonly string[], versio
         .onRef('registrations.client_id', '=', 'asked.client_id') // served by registrations_pkey
         .onRef('registrations.version', '=', 'asked.version')
     )
-    .select('registrations.client_id')
+    .select(['registrations.client_id', 'registrations.version'])
 )
 
 export function findRegistration({ db, siteId }: Site, clientId: string): Promise<Registration | undefined> {

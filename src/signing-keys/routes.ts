@@ -31,11 +31,13 @@ const JwksSchema = Type.Object(
   }
 )
 
+export const JWKS_PATH = '/.well-known/jwks.json'
+
 /** The JWK Set: public members only. */
 export async function jwksRoutes(app: FastifyInstance, { keySet }: { keySet: KeySet }): Promise<void> {
   app.addSchema(JwksSchema)
   app.get(
-    '/.well-known/jwks.json',
+    JWKS_PATH,
     {
       schema: {
         operationId: 'getJwks',

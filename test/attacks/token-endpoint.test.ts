@@ -84,7 +84,7 @@ function randomHeader(good: string): Buffer {
 }
 
 // [TOKEN-2]
-t.test('parameters and credentials in the query are refused, and give no token', async t => {
+t.test('OAuth parameters and credentials in the query are refused and give no token', async t => {
   const grantd = await startApp(t)
   const { clientId, clientSecret } = await grantd.register()
   const credentials = `client_id=${clientId}&client_secret=${clientSecret}`
@@ -93,7 +93,6 @@ t.test('parameters and credentials in the query are refused, and give no token',
     ['POST', `?${GRANT}`, credentials],
     ['POST', `?${credentials}`, GRANT],
     ['POST', `?client_secret=${clientSecret}`, `${GRANT}&${credentials}`],
-    ['POST', '?', `${GRANT}&${credentials}`],
     ['GET', `?${GRANT}&${credentials}`, '']
   ] as const) {
     const answer = await answerBytes(grantd.baseUrl, method, `/oauth/token${query}`, { 'Content-Type': FORM }, body)

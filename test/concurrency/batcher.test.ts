@@ -129,3 +129,23 @@ t.test(
     t.equal(await next, 7)
   }
 )
+
+t.test('flushing waits for every item, also for those that gather meanwhile', async t => {
+  const { batcher, ends } = startBatcher({ maxConcurrent: 1 })
+  await batcher.flush()
+  const results = [batcher.add('a', 1)]
+  await nextTurn()
+  results.push(batcher.add('b', 1))
+  let isFlushed = false
+  const flushed = batcher.flush().then(() => {
+    isFlushed = true
+  })
+  ends[0]?.resolve()
+  await results[0]
+  await nextTurn()
+  await nextTurn()
+  t.equal(isFlushed, false)
+  ends[1]?.resolve()
+  await flushed
+  t.same(await Promise.all(results), [1, 1])
+})

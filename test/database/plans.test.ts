@@ -2,7 +2,7 @@ import type { CompiledQuery, Kysely } from 'kysely'
 import t from 'tap'
 import { settingsOfLanes } from '../../src/database/connect.ts'
 import type { Database } from '../../src/database/schema.ts'
-import { moveLastUsed, moveLastUsedOfUnchanged } from '../../src/last-used/repository.ts'
+import { recordUses, recordUsesOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
 import { findCredentials, findUnchanged } from '../../src/registrations/repository.ts'
 import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/app/database.ts'
@@ -11,8 +11,8 @@ import { asServingRole, createDatabase, openTestDatabase, query, withClient } fr
 const STATEMENTS: [string, keyof typeof settingsOfLanes, (db: Kysely<Database>) => Promise<unknown>][] = [
   ['findCredentials', 'lookups', db => findCredentials(db, [])],
   ['findUnchanged', 'lookups', db => findUnchanged(db, [], [])],
-  ['moveLastUsedOfUnchanged', 'lastUses', db => moveLastUsedOfUnchanged(db, new Map(), new Map())],
-  ['moveLastUsed', 'lastUses', db => moveLastUsed(db, new Map([['a', useOf(1, 0)]]))]
+  ['recordUsesOfUnchanged', 'lastUses', db => recordUsesOfUnchanged(db, [])],
+  ['recordUses', 'lastUses', db => recordUses(db, new Map([['a', useOf(1, 0)]]))]
 ]
 
 /** @returns the text of the statement that this work sends */

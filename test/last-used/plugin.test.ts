@@ -3,6 +3,7 @@ import pg from 'pg'
 import t from 'tap'
 import { createClientSecret } from '../../src/credentials/secret.ts'
 import { Registry } from '../../src/metrics/registry.ts'
+import { MAX_DELAY_MS } from '../../src/oauth/token/revalidation.ts'
 import { Clock, startApp } from '../fixtures/app/app.ts'
 import { query, withClient } from '../fixtures/app/database.ts'
 import type { Grantd } from '../fixtures/app/grantd.ts'
@@ -20,7 +21,7 @@ const COUNT_UPDATES = `
 const lastUsedAt = async (grantd: Grantd, path: string): Promise<string | null> =>
   (await grantd.asAdmin('GET', path)).json().lastUsedAt
 
-t.test('every exchange moves Last used to its instant, and the very next read on any instance shows it', async t => {
+t.test('every exchange moves Last used to its instant, and the next read on any instance shows it', async t => {
   const clock = new Clock()
   const one = await startApp(t, { now: clock.now })
   const other = await startApp(t, { now: clock.now, databaseUrl: one.databaseUrl })
@@ -33,7 +34,7 @@ t.test('every exchange moves Last used to its instant, and the very next read on
   }
 })
 
-t.test('a failed exchange never moves it', async t => {
+t.test('a failed exchange never moves Last used', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })
   const registration = await grantd.register({ scopes: ['a'] })
@@ -50,7 +51,7 @@ t.test('a failed exchange never moves it', async t => {
   t.equal(await lastUsedAt(grantd, registration.path), used)
 })
 
-t.test('it never moves backwards, whatever the instance', async t => {
+t.test('Last used never moves backwards, on any instance', async t => {
   const ahead = new Clock()
   ahead.advance(10_000)
   const one = await startApp(t, { now: ahead.now })
@@ -81,29 +82,55 @@ t.test('1,000 exchanges of one client at once end in the latest instant, with fa
   t.ok(updates > 0 && updates < 500, `${updates} row updates`)
 })
 
-t.test('trouble in writing it delays a token a little and refuses none; it is written when that is over', async t => {
-  const grantd = await startApp(t, { maxTokenDelayMs: 50 })
-  const registration = await grantd.register()
-  await grantd.exchange(registration)
-  await until('it is written', async () => (await lastUsedAt(grantd, registration.path)) !== null)
-  const before = await lastUsedAt(grantd, registration.path)
+t.test('a slow write delays a token by at most 50 ms and refuses none, and it is made up for', async t => {
+  const grantd = await startApp(t, { maxDelayMs: MAX_DELAY_MS })
+  const warm = await grantd.register()
+  const cold = await Promise.all(Array.from({ length: 10 }, () => grantd.register()))
+  const timeOf = async (registration: typeof warm): Promise<number> => {
+    const started = performance.now()
+    t.equal((await grantd.exchange(registration)).status, 200)
+    return performance.now() - started
+  }
+  // The least of several: a busy machine only adds.
+  const usual = {
+    warm: await leastOf(20, () => timeOf(warm)),
+    cold: await leastOf(5, index => timeOf(cold[index] ?? warm))
+  }
+  const before = await lastUsedAt(grantd, warm.path)
   await withClient(grantd.databaseUrl, async client => {
     await client.query('begin')
     await client.query('lock table registration_last_used in exclusive mode')
-    const started = performance.now()
-    t.equal((await grantd.exchange(registration)).status, 200)
-    t.ok(performance.now() - started < 1_000, 'it does not wait for the lock')
-    t.equal(await lastUsedAt(grantd, registration.path), before)
+    const revalidated = await leastOf(8, () => timeOf(warm))
+    const lookedUp = await leastOf(5, index => timeOf(cold[5 + index] ?? warm))
+    const delays = [revalidated - usual.warm, lookedUp - usual.cold]
+    for (const delay of delays) t.ok(delay <= 50, `${delay} ms`)
+    t.ok(Math.max(...delays) > 10, 'the lock was in the way')
+    t.equal(await lastUsedAt(grantd, warm.path), before)
     await client.query('commit')
   })
-  while ((await lastUsedAt(grantd, registration.path)) === before) await new Promise(setImmediate)
+  await until('it is written', async () => (await lastUsedAt(grantd, warm.path)) !== before)
 })
 
-t.test('trouble in writing it is one line of log when it begins and one when it ends', async t => {
+async function leastOf(times: number, measure: (index: number) => Promise<number>): Promise<number> {
+  let least = Number.POSITIVE_INFINITY
+  for (let index = 0; index < times; index++) least = Math.min(least, await measure(index))
+  return least
+}
+
+t.test('without the last-used plugin everything else works, and lastUsedAt stays null', async t => {
+  const grantd = await startApp(t, { recordsUse: false })
+  const registration = await grantd.register()
+  for (let time = 0; time < 3; time++) t.equal((await grantd.exchange(registration)).status, 200)
+  t.equal(await lastUsedAt(grantd, registration.path), null)
+  t.equal((await grantd.asAdmin('PATCH', registration.path, { body: { enabled: false } })).status, 200)
+  t.equal((await grantd.exchange(registration)).status, 401, 'revalidation finds the change')
+})
+
+t.test('trouble in writing Last used is one log line when it begins and one when it ends', async t => {
   const { log, lines } = capturedLog()
   const metrics = new Registry()
   const grantd = await startApp(t, {
-    maxTokenDelayMs: 50,
+    maxDelayMs: 50,
     metrics,
     log
   })
@@ -125,8 +152,8 @@ t.test('trouble in writing it is one line of log when it begins and one when it 
   t.equal(told().length, 2)
 })
 
-t.test('what is not yet written is written before the process closes', async t => {
-  const grantd = await startApp(t, { maxTokenDelayMs: 50 })
+t.test('uses that are not written yet are written before the process closes', async t => {
+  const grantd = await startApp(t, { maxDelayMs: 50 })
   const registration = await grantd.register()
   const locker = new pg.Client({ connectionString: grantd.databaseUrl })
   await locker.connect()

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { moveLastUsed, moveLastUsedOfUnchanged } from '../../src/last-used/repository.ts'
+import { recordUses, recordUsesOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
 import { startApp } from '../fixtures/app/app.ts'
 import { asServingRole, openTestLanes, query } from '../fixtures/app/database.ts'
@@ -10,82 +10,91 @@ const AT = Date.parse('2026-11-25T10:00:00.000Z')
 const lastUsedAt = async (grantd: Grantd, path: string): Promise<string | null> =>
   (await grantd.asAdmin('GET', path)).json().lastUsedAt
 
-const atVersionOne = (ids: string[], at: number) =>
-  [new Map(ids.map(id => [id, useOf(1, at)])), new Map(ids.map(id => [id, 1]))] as const
+const atVersion = (version: number, ids: string[], at: number) =>
+  ids.map(clientId => ({ clientId, version, use: useOf(1, at) }))
 
-t.test('it moves for those whose registration is unchanged and was used before, and tells which', async t => {
+t.test('uses are recorded for registrations that are unchanged and were used before', async t => {
   const grantd = await startApp(t)
   const { lastUses } = openTestLanes(t, asServingRole(grantd.databaseUrl))
   const [used, changed, unused] = [await grantd.register(), await grantd.register(), await grantd.register()]
-  await moveLastUsed(lastUses, new Map([used, changed].map(({ clientId }) => [clientId, useOf(1, AT)])))
+  await recordUses(lastUses, new Map([used, changed].map(({ clientId }) => [clientId, useOf(1, AT)])))
   await grantd.asAdmin('PATCH', changed.path, { body: { enabled: false } })
   const ids = [used.clientId, changed.clientId, unused.clientId, '0'.repeat(20)]
-  t.same(await moveLastUsedOfUnchanged(lastUses, ...atVersionOne(ids, AT + 1_000)), [used.clientId])
+  t.same(await recordUsesOfUnchanged(lastUses, atVersion(1, ids, AT + 1_000)), [
+    { client_id: used.clientId, version: 1 }
+  ])
   t.equal(await lastUsedAt(grantd, used.path), new Date(AT + 1_000).toISOString())
   t.equal(await lastUsedAt(grantd, changed.path), new Date(AT).toISOString())
   t.equal(await lastUsedAt(grantd, unused.path), null)
 })
 
-t.test('it never moves back, and the exchange is confirmed all the same', async t => {
+t.test('an older use is confirmed as current but does not move Last used back', async t => {
   const grantd = await startApp(t)
   const { lastUses } = openTestLanes(t, asServingRole(grantd.databaseUrl))
   const { clientId, path } = await grantd.register()
-  await moveLastUsed(lastUses, new Map([[clientId, useOf(1, AT)]]))
-  t.same(await moveLastUsedOfUnchanged(lastUses, ...atVersionOne([clientId], AT - 5_000)), [clientId])
+  await recordUses(lastUses, new Map([[clientId, useOf(1, AT)]]))
+  t.same(await recordUsesOfUnchanged(lastUses, atVersion(1, [clientId], AT - 5_000)), [
+    { client_id: clientId, version: 1 }
+  ])
   t.equal(await lastUsedAt(grantd, path), new Date(AT).toISOString())
 })
 
+t.test('of two versions of one client in one statement, only the current one is recorded', async t => {
+  const grantd = await startApp(t)
+  const { lastUses } = openTestLanes(t, asServingRole(grantd.databaseUrl))
+  const { clientId, path } = await grantd.register()
+  await recordUses(lastUses, new Map([[clientId, useOf(1, AT)]]))
+  await grantd.asAdmin('PATCH', path, { body: { name: 'renamed' } })
+  const uses = [...atVersion(1, [clientId], AT + 2_000), ...atVersion(2, [clientId], AT + 1_000)]
+  t.same(await recordUsesOfUnchanged(lastUses, uses), [{ client_id: clientId, version: 2 }])
+  t.equal(await lastUsedAt(grantd, path), new Date(AT + 1_000).toISOString())
+})
+
 for (const registrations of [3, 3_000]) {
-  t.test(
-    `two instances that write the same ${registrations} at once never wait for each other in a circle`,
-    async t => {
-      const grantd = await startApp(t)
-      const { clientId } = await grantd.register()
-      await query(
-        grantd.databaseUrl,
-        `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled,
+  t.test(`two instances that write the same ${registrations} rows at once never deadlock`, async t => {
+    const grantd = await startApp(t)
+    const { clientId } = await grantd.register()
+    await query(
+      grantd.databaseUrl,
+      `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled,
          registered_at, expires_at, expiry_set_at)
        select lpad(to_hex(i * 7919 % 65536) || i, 20, 'z'), site_id, name, name_folded, secret_hash, secret_created_at,
          scopes, enabled, registered_at, expires_at, expiry_set_at
        from registrations, generate_series(1, $2::int) as i where client_id = $1`,
-        [clientId, registrations]
-      )
-      await query(
-        grantd.databaseUrl,
-        'insert into registration_last_used (client_id, last_used_at) select client_id, now() from registrations'
-      )
-      await query(grantd.databaseUrl, 'analyze')
-      const rows = (await query(grantd.databaseUrl, 'select client_id from registrations')).map(Object)
-      const ids = rows.map(({ client_id: id }) => String(id)).sort()
-      const one = openTestLanes(t, asServingRole(grantd.databaseUrl)).lastUses
-      const other = openTestLanes(t, asServingRole(grantd.databaseUrl)).lastUses
-      const write = (lane: typeof one, from: number, round: number) => {
-        const some = ids.filter((_, index) => (index + from) % 3 !== 0)
-        return moveLastUsedOfUnchanged(lane, ...atVersionOne(from === 0 ? some : some.reverse(), AT + round))
-      }
-      const outcomes: string[] = []
-      for (let round = 0; round < 25; round++) {
-        const settled = await Promise.allSettled([write(one, 0, round), write(other, 1, round)])
-        for (const result of settled) {
-          // Waiting too long for the other is no circle: that write is tried again.
-          outcomes.push(result.status === 'fulfilled' ? 'moved' : String(Object(result.reason).cause?.code))
-        }
-      }
-      t.notOk(outcomes.includes('40P01'), 'deadlock_detected')
-      t.ok(outcomes.includes('moved'))
+      [clientId, registrations]
+    )
+    await query(
+      grantd.databaseUrl,
+      'insert into registration_last_used (client_id, last_used_at) select client_id, now() from registrations'
+    )
+    await query(grantd.databaseUrl, 'analyze')
+    const rows = (await query(grantd.databaseUrl, 'select client_id from registrations')).map(Object)
+    const ids = rows.map(({ client_id: id }) => String(id)).sort()
+    const one = openTestLanes(t, asServingRole(grantd.databaseUrl)).lastUses
+    const other = openTestLanes(t, asServingRole(grantd.databaseUrl)).lastUses
+    const write = (lane: typeof one, from: number, round: number) => {
+      const some = ids.filter((_, index) => (index + from) % 3 !== 0)
+      return recordUsesOfUnchanged(lane, atVersion(1, from === 0 ? some : some.reverse(), AT + round))
     }
-  )
+    const outcomes: string[] = []
+    for (let round = 0; round < 25; round++) {
+      const settled = await Promise.allSettled([write(one, 0, round), write(other, 1, round)])
+      for (const result of settled) {
+        // Waiting too long for the other is no circle: that write is tried again.
+        outcomes.push(result.status === 'fulfilled' ? 'moved' : String(Object(result.reason).cause?.code))
+      }
+    }
+    t.notOk(outcomes.includes('40P01'), 'deadlock_detected')
+    t.ok(outcomes.includes('moved'))
+  })
 }
 
-t.test('a use of each of two secrets moves its own instant, and Last used to the later', async t => {
+t.test('each of two credentials has its own latest use, and Last used is the later one', async t => {
   const grantd = await startApp(t)
   const { lastUses } = openTestLanes(t, asServingRole(grantd.databaseUrl))
   const { clientId, path } = await grantd.register()
-  await moveLastUsed(lastUses, new Map([[clientId, useOf(1, AT)]]))
-  await moveLastUsedOfUnchanged(
-    lastUses,
-    ...([new Map([[clientId, useOf(2, AT + 1_000)]]), new Map([[clientId, 1]])] as const)
-  )
+  await recordUses(lastUses, new Map([[clientId, useOf(1, AT)]]))
+  await recordUsesOfUnchanged(lastUses, [{ clientId, version: 1, use: useOf(2, AT + 1_000) }])
   const [row] = await query(
     grantd.databaseUrl,
     'select odd_credential_used_at, even_credential_used_at from registration_last_used'

@@ -58,13 +58,13 @@ interface AuthenticationNeeds {
  */
 export function refuseMalformedSecret(
   { brake, now }: { brake: FailureBrake; now: () => number },
-  { clientId, clientSecret, usesHeader }: TokenRequest,
+  { client: { clientId, credential } }: TokenRequest,
   source: string
 ): void {
-  if (isWellFormedSecret(clientSecret)) return
+  if (isWellFormedSecret(credential.secret)) return
   brake.check(source, clientId, now())
   brake.count(source, clientId, now())
-  throw invalidClient('malformed_secret', usesHeader)
+  throw invalidClient('malformed_secret')
 }
 
 /**
@@ -88,11 +88,14 @@ export async function authenticateClient(
   credential: Credential | undefined,
   source: string
 ): Promise<{ proven: Proven; at: number }> {
-  const { clientId, clientSecret, usesHeader } = request
+  const {
+    clientId,
+    credential: { secret: clientSecret }
+  } = request.client
   const { secret, storedHash } = secretToCompare(credential, clientSecret)
   const refuse = (reason: RefusalReason): never => {
     brake.count(source, clientId, now())
-    throw invalidClient(reason, usesHeader)
+    throw invalidClient(reason)
   }
   const isProven = known.isProven(clientId, proof, storedHash)
   if (!isProven) brake.check(source, clientId, now())
@@ -103,8 +106,8 @@ export async function authenticateClient(
   const at = now()
   const proven = { credential, secret }
   if (isRetired(proven, at)) return refuse('retired_secret')
-  if (!credential.enabled) throw invalidClient('disabled', usesHeader, 'The registration is disabled.')
-  if (credential.expires_at.getTime() <= at) throw invalidClient('expired', usesHeader, 'The registration has expired.')
+  if (!credential.enabled) throw invalidClient('disabled', 'The registration is disabled.')
+  if (credential.expires_at.getTime() <= at) throw invalidClient('expired', 'The registration has expired.')
   return { proven, at }
 }
 

@@ -12,13 +12,13 @@ import { issueAccessToken } from './access-token.ts'
 import type { Credentials, Found } from './cache/credentials.ts'
 import type { FailureBrake } from './cache/failure-brake.ts'
 import type { KnownClients, Proven } from './cache/known-clients.ts'
-import type { Confirmations } from './confirmations.ts'
 import type { TokenRequest } from './request.ts'
+import type { Revalidator } from './revalidation.ts'
 import { grantScope, scopeFault } from './scope.ts'
 
-export interface ExchangeNeeds {
+export interface ExchangeOptions {
   known: KnownClients
-  confirmations: Confirmations
+  revalidator: Revalidator
   credentials: Credentials
   keySet: KeySet
   verifier: SecretVerifier
@@ -37,69 +37,76 @@ export interface Exchange {
   scope: string | undefined
   accessToken: string
   expiresInSeconds: number
-  /** When, milliseconds since the epoch. */
+  /** Instant of the exchange, milliseconds since the epoch. */
   at: number
-  /** When its registration expires, milliseconds since the epoch. */
+  /** Expiry of the registration, milliseconds since the epoch. */
   expiresAt: number
-  /** Which of the registration's secrets it was for. */
+  /** Number of the registration's credential that the client presented. */
   credentialNumber: number
-  /** Its Last used: moved already, to be moved before the answer leaves, or after, since moving it is in trouble. */
-  lastUsed: 'moved' | 'due' | 'late'
+  /**
+   * How its use is recorded: done already, awaited before the answer leaves, or deferred until after it because
+   * recording is in trouble.
+   */
+  lastUsedWrite: 'done' | 'awaited' | 'deferred'
 }
 
 /**
  * Exchanges a client's credentials for an access token (RFC 6749 §4.4).
  *
- * The registration's row is asked every time, so that disabling, expiry, deletion and renewal win at once on every
- * instance. Of a client that has exchanged here before, memory knows all but whether that still holds: one statement
- * confirms it and moves Last used. Whoever isn't confirmed takes the long way.
+ * The registration's row is checked on every exchange, so that disabling, expiry, deletion and renewal take effect on
+ * the next request on every instance. For a client that has exchanged here before, one statement revalidates its cached
+ * row. Any other client is looked up.
  *
- * @param source address the request came from
+ * @param source address that the request came from
  * @throws OAuthError
  */
-export async function exchange(needs: ExchangeNeeds, request: TokenRequest, source: string): Promise<Exchange> {
-  const { known, confirmations, now } = needs
-  refuseMalformedSecret(needs, request, source)
-  const proof = known.proofOf(request.clientSecret)
-  const proven = known.find(request.clientId, proof)
-  if (proven === undefined || !isGood(proven, request, now())) return exchangeAsRead(needs, request, proof, source)
-
-  const at = now()
-  // Signed while the database answers: what isn't confirmed is thrown away.
-  const exchange = issue(needs, request, proven, at, confirmations.isStamping ? 'moved' : 'due')
-  const { client_id: clientId, version } = proven.credential
-  const { credentialNumber } = exchange
-  const confirmation = await confirmations.confirm({ clientId, version, credentialNumber, at })
-  if (confirmation !== 'confirmed') {
-    return exchangeAsRead(needs, request, proof, source, confirmation === 'unavailable' ? 'late' : 'due')
+export async function exchange(options: ExchangeOptions, request: TokenRequest, source: string): Promise<Exchange> {
+  const { known, revalidator, now } = options
+  refuseMalformedSecret(options, request, source)
+  // Before anything is recorded: a use is never recorded for a token that cannot be signed.
+  const key = signingKeyOrUnavailable(options.keySet)
+  const proof = known.proofOf(request.client.credential.secret)
+  const proven = known.find(request.client.clientId, proof)
+  if (proven === undefined || !isEligible(proven, request, now())) {
+    return exchangeAsRead(options, key, request, proof, source, 'awaited')
   }
-  needs.credentials.noteAnswer()
+  const at = now()
+  const { client_id: clientId, version } = proven.credential
+  const credentialNumber = credentialNumberOf(proven)
+  const revalidated = await revalidator.revalidate({ clientId, version, credentialNumber, at })
+  if (revalidated !== 'current') {
+    const lastUsedWrite = revalidated === 'unavailable' ? 'deferred' : 'awaited'
+    return exchangeAsRead(options, key, request, proof, source, lastUsedWrite)
+  }
+  options.credentials.noteAnswer()
   known.touch(proven.credential, at)
-  return exchange
+  // Signed after the wait, so that the tokens of one batch are signed one after the other, which costs a third less.
+  return issue(options, key, request, proven, at, revalidator.recordsUse ? 'done' : 'awaited')
 }
 
-/** Nothing that memory knows speaks against it. */
-function isGood(proven: Proven, { scope }: TokenRequest, now: number): boolean {
+/** Whether a token would be issued if the registration is still as the cache has it. */
+function isEligible(proven: Proven, { scope }: TokenRequest, now: number): boolean {
   const { enabled, expires_at, scopes } = proven.credential
   return enabled && expires_at.getTime() > now && !isRetired(proven, now) && scopeFault(scope, scopes) === undefined
 }
 
-/** The long way: read the registration, authenticate, grant. */
+/** Looks the client up, authenticates it and issues a token. */
 async function exchangeAsRead(
-  needs: ExchangeNeeds,
+  options: ExchangeOptions,
+  key: SigningKey,
   request: TokenRequest,
   proof: Buffer,
   source: string,
-  lastUsed: Exchange['lastUsed'] = 'due'
+  lastUsedWrite: Exchange['lastUsedWrite']
 ): Promise<Exchange> {
-  const found = await findOrShed(needs.credentials, request.clientId)
-  const { proven, at } = await authenticateClient(needs, request, proof, found.credential, source)
-  const exchange = issue(needs, request, proven, at, lastUsed)
-  if (found.isFresh) needs.known.remember(proven, proof, at)
+  const found = await findOrUnavailable(options.credentials, request.client.clientId)
+  const { proven, at } = await authenticateClient(options, request, proof, found.credential, source)
+  const exchange = issue(options, key, request, proven, at, lastUsedWrite)
+  if (found.isFresh) options.known.remember(proven, proof, at)
   return exchange
 }
 
-function signingKeyOrShed(keySet: KeySet): SigningKey {
+function signingKeyOrUnavailable(keySet: KeySet): SigningKey {
   try {
     return keySet.active
   } catch (error) {
@@ -107,7 +114,7 @@ function signingKeyOrShed(keySet: KeySet): SigningKey {
   }
 }
 
-async function findOrShed(credentials: Credentials, clientId: string): Promise<Found> {
+async function findOrUnavailable(credentials: Credentials, clientId: string): Promise<Found> {
   try {
     return await credentials.find(clientId)
   } catch (error) {
@@ -116,26 +123,20 @@ async function findOrShed(credentials: Credentials, clientId: string): Promise<F
 }
 
 function issue(
-  { keySet, issuer, audience, ttlSeconds }: ExchangeNeeds,
+  { issuer, audience, ttlSeconds }: ExchangeOptions,
+  key: SigningKey,
   request: TokenRequest,
   proven: Proven,
   at: number,
-  lastUsed: Exchange['lastUsed']
+  lastUsedWrite: Exchange['lastUsedWrite']
 ): Exchange {
   const { client_id: clientId, site_id: siteId, scopes, expires_at } = proven.credential
   const scope = grantScope(request.scope, scopes)
   const expiresAt = expires_at.getTime()
+  const credentialNumber = credentialNumberOf(proven)
   const grant = { issuer, audience, clientId, siteId, scope, issuedAt: at, ttlSeconds, expiresAt }
-  return {
-    clientId,
-    siteId,
-    scope,
-    at,
-    expiresAt,
-    credentialNumber: credentialNumberOf(proven),
-    lastUsed,
-    ...issueAccessToken(signingKeyOrShed(keySet), grant)
-  }
+  const token = issueAccessToken(key, grant)
+  return { clientId, siteId, scope, at, expiresAt, credentialNumber, lastUsedWrite, ...token }
 }
 
 function credentialNumberOf({ credential, secret }: Proven): number {

@@ -11,7 +11,7 @@ import { measureCredentials, measureFailureBrake } from '../metrics.ts'
 import { Credentials } from './cache/credentials.ts'
 import { FailureBrake } from './cache/failure-brake.ts'
 import { KnownClients } from './cache/known-clients.ts'
-import type { Confirmations } from './confirmations.ts'
+import { type Revalidation, Revalidator } from './revalidation.ts'
 import { tokenRoutes } from './routes.ts'
 
 interface TokenEndpointOptions {
@@ -25,7 +25,9 @@ interface TokenEndpointOptions {
   /** Workers of the instance. Together they never exceed its limits. */
   workers: number
   lookups: Kysely<Database>
-  confirmations: Confirmations
+  revalidation: Revalidation
+  /** The longest that revalidation may take, milliseconds. */
+  maxDelayMs: number
   keySet: KeySet
   metrics: Registry
   /** Milliseconds since the epoch. */
@@ -48,6 +50,7 @@ export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpoint
   await tokenRoutes(app, {
     ...options,
     known,
+    revalidator: new Revalidator(options.revalidation, options.maxDelayMs),
     credentials: new Credentials(
       { db: lookups, known, staleMs: staleSeconds * 1_000, now },
       measureCredentials(metrics, app.log)

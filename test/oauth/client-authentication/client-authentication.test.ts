@@ -75,7 +75,11 @@ t.test('a text that cannot be a secret is refused without a hash, and counts as 
   const { needs, gate, clock } = startAuthentication({ failureLimit: 2 })
   const refusal = (clientSecret: string): unknown =>
     caught(() =>
-      refuseMalformedSecret(needs, { clientId: KNOWN, clientSecret, usesHeader: true, scope: undefined }, '192.0.2.1')
+      refuseMalformedSecret(
+        needs,
+        { client: { clientId: KNOWN, credential: { kind: 'secret', secret: clientSecret } }, scope: undefined },
+        '192.0.2.1'
+      )
     )
   for (const secret of ['', right.slice(0, -1)]) {
     t.match(refusal(secret), { status: 401, code: 'invalid_client', reason: 'malformed_secret' })

@@ -1,12 +1,13 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
+import { parseForm } from '../../../src/oauth/form.ts'
 import { OAuthError } from '../../../src/oauth/oauth-error.ts'
-import { parseForm, readTokenRequest } from '../../../src/oauth/token/request.ts'
+import { readTokenRequest, type TokenRequest } from '../../../src/oauth/token/request.ts'
 import { basic } from '../../fixtures/app/grantd.ts'
 
 // [TOKEN-11]
-t.test('a form is read one way only', async t => {
+t.test('a form can be read in one way only', async t => {
   t.same(parseForm('a=1&b=x%20y+z&c=%C3%A9&&d=a=b'), new Map(Object.entries({ a: '1', b: 'x y z', c: 'é', d: 'a=b' })))
   t.same(parseForm(''), new Map())
   t.same(parseForm('empty=&bare'), new Map(), 'empty counts as absent')
@@ -16,7 +17,7 @@ t.test('a form is read one way only', async t => {
   }
 })
 
-t.test('what a client encodes is what is read, whatever the text', async () => {
+t.test('any text that a client encodes is decoded to the same text', async () => {
   const text = fc.string({ unit: 'grapheme', minLength: 1 }).filter(value => !/[\0\uFFFD]/.test(value))
   fc.assert(
     fc.property(text, value => {
@@ -27,9 +28,9 @@ t.test('what a client encodes is what is read, whatever the text', async () => {
 })
 
 /** What is read of this header and body: the request, or the error with the reason for the log. */
-function outcome(authorization: string | undefined, body: string | undefined, hasQuery = false): unknown {
+function outcome(authorization: string | undefined, body: string | undefined, query = ''): unknown {
   try {
-    return readTokenRequest(authorization, body === undefined ? undefined : parseForm(body), hasQuery)
+    return readTokenRequest(authorization, body === undefined ? undefined : parseForm(body), query)
   } catch (error) {
     if (!(error instanceof OAuthError)) throw error
     const { status, code, reason, message, headers } = error
@@ -39,6 +40,10 @@ function outcome(authorization: string | undefined, body: string | undefined, ha
 
 const GRANT = 'grant_type=client_credentials'
 
+function read(clientId: string, secret: string, scope?: string): unknown {
+  return { client: { clientId, credential: { kind: 'secret', secret } }, scope }
+}
+
 t.test('Basic credentials are form-decoded after base64 (RFC 6749 §2.3.1, Appendix B)', async t => {
   for (const [header, clientId, clientSecret] of [
     [basic('id', 'secret'), 'id', 'secret'],
@@ -46,73 +51,110 @@ t.test('Basic credentials are form-decoded after base64 (RFC 6749 §2.3.1, Appen
     [basic('id', 'a:b'), 'id', 'a:b'],
     [basic('id', 'secret').replace('Basic', 'bAsIc '), 'id', 'secret']
   ] as const) {
-    t.strictSame(outcome(header, GRANT), { clientId, clientSecret, usesHeader: true, scope: undefined }, header)
+    t.strictSame(outcome(header, GRANT), read(clientId, clientSecret), header)
   }
   const named = outcome(basic('id', 's'), `${GRANT}&client_id=id&scope=a+b`)
-  t.strictSame(
-    named,
-    { clientId: 'id', clientSecret: 's', usesHeader: true, scope: 'a b' },
-    'a client_id that is the same'
-  )
+  t.strictSame(named, read('id', 's', 'a b'), 'a client_id that is the same')
 })
 
-t.test('credentials of the body are read as they are, with the scope that is asked for (RFC 6749 §2.3.1)', async t => {
+t.test('credentials and scope are read from the body (RFC 6749 §2.3.1)', async t => {
   const body = `${GRANT}&client_id=id&client_secret=s+1&scope=a%20b`
-  t.strictSame(outcome(undefined, body), { clientId: 'id', clientSecret: 's 1', usesHeader: false, scope: 'a b' })
+  t.strictSame(outcome(undefined, body), read('id', 's 1', 'a b'))
 })
 
-t.test('each fault has one error, and its reason in the log (RFC 6749 §5.2)', async t => {
-  const header = basic('id', 's')
-  const post = `${GRANT}&client_id=id&client_secret=s`
-  const refused = (status: number, code: string, isChallenged = false) => ({ status, code, isChallenged })
-  const invalid = refused(400, 'invalid_request')
-  for (const [authorization, body, reason, expected, message] of [
-    [undefined, undefined, 'media_type', invalid, /x-www-form-urlencoded/],
-    [undefined, `${post}&x=1&x=1`, 'repeated_parameter', invalid, /twice/],
-    [undefined, `${post}&x=%zz`, 'malformed_form', invalid, /UTF-8/],
-    [undefined, 'client_id=id&client_secret=s', 'no_grant_type', invalid, /grant_type is missing/],
-    [undefined, 'grant_type=&client_id=id', 'no_grant_type', invalid, /grant_type is missing/],
-    [undefined, 'grant_type=password', 'grant_type', refused(400, 'unsupported_grant_type'), /must be client_cred/],
-    [undefined, GRANT, 'no_credentials', refused(401, 'invalid_client'), /failed/],
-    [undefined, `${GRANT}&client_id=id`, 'no_credentials', refused(401, 'invalid_client'), /failed/],
-    [undefined, `${GRANT}&client_secret=s`, 'no_credentials', refused(401, 'invalid_client'), /failed/],
-    [undefined, `${GRANT}&client_id=id&client_assertion=x`, 'no_credentials', refused(401, 'invalid_client'), /failed/],
-    [undefined, `${post}&client_assertion=x`, 'two_ways_of_authenticating', invalid, /more than one way/],
-    [undefined, `${post}&client_assertion_type=x`, 'two_ways_of_authenticating', invalid, /more than one way/],
-    [header, post, 'two_ways_of_authenticating', invalid, /more than one way/],
-    [header, `${GRANT}&client_assertion=x`, 'two_ways_of_authenticating', invalid, /more than one way/],
-    [header, `${GRANT}&client_assertion_type=x`, 'two_ways_of_authenticating', invalid, /more than one way/],
-    [`${header}, ${header}`, GRANT, 'two_ways_of_authenticating', invalid, /more than one way/],
-    [header, `${GRANT}&client_id=other`, 'two_client_ids', invalid, /not the one of the Authorization header/],
-    ...[
-      `x${header}`,
-      `${header} x`,
-      `${header}=`,
-      'Basic aWQ6cw',
-      'Basic aWQ6cx==',
-      'Basic',
-      'Basic ',
-      `Basic ${Buffer.from('no colon').toString('base64')}`,
-      basic('', 's'),
-      basic('id', ''),
-      basic('%zz', 's'),
-      basic('id', '%00'),
-      ''
-    ].map(text => [text, GRANT, 'malformed_basic', refused(401, 'invalid_client', true), /failed/] as const)
-  ] as const) {
-    t.match(outcome(authorization, body), { ...expected, message }, reason)
-    t.equal(Object(outcome(authorization, body)).reason, reason, String(authorization))
+t.test(
+  'each fault has one error code and one reason for the log, and every 401 is challenged (RFC 6749 §5.2, RFC 9110 §15.5.2)',
+  async t => {
+    const header = basic('id', 's')
+    const post = `${GRANT}&client_id=id&client_secret=s`
+    const refused = (status: number, code: string) => ({ status, code, isChallenged: status === 401 })
+    const invalid = refused(400, 'invalid_request')
+    for (const [authorization, body, reason, expected, message] of [
+      [undefined, undefined, 'media_type', invalid, /x-www-form-urlencoded/],
+      [undefined, `${post}&x=1&x=1`, 'repeated_parameter', invalid, /repeated/],
+      [undefined, `${post}&x=%zz`, 'malformed_form', invalid, /UTF-8/],
+      [undefined, 'client_id=id&client_secret=s', 'no_grant_type', invalid, /grant_type is missing/],
+      [undefined, 'grant_type=&client_id=id', 'no_grant_type', invalid, /grant_type is missing/],
+      [undefined, 'grant_type=password', 'grant_type', refused(400, 'unsupported_grant_type'), /must be client_cred/],
+      [undefined, GRANT, 'no_credentials', refused(401, 'invalid_client'), /failed/],
+      [undefined, `${GRANT}&client_id=id`, 'no_credentials', refused(401, 'invalid_client'), /failed/],
+      [undefined, `${GRANT}&client_secret=s`, 'no_credentials', refused(401, 'invalid_client'), /failed/],
+      [
+        undefined,
+        `${GRANT}&client_id=id&client_assertion=x`,
+        'no_credentials',
+        refused(401, 'invalid_client'),
+        /failed/
+      ],
+      [undefined, `${post}&client_assertion=x`, 'two_ways_of_authenticating', invalid, /more than one way/],
+      [undefined, `${post}&client_assertion_type=x`, 'two_ways_of_authenticating', invalid, /more than one way/],
+      [header, post, 'two_ways_of_authenticating', invalid, /more than one way/],
+      [header, `${GRANT}&client_assertion=x`, 'two_ways_of_authenticating', invalid, /more than one way/],
+      [header, `${GRANT}&client_assertion_type=x`, 'two_ways_of_authenticating', invalid, /more than one way/],
+      [`${header}, ${header}`, GRANT, 'two_ways_of_authenticating', invalid, /more than one way/],
+      [
+        header,
+        `${GRANT}&client_id=other`,
+        'two_client_ids',
+        invalid,
+        /differs from the client in the Authorization header/
+      ],
+      ...[
+        `x${header}`,
+        `${header} x`,
+        `${header}=`,
+        'Basic aWQ6cw',
+        'Basic aWQ6cx==',
+        'Basic',
+        'Basic ',
+        `Basic ${Buffer.from('no colon').toString('base64')}`,
+        basic('', 's'),
+        basic('id', ''),
+        basic('%zz', 's'),
+        basic('id', '%00'),
+        ''
+      ].map(text => [text, GRANT, 'malformed_basic', refused(401, 'invalid_client'), /failed/] as const)
+    ] as const) {
+      t.match(outcome(authorization, body), { ...expected, message }, reason)
+      t.equal(Object(outcome(authorization, body)).reason, reason, String(authorization))
+    }
   }
-  t.match(outcome(undefined, post, true), { status: 400, code: 'invalid_request', reason: /^query$/, message: /query/ })
+)
+
+t.test('an OAuth parameter in the query is refused, and any other is ignored', async t => {
+  const post = `${GRANT}&client_id=id&client_secret=s`
+  for (const query of [
+    'scope=a',
+    'x=1&client_id=id',
+    'client%5Fsecret=s',
+    'grant_type=client_credentials',
+    'token=t'
+  ]) {
+    t.match(outcome(undefined, post, query), { status: 400, code: 'invalid_request', reason: 'query' }, query)
+  }
+  for (const query of [
+    '',
+    'x',
+    'x=1&x=1',
+    'trace=abc',
+    'scope=',
+    'client_id',
+    'x=%zz',
+    '%zz=1',
+    '?scope=a',
+    'Scope=a'
+  ]) {
+    t.strictSame(outcome(undefined, post, query), read('id', 's'), query)
+  }
 })
 
-t.test('pairs are split at the first =, and empty ones are none', async t => {
+t.test('a pair is split at its first =, and empty pairs are ignored', async t => {
   t.strictSame(parseForm('a=1&&&b=2&'), new Map(Object.entries({ a: '1', b: '2' })))
   t.strictSame(parseForm('=x'), new Map([['', 'x']]))
   t.strictSame(parseForm('bare&bar=1&c==&d=a=b'), new Map(Object.entries({ bar: '1', c: '=', d: 'a=b' })))
 })
 
-t.test('no Authorization header and no body is read in two ways, or throws anything but an OAuthError', async () => {
+t.test('no header or body can be read in two ways, or causes an error other than an OAuthError', async () => {
   const authorization = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.base64String().map(text => `Basic ${text}`),
@@ -135,7 +177,7 @@ t.test('no Authorization header and no body is read in two ways, or throws anyth
 })
 
 // [TOKEN-9]
-t.test('a form that is taken is what every reader of forms would read (WHATWG URL)', async () => {
+t.test('an accepted form has the meaning that the WHATWG URL standard gives it', async () => {
   const piece = fc.stringMatching(/^([a-c]|=|&|\+|%[0-9a-fA-F]{2}|%|é| ){0,30}$/)
   fc.assert(
     fc.property(piece, body => {
@@ -152,20 +194,20 @@ t.test('a form that is taken is what every reader of forms would read (WHATWG UR
   )
 })
 
-t.test('Basic credentials that are taken read the same when they are written anew', async () => {
+t.test('accepted Basic credentials read the same after they are encoded again', async () => {
   const form = parseForm('grant_type=client_credentials')
   const part = fc.stringMatching(/^([a-c]|:|\+|%[0-9a-fA-F]{2}|é| ){0,12}$/)
   fc.assert(
     fc.property(part, part, (id, secret) => {
-      let read: { clientId: string; clientSecret: string }
+      let first: TokenRequest
       try {
-        read = readTokenRequest(basic(id, secret), form, false)
+        first = readTokenRequest(basic(id, secret), form, '')
       } catch (error) {
         return error instanceof OAuthError && error.status === 401
       }
-      const again = basic(encodeURIComponent(read.clientId), encodeURIComponent(read.clientSecret))
-      const { clientId, clientSecret } = readTokenRequest(again, form, false)
-      return clientId === read.clientId && clientSecret === read.clientSecret
+      const { clientId, credential } = first.client
+      const again = basic(encodeURIComponent(clientId), encodeURIComponent(credential.secret))
+      return isDeepStrictEqual(readTokenRequest(again, form, ''), first)
     }),
     { numRuns: 3_000 }
   )

@@ -7,6 +7,7 @@ import { type Answer, basic, type Grantd } from '../../fixtures/app/grantd.ts'
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 const GRANT = 'grant_type=client_credentials'
+const CHALLENGE = /^Basic realm="[^"]+", error="invalid_client"/
 const UNKNOWN_ID = '0'.repeat(20)
 
 /** Is it an error by RFC 6749 §5.2, in its characters, without anything that was sent? */
@@ -103,12 +104,22 @@ t.test('every malformed request is invalid_request (RFC 6749 §3.2, §5.2)', asy
     ]
   })
   isOAuthError(t, two, 400, 'invalid_request', 'two Authorization headers')
-  for (const query of [`?${GRANT}`, `?${credentials}`, '?scope=a', '?x']) {
+  for (const query of [`?${GRANT}`, `?${credentials}`, '?scope=a', '?x=1&client_secret=s']) {
     const answer = await grantd.send('POST', `/oauth/token${query}`, { body: `${GRANT}&${credentials}`, headers: FORM })
     isOAuthError(t, answer, 400, 'invalid_request', `the query ${query}`)
   }
   const large = await grantd.send('POST', '/oauth/token', { body: `${GRANT}&x=${'x'.repeat(16_384)}`, headers: FORM })
   isOAuthError(t, large, 413, 'invalid_request', 'over 16 KiB')
+})
+
+t.test('unknown parameters in the query and in the body are ignored', async t => {
+  const grantd = await startApp(t)
+  const { clientId, clientSecret } = await grantd.register()
+  const body = `${GRANT}&client_id=${clientId}&client_secret=${clientSecret}&x=1&y=`
+  for (const query of ['?', '?x', '?utm_source=a&utm_source=b', '?x=%zz', '?scope=']) {
+    const answer = await grantd.send('POST', `/oauth/token${query}`, { body, headers: FORM })
+    t.equal(answer.status, 200, query)
+  }
 })
 
 // [TOKEN-14]
@@ -122,56 +133,61 @@ t.test('another grant type, in other letters too, is unsupported_grant_type', as
 })
 
 // [TOKEN-3]
-t.test('whoever does not authenticate is invalid_client, and challenged when the header was used', async t => {
-  const clock = new Clock()
-  const grantd = await startApp(t, { now: clock.now, environment: { TOKEN_FAILURE_LIMIT: '1000' } })
-  const { clientId, clientSecret } = await grantd.register()
-  const other = await grantd.register()
-  const tail = clientSecret.slice(-1) === 'a' ? 'b' : 'a'
-  const secrets: [string, string, string][] = [
-    ['an unknown id', UNKNOWN_ID, clientSecret],
-    ['a malformed id', 'x', clientSecret],
-    ['a wrong secret', clientId, createClientSecret('grantd_')],
-    ["another's secret", clientId, other.clientSecret],
-    ['a truncated secret', clientId, clientSecret.slice(0, -1)],
-    ['an extended secret', clientId, `${clientSecret}a`],
-    ['an edited secret', clientId, clientSecret.slice(0, -1) + tail],
-    ['other letters', clientId, clientSecret.toUpperCase()],
-    ['another prefix', clientId, clientSecret.replace('grantd_', 'grantx_')],
-    ['id and secret swapped', clientSecret, clientId]
-  ]
-  for (const [what, id, secret] of secrets) {
-    const post = await grantd.requestToken({ client_id: id, client_secret: secret })
-    isOAuthError(t, post, 401, 'invalid_client', what)
-    t.notOk('www-authenticate' in post.headers, what)
-    const header = await grantd.requestToken({}, { authorization: basic(id, secret) })
-    isOAuthError(t, header, 401, 'invalid_client', what)
-    t.match(header.headers['www-authenticate'], /^Basic realm="[^"]+", error="invalid_client"/, what)
+t.test(
+  'a client that fails to authenticate gets 401 invalid_client, always with a Basic challenge (RFC 6749 §5.2, RFC 9110 §15.5.2)',
+  async t => {
+    const clock = new Clock()
+    const grantd = await startApp(t, { now: clock.now, environment: { TOKEN_FAILURE_LIMIT: '1000' } })
+    const { clientId, clientSecret } = await grantd.register()
+    const other = await grantd.register()
+    const tail = clientSecret.slice(-1) === 'a' ? 'b' : 'a'
+    const secrets: [string, string, string][] = [
+      ['an unknown id', UNKNOWN_ID, clientSecret],
+      ['a malformed id', 'x', clientSecret],
+      ['a wrong secret', clientId, createClientSecret('grantd_')],
+      ["another's secret", clientId, other.clientSecret],
+      ['a truncated secret', clientId, clientSecret.slice(0, -1)],
+      ['an extended secret', clientId, `${clientSecret}a`],
+      ['an edited secret', clientId, clientSecret.slice(0, -1) + tail],
+      ['other letters', clientId, clientSecret.toUpperCase()],
+      ['another prefix', clientId, clientSecret.replace('grantd_', 'grantx_')],
+      ['id and secret swapped', clientSecret, clientId]
+    ]
+    for (const [what, id, secret] of secrets) {
+      const post = await grantd.requestToken({ client_id: id, client_secret: secret })
+      isOAuthError(t, post, 401, 'invalid_client', what)
+      t.match(post.headers['www-authenticate'], CHALLENGE, what)
+      const header = await grantd.requestToken({}, { authorization: basic(id, secret) })
+      isOAuthError(t, header, 401, 'invalid_client', what)
+      t.match(header.headers['www-authenticate'], CHALLENGE, what)
+    }
+    const none = await grantd.requestToken({})
+    isOAuthError(t, none, 401, 'invalid_client', 'no credentials')
+    t.match(none.headers['www-authenticate'], CHALLENGE)
+    isOAuthError(t, await grantd.requestToken({ client_id: clientId }), 401, 'invalid_client', 'an id alone')
+    isOAuthError(t, await grantd.requestToken({ client_secret: clientSecret }), 401, 'invalid_client', 'a secret alone')
+    for (const authorization of [
+      'Basic',
+      'Basic ',
+      'Basic !!!',
+      'Basic YQ',
+      `Basic ${Buffer.from('no colon').toString('base64')}`,
+      `Basic ${Buffer.from([0xff, 0x3a, 0x61]).toString('base64')}`,
+      basic(clientId, '%zz'),
+      basic(clientId, '%00'),
+      basic('', clientSecret),
+      basic(clientId, ''),
+      `${basic(clientId, clientSecret)}=`,
+      `Bearer ${clientSecret}`,
+      'Digest x',
+      ''
+    ]) {
+      const answer = await grantd.requestToken({}, { authorization })
+      isOAuthError(t, answer, 401, 'invalid_client', authorization)
+      t.match(answer.headers['www-authenticate'], /^Basic /, authorization)
+    }
   }
-  isOAuthError(t, await grantd.requestToken({}), 401, 'invalid_client', 'no credentials')
-  isOAuthError(t, await grantd.requestToken({ client_id: clientId }), 401, 'invalid_client', 'an id alone')
-  isOAuthError(t, await grantd.requestToken({ client_secret: clientSecret }), 401, 'invalid_client', 'a secret alone')
-  for (const authorization of [
-    'Basic',
-    'Basic ',
-    'Basic !!!',
-    'Basic YQ',
-    `Basic ${Buffer.from('no colon').toString('base64')}`,
-    `Basic ${Buffer.from([0xff, 0x3a, 0x61]).toString('base64')}`,
-    basic(clientId, '%zz'),
-    basic(clientId, '%00'),
-    basic('', clientSecret),
-    basic(clientId, ''),
-    `${basic(clientId, clientSecret)}=`,
-    `Bearer ${clientSecret}`,
-    'Digest x',
-    ''
-  ]) {
-    const answer = await grantd.requestToken({}, { authorization })
-    isOAuthError(t, answer, 401, 'invalid_client', authorization)
-    t.match(answer.headers['www-authenticate'], /^Basic /, authorization)
-  }
-})
+)
 
 t.test('a scope that is malformed or not allowed is invalid_scope', async t => {
   const grantd = await startApp(t)

@@ -1,0 +1,17 @@
+/** What a client presents to authenticate. Each kind of credential is one member of this union. */
+export type PresentedCredential = { readonly kind: 'secret'; readonly secret: string }
+
+/** The client that a request names, with the credential that it presents. Nothing of it is verified yet. */
+export interface PresentedClient {
+  readonly clientId: string
+  readonly credential: PresentedCredential
+}
+
+/** A method by which clients authenticate. `name` is from the registry of RFC 8414 §2. */
+export interface ClientAuthenticationMethod {
+  readonly name: string
+  /** Whether a request authenticates by this method, well or badly. */
+  isUsed: (authorization: string | undefined, parameters: ReadonlyMap<string, string>) => boolean
+  /** @throws OAuthError `invalid_client` */
+  read: (authorization: string | undefined, parameters: ReadonlyMap<string, string>) => PresentedClient
+}

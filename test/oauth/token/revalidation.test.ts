@@ -1,0 +1,120 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import t from 'tap'
+import { Revalidator, revalidateOnly, type VersionCheck } from '../../../src/oauth/token/revalidation.ts'
+import { startApp } from '../../fixtures/app/app.ts'
+import { openTestLanes } from '../../fixtures/app/database.ts'
+
+const check = (clientId: string, version = 1, credentialNumber = 1, at = 0): VersionCheck => ({
+  clientId,
+  version,
+  credentialNumber,
+  at
+})
+const current = (clientId: string, version = 1) => ({ client_id: clientId, version })
+
+/** A revalidator whose statements are answered by the test. */
+function startRevalidator() {
+  const batches: VersionCheck[][] = []
+  const answers: PromiseWithResolvers<ReturnType<typeof current>[]>[] = []
+  const revalidator = new Revalidator({
+    findCurrent: checks => {
+      batches.push([...checks])
+      const answer = Promise.withResolvers<ReturnType<typeof current>[]>()
+      answers.push(answer)
+      return answer.promise
+    },
+    recordsUse: true
+  })
+  return { revalidator, batches, answers }
+}
+
+t.test(
+  'at most two statements run at once, and the next batch has each client once, at its latest instant',
+  async t => {
+    const { revalidator, batches, answers } = startRevalidator()
+    const first = [check('a', 1, 1, 10), check('b', 1, 1, 11)].map(each => revalidator.revalidate(each))
+    await nextTurn()
+    const second = revalidator.revalidate(check('a', 1, 1, 12))
+    await nextTurn()
+    const third = [20, 30, 15].map(at => revalidator.revalidate(check(at === 30 ? 'b' : 'a', 1, 1, at)))
+    await nextTurn()
+    t.equal(batches.length, 2)
+    answers[0]?.resolve([current('a'), current('b')])
+    t.same(await Promise.all(first), ['current', 'current'])
+    await nextTurn()
+    await nextTurn()
+    t.same(batches[2], [check('a', 1, 1, 20), check('b', 1, 1, 30)])
+    answers[1]?.resolve([])
+    answers[2]?.resolve([current('b')])
+    t.equal(await second, 'stale')
+    t.same(await Promise.all(third), ['stale', 'current', 'stale'])
+  }
+)
+
+t.test('two credentials of one client are two checks of one batch', async t => {
+  const { revalidator, batches, answers } = startRevalidator()
+  const both = [1, 2].map(number => revalidator.revalidate(check('a', 1, number)))
+  await nextTurn()
+  t.equal(batches[0]?.length, 2)
+  answers[0]?.resolve([current('a'), current('a')])
+  t.same(await Promise.all(both), ['current', 'current'])
+})
+
+t.test(
+  'of two versions of one client in one batch, only the current one is current, whichever credential it is for',
+  async t => {
+    const { revalidator, answers } = startRevalidator()
+    const checks = [check('a', 1, 1), check('a', 2, 2), check('a', 2, 1), check('a', 1, 2)]
+    const results = checks.map(each => revalidator.revalidate(each))
+    await nextTurn()
+    answers[0]?.resolve([current('a', 2), current('a', 2)])
+    t.same(await Promise.all(results), ['stale', 'current', 'current', 'stale'])
+  }
+)
+
+t.test('a client waits at most 50 ms for a database that does not answer, and later clients do not wait', async t => {
+  const { revalidator, answers } = startRevalidator()
+  const waiting = []
+  const started = performance.now()
+  for (const clientId of ['a', 'b', 'c']) {
+    waiting.push(revalidator.revalidate(check(clientId)))
+    await nextTurn()
+  }
+  t.same(await Promise.all(waiting), ['unavailable', 'unavailable', 'unavailable'])
+  t.ok(performance.now() - started < 50)
+  const later = performance.now()
+  t.equal(await revalidator.revalidate(check('d')), 'unavailable')
+  t.ok(performance.now() - later < 10)
+  for (let round = 0; round < 3; round++) {
+    for (const { resolve } of answers) resolve([])
+    await nextTurn()
+    await nextTurn()
+  }
+  const next = revalidator.revalidate(check('e'))
+  await nextTurn()
+  answers.at(-1)?.resolve([current('e')])
+  t.equal(await next, 'current')
+})
+
+t.test('a statement that fails refuses no client', async t => {
+  const findCurrent = () => Promise.reject(new Error('gone'))
+  const revalidator = new Revalidator({ findCurrent, recordsUse: false })
+  t.equal(await revalidator.revalidate(check('a')), 'unavailable')
+  t.equal(await revalidator.revalidate(check('a')), 'unavailable')
+})
+
+t.test(
+  'revalidation without recording finds the registrations of the same version and leaves Last used alone',
+  async t => {
+    const grantd = await startApp(t)
+    const { lookups } = openTestLanes(t, grantd.databaseUrl)
+    const [same, changed, deleted] = [await grantd.register(), await grantd.register(), await grantd.register()]
+    await grantd.asAdmin('PATCH', changed.path, { body: { name: 'other' } })
+    await grantd.asAdmin('DELETE', deleted.path)
+    const checks = [same, changed, deleted].map(({ clientId }) => check(clientId))
+    const { findCurrent, recordsUse } = revalidateOnly(lookups)
+    t.same(await findCurrent(checks), [current(same.clientId)])
+    t.equal(recordsUse, false)
+    t.equal((await grantd.asAdmin('GET', same.path)).json().lastUsedAt, null)
+  }
+)
