@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { watchClock } from './doubts.ts'
 import { examineMachine } from './machine.ts'
-import { keep, sectionOf } from './report/report.ts'
+import { doubtLine, keep, sectionOf } from './report/report.ts'
 import { compareCheckouts } from './runs/checkouts.ts'
 import { measureCold } from './runs/cold.ts'
 import { compareContestants } from './runs/comparison.ts'
@@ -77,10 +77,10 @@ const result = await named.run({
   machine,
   say
 })
-const section = sectionOf(result, machine, stopWatching())
-process.stdout.write(`${section}\n`)
+const doubts = doubtLine(machine, { foreignShares: result.foreignShares, clockStepsMs: stopWatching() })
+process.stdout.write(`${sectionOf(result, machine, doubts)}\n`)
 // A smoke run or a part of a run is only printed, and so is a comparison with another checkout.
-if (!isQuick && withPeers && otherCheckout === undefined) keep(name, section, result, machine)
+if (!isQuick && withPeers && otherCheckout === undefined) keep(name, result, machine, doubts)
 
 /** Returns the number in an option, or a default when the option is absent. */
 function positive(option: 'rounds' | 'seconds' | 'clients' | 'connections' | 'exchanges', fallback: number): number {

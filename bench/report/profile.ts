@@ -36,7 +36,7 @@ type Frame = CpuProfile['nodes'][number]['callFrame']
 
 function functionName({ functionName, url, lineNumber }: Frame): string {
   const name = functionName === '' ? '(anonymous)' : functionName
-  return url === '' ? name : `${name} ${shortUrl(url)}:${lineNumber + 1}`
+  return url === '' ? nativeName(name) : `${name} ${shortUrl(url)}:${lineNumber + 1}`
 }
 
 /** Returns the room of grantd, the package or the module of Node that a frame belongs to. */
@@ -45,9 +45,15 @@ export function originOf({ functionName, url }: Frame): string {
   if (dependency !== undefined) return dependency
   const [, room] = /\/(src\/[^/]+(?:\/token)?)\//.exec(url) ?? []
   if (room !== undefined) return room
-  return url === '' ? (functionName.startsWith('(') ? functionName : 'native code') : shortUrl(url)
+  return url === '' ? nativeName(functionName) : shortUrl(url)
+}
+
+/** V8 puts its own states, such as `(program)`, in parentheses. */
+function nativeName(name: string): string {
+  return name.startsWith('(') ? name : `${name} (native)`
 }
 
 function shortUrl(url: string): string {
-  return url.replace(/^file:\/\/.*?\/((?:src|bench|node_modules)\/)/, '$1')
+  const start = Math.max(url.lastIndexOf('/node_modules/'), url.lastIndexOf('/src/'))
+  return start < 0 ? url : url.slice(start + 1)
 }

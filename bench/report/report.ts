@@ -1,8 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { ROOT } from '../contestants/processes.ts'
-import type { Conditions } from '../doubts.ts'
-import { doubtsOf } from '../doubts.ts'
+import { type Conditions, doubtsOf } from '../doubts.ts'
 import type { Machine } from '../machine.ts'
 import { machineLine } from './table.ts'
 import { type Target, targetsTable } from './target.ts'
@@ -21,18 +20,23 @@ export interface Result {
   chart?: string
 }
 
-/** Returns a result as a section of results.md. */
-export function sectionOf(result: Result, machine: Machine, clockStepsMs: readonly number[]): string {
-  const { title, load, body, targets, postgresVersion, foreignShares } = result
+/**
+ * Returns a result as a section of results.md.
+ *
+ * @param doubts from doubtLine
+ */
+export function sectionOf(result: Result, machine: Machine, doubts: string): string {
+  const { title, load, body, targets, postgresVersion } = result
   return [
     `## ${title}`,
     `${machineLine(machine, postgresVersion)} ${load}`,
-    doubtLine(machine, { foreignShares, clockStepsMs }),
+    doubts,
     body,
     ...(targets.length === 0 ? [] : [targetsTable(targets)])
   ].join('\n\n')
 }
 
+/** Returns one line that says whether to believe the figures. */
 export function doubtLine(machine: Machine, conditions: Conditions): string {
   const doubts = doubtsOf(machine, conditions)
   if (doubts.length === 0) return 'The machine was quiet.'
@@ -56,11 +60,16 @@ export function withSection(results: string, run: string, section: string): stri
 const SPEED = /(<!-- speed: npm run bench -->\n)[\s\S]*?(<!-- end -->)/
 
 /** Returns this README with the result of the last comparison. */
-export function withSpeed(readme: string, { targets, postgresVersion }: Result, machine: Machine): string {
+export function withSpeed(
+  readme: string,
+  { targets, postgresVersion }: Result,
+  machine: Machine,
+  doubts: string
+): string {
   const section = [
     '![Tokens per second, CPU per token and the slowest 1 % of grantd, its ceilings and its peers](bench/results.svg)',
     targetsTable(targets),
-    `Ratios are medians of the rounds (least–greatest). ${machineLine(machine, postgresVersion)}`
+    `Ratios are medians of the rounds (least–greatest). ${machineLine(machine, postgresVersion)} ${doubts}`
   ].join('\n\n')
   return readme.replace(SPEED, (_, start: string, end: string) => `${start}\n${section}\n\n${end}`)
 }
@@ -70,9 +79,10 @@ const CHART_FILE = path.join(ROOT, 'bench/results.svg')
 const README_FILE = path.join(ROOT, 'README.md')
 
 /** Writes the section into results.md. A run with a chart also updates the chart and the README. */
-export function keep(run: string, section: string, result: Result, machine: Machine): void {
+export function keep(run: string, result: Result, machine: Machine, doubts: string): void {
+  const section = sectionOf(result, machine, doubts)
   writeFileSync(RESULTS_FILE, withSection(readFileSync(RESULTS_FILE, 'utf8'), run, section))
   if (result.chart === undefined) return
   writeFileSync(CHART_FILE, result.chart)
-  writeFileSync(README_FILE, withSpeed(readFileSync(README_FILE, 'utf8'), result, machine))
+  writeFileSync(README_FILE, withSpeed(readFileSync(README_FILE, 'utf8'), result, machine, doubts))
 }

@@ -52,23 +52,28 @@ export async function measureGrowth(options: RunOptions): Promise<Result> {
   }
 }
 
+/** Columns of a copy that differ from the original. Long expired ones are due for no notice. */
+const VARIED = ['client_id', 'site_id', 'name', 'name_folded', 'enabled', 'expires_at']
+
 /**
- * Adds registrations that are copies of those that are there, and writes all rows in a random order. A few Sites hold most
+ * Adds registrations that are copies of one that is there, and writes all rows in a random order. A few Sites hold most
  * registrations, a tenth have expired, one in fifty is disabled, and most have been used.
  */
 async function addRegistrations(databaseUrl: string, count: number): Promise<void> {
-  const others = await columnsOf(databaseUrl, 'registrations', ['client_id', 'site_id', 'enabled', 'expires_at'])
+  const same = await columnsOf(databaseUrl, 'registrations', VARIED)
+  const all = `${VARIED.join(', ')}, ${same}`
   await query(
     databaseUrl,
     `create temp table copies as
        select substr(md5(i::text), 1, 20) as client_id, 'site-' || floor(${SITES} * power(random(), 4)) as site_id,
-         i % 50 <> 0 as enabled,
-         case when i % 10 = 0 then registered_at + interval '1 minute' else expires_at end as expires_at, ${others}
+         'service ' || i as name, 'service ' || i as name_folded, i % 50 <> 0 as enabled,
+         now() + case when i % 10 = 0 then interval '-200 days' else (60 + 300 * random()) * interval '1 day' end as expires_at,
+         ${same}
        from generate_series(1, ${count}) as i, (select * from registrations limit 1) as original;
-     create temp table originals as select client_id, site_id, enabled, expires_at, ${others} from registrations;
+     create temp table originals as select ${all} from registrations;
      create temp table uses as select * from registration_last_used;
      truncate registrations, registration_last_used cascade;
-     insert into registrations (client_id, site_id, enabled, expires_at, ${others})
+     insert into registrations (${all})
        select * from (select * from copies union all select * from originals) as all_of_them order by random();
      insert into registration_last_used select * from uses;
      insert into registration_last_used (client_id, last_used_at)

@@ -2,10 +2,12 @@ import t from 'tap'
 import { comparisonChart } from '../../bench/report/comparison-chart.ts'
 import { comparisonTables } from '../../bench/report/comparison-tables.ts'
 import { comparisonTargets, fastestPeer } from '../../bench/report/comparison-targets.ts'
-import { type Result, sectionOf, withSection, withSpeed } from '../../bench/report/report.ts'
+import { doubtLine, type Result, sectionOf, withSection, withSpeed } from '../../bench/report/report.ts'
 import { formatSpread, markdownTable, tidy } from '../../bench/report/table.ts'
 import { isReached, targetsTable } from '../../bench/report/target.ts'
 import { comparison, quietMachine } from './fixtures.ts'
+
+const QUIET = 'The machine was quiet.'
 
 const result: Result = {
   title: 'A run',
@@ -61,15 +63,20 @@ t.test('a target that is missed says by which factor', async t => {
 })
 
 t.test('a section names the machine and the day, and has every contestant in each table', async t => {
-  const section = sectionOf(result, quietMachine, [])
+  const section = sectionOf(result, quietMachine, QUIET)
   t.match(section, '2026-01-02, A & B <cpu>, 2 cores, 8 GiB, Linux 6, Node v26.0.0, PostgreSQL 18.4.')
-  t.match(section, 'The machine was quiet.')
+  t.match(section, QUIET)
   for (const { name } of comparison.standings) t.ok(section.split(`\n| ${name} |`).length >= 4, name)
   t.notMatch(section, /NaN|undefined|Infinity/)
 })
 
 t.test('a section of a disturbed run says not to believe it', async t => {
-  t.match(sectionOf({ ...result, foreignShares: [0.4] }, quietMachine, []), /Do not believe .*other programs took 40 %/)
+  const quiet = { foreignShares: [0.01], clockStepsMs: [] }
+  t.equal(doubtLine(quietMachine, quiet), QUIET)
+  const doubts = doubtLine(quietMachine, { ...quiet, foreignShares: [0.4] })
+  t.match(doubts, /Do not believe .*other programs took 40 %/)
+  t.match(sectionOf(result, quietMachine, doubts), doubts)
+  t.match(withSpeed('<!-- speed: npm run bench -->\n<!-- end -->', result, quietMachine, doubts), doubts)
 })
 
 t.test('a run replaces its own section of the results and no other', async t => {
@@ -85,14 +92,14 @@ t.test('a run replaces its own section of the results and no other', async t => 
 
 t.test('only the speed section of the README is replaced', async t => {
   const [before, after] = ['# grantd\n\n<!-- speed: npm run bench -->\n', '<!-- end -->\n\n## More\n']
-  const written = withSpeed(`${before}\nold $& figures\n\n${after}`, result, quietMachine)
+  const written = withSpeed(`${before}\nold $& figures\n\n${after}`, result, quietMachine, QUIET)
   t.ok(written.startsWith(before))
   t.ok(written.endsWith(after))
   t.match(written, 'bench/results.svg')
   t.match(written, '| rows per token | 0 rows | ≤ 0 rows | reached |')
   t.notMatch(written, 'old')
-  t.equal(withSpeed(written, result, quietMachine), written)
-  t.equal(withSpeed('no such section', result, quietMachine), 'no such section')
+  t.equal(withSpeed(written, result, quietMachine, QUIET), written)
+  t.equal(withSpeed('no such section', result, quietMachine, QUIET), 'no such section')
 })
 
 t.test('every row of a table has as many cells as its head', async t => {
