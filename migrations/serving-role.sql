@@ -1,36 +1,56 @@
--- What the serving role may do, run again after every migration; see README, "Two database roles".
--- The role is a group without login: give it to the role in DATABASE_URL with "grant grantd_serving to ...".
+-- The rights of the serving role, granted again after each migration. docs/deploy.md describes the two roles.
+--
+-- The role is a group without login. src/database/serving-role.ts gives its name, in a setting. Give it to the role in
+-- DATABASE_URL, for example: grant grantd_serving to grantd_web
 do $$
+declare
+  role constant name := current_setting('grantd.serving_role');
+  grants record;
 begin
-  if not exists (select from pg_roles where rolname = 'grantd_serving') then
+  if not exists (select from pg_roles where rolname = role) then
     begin
-      create role grantd_serving nologin;
+      execute format('create role %I nologin', role);
     exception
-      -- Another database of the same cluster was faster.
-      when duplicate_object or unique_violation then null;
+      when duplicate_object or unique_violation then null; -- another instance created it at the same time
       when insufficient_privilege then
-        raise notice 'grantd_serving: this role may not create roles; ask an administrator to, then migrate again';
+        raise warning 'The role "%" does not exist, and "%" may not create roles. Unless grantd serves as "%", an administrator must run: create role "%" nologin. Then migrate again.',
+          role, current_user, current_user, role;
         return;
     end;
   end if;
 
-  -- Until Postgres 14 everybody may create tables in "public"; only its owner can take that back.
-  revoke create on schema public from public;
-  revoke all on all tables in schema public from grantd_serving;
-  grant usage on schema public to grantd_serving;
-  grant select, insert, update, delete on registrations to grantd_serving;
-  grant select, insert, update on registration_last_used to grantd_serving;
-  -- Makes keys, seals them anew when KEY_ENCRYPTION_KEY changes, and destroys those whose time is over. It can't put
-  -- another key in the place of one that exists; one that it adds counts only if KEY_ENCRYPTION_KEY has sealed it.
-  grant select, insert, update (private_jwe) on signing_keys to grantd_serving;
-  grant execute on function destroy_retired_signing_keys(timestamptz) to grantd_serving;
-  grant select, insert on audit_events to grantd_serving;
-  grant select on audit_chains to grantd_serving;
-  grant select, insert, update, delete on idempotent_answers to grantd_serving;
-  grant select, insert, update, delete on notice_receivers to grantd_serving;
-  -- Old notices go, and by the foreign key's cascade their deliveries, which it can't delete otherwise.
-  grant select, insert, delete on notices to grantd_serving;
-  grant select, insert, update on notice_deliveries to grantd_serving;
-  grant select on kysely_migration to grantd_serving;
+  -- Takes back rights that were granted by hand, and those of another database's role, of which this one is a copy.
+  for grants in
+    select distinct rolname from pg_namespace
+        join pg_class on relnamespace = pg_namespace.oid, aclexplode(relacl) as acl
+        join pg_roles on pg_roles.oid = acl.grantee
+      where nspname = current_schema() and rolname like '%\_serving' and not rolcanlogin
+  loop
+    execute format('revoke all on all tables in schema %I from %I', current_schema(), grants.rolname);
+    execute format('revoke all on all functions in schema %I from %I', current_schema(), grants.rolname);
+  end loop;
+
+  if not has_schema_privilege(role, current_schema(), 'usage') then
+    execute format('grant usage on schema %I to %I', current_schema(), role);
+  end if;
+  for grants in
+    select * from (values
+      ('select, insert, update, delete', 'registrations'),
+      ('select, insert, update',         'registration_last_used'),
+      ('select, insert, update, delete', 'idempotent_answers'),
+      -- The role creates keys, and re-encrypts them when KEY_ENCRYPTION_KEY changes. It cannot replace a key.
+      ('select, insert, update (private_jwe)', 'signing_keys'),
+      ('execute',                        'function destroy_retired_signing_keys(timestamptz)'),
+      ('select, insert',                 'audit_events'),
+      ('select',                         'audit_chains'),
+      ('select, insert, update, delete', 'notice_receivers'),
+      -- Old notices are deleted, and their deliveries with them (on delete cascade).
+      ('select, insert, delete',         'notices'),
+      ('select, insert, update',         'notice_deliveries'),
+      ('select',                         'grantd_migrations')
+    ) as wanted (privileges, object)
+  loop
+    execute format('grant %s on %s to %I', grants.privileges, grants.object, role);
+  end loop;
 end
 $$;

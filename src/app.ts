@@ -41,7 +41,7 @@ import { signingKeyRotation } from './signing-keys/plugin.ts'
 import { jwksRoutes } from './signing-keys/routes.ts'
 
 /** The parts of an instance that the rooms work with. */
-export interface AppOptions extends Pick<Connection, 'tables' | 'background' | 'lookups' | 'lastUses'> {
+export interface AppOptions extends Pick<Connection, 'tables' | 'background' | 'lookups' | 'lastUsedWriter'> {
   config: Config
   sealing: Sealing
   keySet: TendedKeySet
@@ -69,10 +69,10 @@ export async function buildApp(
   options: AppOptions,
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
-  const { config, tables, background, lookups, lastUses, sealing, keySet, trusted, metrics, drain, now } = options
+  const { config, tables, background, lookups, lastUsedWriter, sealing, keySet, trusted, metrics, drain, now } = options
   const { recordsUse = true, maxDelayMs = MAX_DELAY_MS } = options
   // One statement revalidates all clients that wait. With the last-used plugin, the same statement records their use.
-  const revalidation = recordsUse ? revalidateAndRecordUse(lastUses) : revalidateOnly(lookups)
+  const revalidation = recordsUse ? revalidateAndRecordUse(lastUsedWriter) : revalidateOnly(lookups)
   const registrations = registrationOptions({ ...config.registrations, sealing, metrics, now })
   const sender = channelOptions({ ...config.notices, resolve: options.resolve, now })
   const { issuer } = config
@@ -87,7 +87,7 @@ export async function buildApp(
     registry: metrics,
     observers: [measureTokenRequests(metrics), measureAdminRequests(metrics, ADMIN_PREFIX)]
   })
-  if (recordsUse) await app.register(lastUsed, { db: lastUses, maxDelayMs, watch: measureLastUsed(metrics) })
+  if (recordsUse) await app.register(lastUsed, { db: lastUsedWriter, maxDelayMs, watch: measureLastUsed(metrics) })
   await app.register(tokenEndpoint, {
     ...config,
     ...config.tokens,

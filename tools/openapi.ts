@@ -99,7 +99,7 @@ function unconnected() {
     tables,
     background: tables.ofAllSites,
     lookups: tables.ofAllSites,
-    lastUses: tables.ofAllSites,
+    lastUsedWriter: tables.ofAllSites,
     sealing: new Sealing(Buffer.alloc(32)),
     keySet,
     trusted: { issuer: '', audience: '', keys },

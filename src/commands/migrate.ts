@@ -6,6 +6,7 @@ import { run } from './run.ts'
 
 await run(async () => {
   const { database } = processConfig('migrate')
-  const applied = await withConnection(database, connection => connection.migrate())
+  const { applied, warnings } = await withConnection(database, connection => connection.migrate())
+  for (const warning of warnings) process.stderr.write(`${warning}\n`)
   return applied.length === 0 ? 'nothing to migrate' : applied.join('\n')
 }, 'migration failed')

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { decodeWebhookSecret } from '../crypto/webhook-secret.ts'
-import { UnwantedSession, urlsOf } from '../database/addresses.ts'
+import { addressesOf, UnsupportedTarget } from '../database/connection-string.ts'
 
 /*
  * The formats of values. Each function returns the value, or throws an Error whose message completes "NAME must be …".
@@ -44,9 +44,9 @@ export function postgresUrl(value: string): string {
   const isUrl = (url: string): boolean =>
     /^postgres(ql)?:\/\//.test(url) && URL.canParse(url.replace('@/', '@localhost/'))
   try {
-    if (urlsOf(value).every(isUrl)) return value
+    if (addressesOf(value).every(isUrl)) return value
   } catch (error) {
-    if (error instanceof UnwantedSession) throw error
+    if (error instanceof UnsupportedTarget) throw error
     // The message below is used instead, because this one could repeat the value.
   }
   throw new Error(

@@ -1,121 +1,131 @@
 import type { Kysely } from 'kysely'
-import { migrate, pendingMigrations } from './migrator.ts'
-import { type LaneOptions, openLane } from './pipelined-connection.ts'
-import { Hosts } from './primary-locator.ts'
+import { withClient } from './client.ts'
+import { type Migrated, migrate, pendingMigrations } from './migrator.ts'
+import { openPipelinedConnection, type PipelinedConnectionOptions } from './pipelined-connection.ts'
+import { assertGranted, assertMigratable, assertSuitable } from './preflight.ts'
+import { PrimaryLocator } from './primary-locator.ts'
 import type { Database } from './schema.ts'
-import { ALL_SITES, isWalled, openDatabase, openTables, SITE_SETTING, type Tables } from './site-scoped-pool.ts'
+import { isRowLevelSecurityActive, openDatabase, openTables, type Tables } from './site-scoped-pool.ts'
+import { ALL_SITES_VISIBLE } from './site-setting.ts'
 
 export interface DatabaseOptions {
-  /** To serve from. */
+  /** Connection string of the role that serves. */
   url: string
-  /** The same database as the owner of the schema. */
+  /** The same database as the owner of the schema; `url` by default. */
   migrationUrl: string | undefined
-  /** Connections beside the lanes; some of them are for background work. */
+  /** Connections of the pools. The two pipelined connections come on top. */
   poolSize: number
-  /** Called with errors of connections that nobody was using. */
+  /** Called with errors of connections that were idle. */
   onIdleError: (error: Error) => void
-  onLaneChange: LaneOptions['onLaneChange']
-  /** Serve as the owner of the schema: for a door that does more than serving may. */
+  onConnectionChange: PipelinedConnectionOptions['onConnectionChange']
+  /** Serves as the owner of the schema: for a command that needs more than the rights of serving. */
   asOwner?: boolean
 }
 
 export interface Connection {
   /** For administrators' requests. */
   tables: Tables
-  /** For what runs by itself, over all Sites: however many administrators ask for what, it goes on. */
+  /** For background work on all Sites. Administrators' requests cannot take its connections. */
   background: Kysely<Database>
-  /** A connection of its own for the look-ups of the token endpoint. */
+  /** Pipelined connection for the look-ups of the token endpoint. */
   lookups: Kysely<Database>
-  /** A connection of its own for writing Last used: a commit takes longer than a look-up may wait. */
-  lastUses: Kysely<Database>
-  /** Does this on a connection of its own, as the owner of the schema. */
+  /** Pipelined connection that writes Last used. A commit takes longer than a look-up may wait. */
+  lastUsedWriter: Kysely<Database>
+  /** Runs work on a pool of its own, as the owner of the schema. */
   asOwner: <T>(work: (db: Kysely<Database>) => Promise<T>) => Promise<T>
-  /** Applies what is pending, as the owner. @returns names of what was applied */
-  migrate: () => Promise<string[]>
-  /** Is there anything to apply? Needs no more than the serving role. */
+  /** Checks that grantd can serve from the database. @throws UnsuitableDatabase; DatabaseUnavailable */
+  assertSuitable: () => Promise<void>
+  /** Applies the pending migrations as the owner of the schema. @throws UnsuitableDatabase; DatabaseUnavailable */
+  migrate: () => Promise<Migrated>
+  /** Returns whether migrations are pending. The rights of serving are enough. */
   needsMigration: () => Promise<boolean>
-  /** Is one Site hidden from the others by the database too? */
-  isWalled: () => Promise<boolean>
+  /** Checks that the role that serves has its rights in the migrated database. @throws UnsuitableDatabase */
+  assertGranted: () => Promise<void>
+  /** Returns whether row-level security separates the Sites. */
+  isRowLevelSecurityActive: () => Promise<boolean>
   close: () => Promise<void>
 }
 
 const QUERY_TIMEOUT_MS = 5_000
-/** A look-up takes a millisecond: after this long the database is not answering. */
+/** A look-up takes a millisecond. After this long the database does not answer. */
 const LOOKUP_TIMEOUT_MS = 1_000
-/** The server gives up before we do: nothing waits on there, for a lock, once nobody waits here. */
+/** The server gives up first, so that no statement waits there for a lock when its caller has gone. */
 const LOOKUP_SERVER_TIMEOUT = "statement_timeout = '900ms'"
-/** The token endpoint is asked by clients of all Sites. */
-export const ALL_SITES_SEEN = `${SITE_SETTING} = '${ALL_SITES}'`
-/** Plans are made once for each statement: making them costs more than following them. */
+/** Plans each statement once, because planning costs more than executing. */
 const PLAN_ONCE = 'plan_cache_mode = force_generic_plan'
 /**
- * Last used is written in the order of client ids, on every instance, so that no two wait for each other:
- * with these, Postgres follows the list it is given, whatever it knows of the tables' sizes.
+ * Every instance writes Last used in the order of client ids, so that no two of them wait for each other. With these
+ * settings Postgres follows the order of the list, whatever it knows about the sizes of the tables.
  */
 const IN_THE_ORDER_GIVEN = ['enable_hashjoin = off', 'enable_mergejoin = off', 'enable_seqscan = off']
-/** Less than writing Last used may delay a token: it ends here, and is tried again. */
-const LAST_USES_LOCK_TIMEOUT = "lock_timeout = '40ms'"
-/** For the session of each lane: each serves one purpose. */
-export const settingsOfLanes = {
-  lookups: [ALL_SITES_SEEN, PLAN_ONCE, LOOKUP_SERVER_TIMEOUT],
-  lastUses: [ALL_SITES_SEEN, PLAN_ONCE, ...IN_THE_ORDER_GIVEN, LAST_USES_LOCK_TIMEOUT]
+/** Less than writing Last used may delay a token. The write fails then and is tried again. */
+const LAST_USED_LOCK_TIMEOUT = "lock_timeout = '40ms'"
+/** Session settings of the pipelined connections. */
+export const pipelinedSettings = {
+  lookups: [ALL_SITES_VISIBLE, PLAN_ONCE, LOOKUP_SERVER_TIMEOUT],
+  lastUsedWriter: [ALL_SITES_VISIBLE, PLAN_ONCE, ...IN_THE_ORDER_GIVEN, LAST_USED_LOCK_TIMEOUT]
 } as const
-/** Whoever waits this long for a connection comes back later: a caller is told, and makes room for others. */
+/** An administrator's request that cannot get a connection in this time is answered with 503, and makes room. */
 const ADMIN_WAITING = { maxWaiting: 1_000, maxWaitMs: 1_000 }
-/** Of the connections, for background work; 3 of 10, so that a slow sweep and a count leave one. */
+/** Share of the connections for background work: 3 of 10, so that a slow sweep and a count leave one. */
 const BACKGROUND_SHARE = 0.25
-/** One that holds the migration lock, one that migrates. */
 const OWNER_CONNECTIONS = 2
 
-/** Opens the pools and connections of an instance. Nothing is connected until it is used. */
+/** Opens the pools and connections of an instance. Each connects when it is used first. */
 export async function connect(options: DatabaseOptions): Promise<Connection> {
   const { url, migrationUrl, poolSize, onIdleError } = options
   const ownerUrl = migrationUrl ?? url
   const servingUrl = options.asOwner === true ? ownerUrl : url
-  const hosts = new Hosts(servingUrl)
-  const pool = { connectionString: servingUrl, hosts, queryTimeoutMs: QUERY_TIMEOUT_MS, onIdleError }
+  const locator = new PrimaryLocator(servingUrl)
+  const pool = { connectionString: servingUrl, locator, queryTimeoutMs: QUERY_TIMEOUT_MS, onIdleError }
   const backgroundSize = Math.ceil(poolSize * BACKGROUND_SHARE)
   const tables = openTables({ ...pool, maxConnections: poolSize - backgroundSize, waiting: ADMIN_WAITING })
   const background = openDatabase({ ...pool, maxConnections: backgroundSize })
-  const { lookups, lastUses } = openLanes(servingUrl, options, hosts)
-  const asOwner: Connection['asOwner'] = work => workAs(ownerUrl, onIdleError, work)
+  const { lookups, lastUsedWriter } = openPipelinedConnections(servingUrl, options, locator)
   return {
     tables,
     background,
     lookups,
-    lastUses,
+    lastUsedWriter,
+    asOwner: work => workAs(ownerUrl, onIdleError, work),
+    assertSuitable: () => assertSuitable(servingUrl),
+    migrate: () =>
+      withClient(ownerUrl, async client => {
+        await assertMigratable(client)
+        return migrate(client)
+      }),
     needsMigration: async () => (await pendingMigrations(background)).length > 0,
-    isWalled: () => isWalled(background),
-    asOwner,
-    migrate: () => asOwner(migrate),
+    assertGranted: () => assertGranted(servingUrl),
+    isRowLevelSecurityActive: () => isRowLevelSecurityActive(background),
     close: async () => {
-      await Promise.all([tables.ofAllSites.destroy(), background.destroy(), lookups.destroy(), lastUses.destroy()])
+      const all = [tables.ofAllSites, background, lookups, lastUsedWriter]
+      await Promise.all(all.map(each => each.destroy()))
     }
   }
 }
 
-/** The two lanes of an instance. */
-export function openLanes(
+/** Opens the two pipelined connections of an instance. */
+export function openPipelinedConnections(
   connectionString: string,
-  { onLaneChange }: Pick<LaneOptions, 'onLaneChange'>,
-  hosts?: Hosts
-): Pick<Connection, 'lookups' | 'lastUses'> {
+  { onConnectionChange }: Pick<PipelinedConnectionOptions, 'onConnectionChange'>,
+  locator?: PrimaryLocator
+): Pick<Connection, 'lookups' | 'lastUsedWriter'> {
   return {
-    lookups: openLane({
+    lookups: openPipelinedConnection({
       connectionString,
-      hosts,
+      locator,
       name: 'lookups',
       queryTimeoutMs: LOOKUP_TIMEOUT_MS,
-      settings: settingsOfLanes.lookups,
-      onLaneChange
+      settings: pipelinedSettings.lookups,
+      onConnectionChange
     }),
-    lastUses: openLane({
+    lastUsedWriter: openPipelinedConnection({
       connectionString,
-      hosts,
-      name: 'last uses',
+      locator,
+      name: 'last used',
       queryTimeoutMs: QUERY_TIMEOUT_MS,
-      settings: settingsOfLanes.lastUses,
-      onLaneChange
+      settings: pipelinedSettings.lastUsedWriter,
+      onConnectionChange
     })
   }
 }

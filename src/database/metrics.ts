@@ -1,23 +1,23 @@
 import type { Semaphore } from '../concurrency/semaphore.ts'
 import type { Registry } from '../metrics/registry.ts'
 
-/** Measures the pipelined connections. @returns a callback for each connection that is made or lost */
-export function measureLanes(registry: Registry): (lane: string, isUp: boolean) => void {
-  const lanes = new Map([
+/** Measures the pipelined connections. @returns a callback for each connection that is up or lost */
+export function measurePipelinedConnections(registry: Registry): (connection: string, isUp: boolean) => void {
+  const up = new Map([
     ['lookups', 0],
-    ['last uses', 0]
+    ['last used', 0]
   ])
-  for (const lane of lanes.keys()) {
+  for (const connection of up.keys()) {
     registry.reading(
       {
-        name: 'grantd_database_lanes_up',
-        help: 'Pipelined connections that are up. Each process has one per lane.'
+        name: 'grantd_database_connection_up',
+        help: 'Pipelined connections that are up. Each process has one of each name.'
       },
-      () => lanes.get(lane),
-      { lane }
+      () => up.get(connection),
+      { connection }
     )
   }
-  return (lane, isUp) => lanes.set(lane, isUp ? 1 : 0)
+  return (connection, isUp) => up.set(connection, isUp ? 1 : 0)
 }
 
 /** Measures the callers of a connection pool: those that hold a connection, wait for one, or were rejected. */

@@ -2,60 +2,62 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import pg from 'pg'
 import { DatabaseUnavailable, isConnectionLost } from './errors.ts'
-import { Hosts } from './primary-locator.ts'
+import { PrimaryLocator } from './primary-locator.ts'
 import type { Database } from './schema.ts'
+import { prepareSession } from './session.ts'
 import { StatementClient } from './statement-client.ts'
 
-export interface LaneOptions {
+export interface PipelinedConnectionOptions {
   connectionString: string
-  /** Shared with others on the same database, so that all follow where it goes. */
-  hosts?: Hosts | undefined
-  /** A statement that takes longer fails, and with it the connection and all that wait on it. */
+  /** Shared by all pools and connections to the same database, so that all follow its primary. */
+  locator?: PrimaryLocator | undefined
+  /** Limit of a statement, milliseconds. When one takes longer, it fails with all statements that wait behind it. */
   queryTimeoutMs: number
-  /** For its session, as `name = value`. */
+  /** Settings for its session, each as `name = value`. */
   settings: readonly string[]
-  /** Tells lanes apart, in the log and in pg_stat_activity. */
+  /** Names the connection in the log, in metrics and in pg_stat_activity. */
   name: string
-  /** Called when the connection of this name is lost, and when it is there. */
-  onLaneChange: (name: string, isUp: boolean) => void
+  /** Called when the connection of this name is lost, and when it is up. */
+  onConnectionChange: (name: string, isUp: boolean) => void
 }
 
 const CONNECT_TIMEOUT_MS = 1_000
 const RECONNECT_PAUSE_MS = 100
 
 /**
- * Opens one connection for statements that may not wait for a pool: pipelined, each prepared once by name.
+ * Opens one connection for statements that must not wait for a pool. It is pipelined: statements are sent without
+ * waiting for the answers to those before. Each statement is prepared once.
  *
- * For short statements, each a transaction of its own: never `begin` on it. While it is lost, statements fail at once
- * rather than pile up; it is made anew behind their back.
+ * It is for short statements only, each a transaction of its own: never send `begin`. While the connection is lost,
+ * statements fail at once, and it reconnects in the background.
  *
- * @throws DatabaseUnavailable from any query while there is no connection
+ * @throws DatabaseUnavailable from a query while there is no connection
  */
-export function openLane(options: LaneOptions): Kysely<Database> {
-  return new Kysely<Database>({ dialect: new PostgresDialect({ pool: new LaneConnection(options) }) })
+export function openPipelinedConnection(options: PipelinedConnectionOptions): Kysely<Database> {
+  return new Kysely<Database>({ dialect: new PostgresDialect({ pool: new PipelinedConnection(options) }) })
 }
 
-class LaneConnection implements PostgresPool {
+class PipelinedConnection implements PostgresPool {
   readonly options = {}
-  readonly #lane: LaneOptions
-  readonly #hosts: Hosts
-  readonly #unwatch: () => void
-  #client: LaneClient | undefined
-  /** The first connection, which statements wait for. */
+  readonly #options: PipelinedConnectionOptions
+  readonly #locator: PrimaryLocator
+  readonly #removeListener: () => void
+  #client: PipelinedClient | undefined
+  /** Statements wait for the first attempt to connect. */
   #first: Promise<void> | undefined
   #isEnded = false
 
-  constructor(options: LaneOptions) {
-    this.#lane = options
-    this.#hosts = options.hosts ?? new Hosts(options.connectionString)
-    this.#unwatch = this.#hosts.onDoubt(() => {
+  constructor(options: PipelinedConnectionOptions) {
+    this.#options = options
+    this.#locator = options.locator ?? new PrimaryLocator(options.connectionString)
+    this.#removeListener = this.#locator.onFailover(() => {
       if (this.#client !== undefined) this.#lose(this.#client)
     })
   }
 
-  async connect(): Promise<LaneClient> {
+  async connect(): Promise<PipelinedClient> {
     if (this.#client === undefined) {
-      this.#first ??= this.#open().catch(() => this.#reopen())
+      this.#first ??= this.#open().catch(() => this.#reconnect())
       await this.#first
     }
     if (this.#client === undefined) throw new DatabaseUnavailable('the connection is lost')
@@ -64,59 +66,58 @@ class LaneConnection implements PostgresPool {
 
   async end(): Promise<void> {
     this.#isEnded = true
-    this.#unwatch()
+    this.#removeListener()
     await this.#client?.end()
   }
 
   async #open(): Promise<void> {
-    this.#client = await this.#hosts.reach(() => this.#connect())
-    this.#lane.onLaneChange(this.#lane.name, true)
+    this.#client = await this.#locator.connectToPrimary(() => this.#connect())
+    this.#options.onConnectionChange(this.#options.name, true)
   }
 
-  async #connect(): Promise<LaneClient> {
-    const { queryTimeoutMs, settings, name } = this.#lane
+  async #connect(): Promise<PipelinedClient> {
+    const { queryTimeoutMs, settings, name } = this.#options
     const client = new pg.Client({
-      connectionString: this.#hosts.current,
+      connectionString: this.#locator.current,
       pipeline: true,
       query_timeout: queryTimeoutMs,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
       application_name: `grantd ${name}`
     })
-    const { era } = this.#hosts
-    const lane = new LaneClient(client, error => {
-      this.#hosts.noteFailure(error, era)
-      if (isConnectionLost(error)) this.#lose(lane)
+    const { generation } = this.#locator
+    const pipelined = new PipelinedClient(client, error => {
+      this.#locator.noteFailure(error, generation)
+      if (isConnectionLost(error)) this.#lose(pipelined)
     })
-    client.on('error', () => this.#lose(lane))
-    client.on('end', () => this.#lose(lane))
+    client.on('error', () => this.#lose(pipelined))
+    client.on('end', () => this.#lose(pipelined))
     try {
       await client.connect()
-      await this.#hosts.check(client)
-      await client.query(settings.map(setting => `set ${setting}`).join(';'))
-      if (era !== this.#hosts.era) throw new DatabaseUnavailable('writes may be taken elsewhere by now')
-      return lane
+      await Promise.all([prepareSession(client, settings), this.#locator.assertPrimary(client)])
+      if (generation !== this.#locator.generation) throw new DatabaseUnavailable('the primary may have changed')
+      return pipelined
     } catch (error) {
-      void lane.end()
+      void pipelined.end()
       throw error
     }
   }
 
-  #lose(lane: LaneClient): void {
-    if (this.#client !== lane) return
+  #lose(client: PipelinedClient): void {
+    if (this.#client !== client) return
     this.#client = undefined
-    void lane.end()
+    void client.end()
     if (this.#isEnded) return
-    this.#lane.onLaneChange(this.#lane.name, false)
-    this.#reopen()
+    this.#options.onConnectionChange(this.#options.name, false)
+    this.#reconnect()
   }
 
-  /** Nobody waits for it: whoever asks meanwhile is told at once that there is no connection. */
-  #reopen(): void {
-    void this.#reopenUntilUp()
+  /** Not awaited by statements. They fail at once until it has succeeded. */
+  #reconnect(): void {
+    void this.#reconnectUntilUp()
   }
 
-  async #reopenUntilUp(): Promise<void> {
+  async #reconnectUntilUp(): Promise<void> {
     while (!this.#isEnded && this.#client === undefined) {
       await sleep(RECONNECT_PAUSE_MS, undefined, { ref: false })
       await this.#open().catch(() => {})
@@ -124,7 +125,7 @@ class LaneConnection implements PostgresPool {
   }
 }
 
-class LaneClient extends StatementClient {
+class PipelinedClient extends StatementClient {
   readonly #client: pg.Client
   readonly #onFailure: (error: unknown) => void
   readonly #names = new Map<string, string>()
@@ -149,9 +150,9 @@ class LaneClient extends StatementClient {
     await this.#client.end()
   }
 
-  /** The lane has a handful of statements: each is parsed once by the server. */
+  /** Names the prepared statement of this text. There is a handful of texts. */
   #nameOf(text: string): string {
-    const name = this.#names.get(text) ?? `lane_${this.#names.size}`
+    const name = this.#names.get(text) ?? `grantd_${this.#names.size}`
     this.#names.set(text, name)
     return name
   }

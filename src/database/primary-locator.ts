@@ -1,68 +1,68 @@
 import pg from 'pg'
-import { urlsOf } from './addresses.ts'
+import { addressesOf } from './connection-string.ts'
 import { DatabaseUnavailable, isReadOnly, isUnavailable } from './errors.ts'
 
 const PROBE_TIMEOUT_MS = 1_000
 
 /**
- * Where a database is: one address or several, as libpq writes them
- * (`postgresql://user@a:5432,b:5432/grantd?target_session_attrs=read-write`), of which one takes writes at a time.
+ * Knows which address of a database accepts writes. A connection string names one address or several, as libpq writes
+ * them (`postgresql://user@a:5432,b:5432/grantd?target_session_attrs=read-write`). One of them is the primary.
  *
- * New connections go to the address that took writes last. When one fails, all are asked at once who does now. Once a
- * connection is told that writes are not taken there, all that were made before are given up: nobody goes on reading
- * from what was the primary.
+ * New connections go to the address that was the primary last. When one fails, all addresses are probed at once. When a
+ * connection finds that its server rejects writes, a new generation begins: all connections of earlier generations are
+ * given up, so that none goes on reading from a former primary.
  */
-export class Hosts {
-  readonly #urls: readonly string[]
-  readonly #onDoubt = new Set<() => void>()
+export class PrimaryLocator {
+  readonly #addresses: readonly string[]
+  readonly #failoverListeners = new Set<() => void>()
   #current: string
   #searching: Promise<void> | undefined
-  #era = 0
+  #generation = 0
 
-  /** @throws Error when the connection string can't be read */
+  /** @throws Error when the connection string cannot be parsed */
   constructor(connectionString: string) {
-    this.#urls = urlsOf(connectionString)
-    this.#current = this.#urls[0] ?? connectionString
+    this.#addresses = addressesOf(connectionString)
+    this.#current = this.#addresses[0] ?? connectionString
   }
 
-  /** For the next connection. */
+  /** Connection string for the next connection. */
   get current(): string {
     return this.#current
   }
 
-  /** Connections of an earlier era are given up. */
-  get era(): number {
-    return this.#era
+  /** Counts failovers. Connections of an earlier generation are given up. */
+  get generation(): number {
+    return this.#generation
   }
 
-  /** Calls this when an era ends. @returns stops that */
-  onDoubt(listener: () => void): () => void {
-    this.#onDoubt.add(listener)
-    return () => void this.#onDoubt.delete(listener)
+  /** Calls the listener when a generation ends. @returns removes the listener */
+  onFailover(listener: () => void): () => void {
+    this.#failoverListeners.add(listener)
+    return () => void this.#failoverListeners.delete(listener)
   }
 
-  /** A statement failed on a connection of this era: may it be that another address takes writes now? */
-  noteFailure(error: unknown, era: number): void {
-    if (this.#urls.length === 1 || era !== this.#era || !isReadOnly(error)) return
-    this.#era++
-    for (const listener of this.#onDoubt) listener()
+  /** Notes that a statement failed on a connection of this generation. A rejected write may mean a failover. */
+  noteFailure(error: unknown, generation: number): void {
+    if (this.#addresses.length === 1 || generation !== this.#generation || !isReadOnly(error)) return
+    this.#generation++
+    for (const listener of this.#failoverListeners) listener()
   }
 
-  /** Whoever is just connected: does it take writes? With one address whatever is there will do. @throws DatabaseUnavailable */
-  async check(client: pg.ClientBase): Promise<void> {
-    if (this.#urls.length > 1) await checkWrites(client)
+  /** Checks that a new connection leads to the primary. A single address is not checked. @throws DatabaseUnavailable */
+  async assertPrimary(client: pg.ClientBase): Promise<void> {
+    if (this.#addresses.length > 1) await assertWritable(client)
   }
 
   /**
-   * Connects; where that fails and another address takes writes now, there.
+   * Connects to the current address, and to the primary when that fails.
    *
-   * @throws as `connect` does; DatabaseUnavailable that says of each address why not
+   * @throws what `connect` throws; DatabaseUnavailable with the reason for each address
    */
-  async reach<T>(connect: () => Promise<T>): Promise<T> {
+  async connectToPrimary<T>(connect: () => Promise<T>): Promise<T> {
     try {
       return await connect()
     } catch (error) {
-      if (this.#urls.length === 1 || !isUnavailable(error)) throw error
+      if (this.#addresses.length === 1 || !isUnavailable(error)) throw error
     }
     this.#searching ??= this.#search().finally(() => {
       this.#searching = undefined
@@ -73,28 +73,28 @@ export class Hosts {
 
   async #search(): Promise<void> {
     const failures: string[] = []
-    const probes = this.#urls.map(async url => {
+    const probes = this.#addresses.map(async address => {
       try {
-        return await probe(url)
+        return await probe(address)
       } catch (error) {
-        failures.push(`${new URL(url).host}: ${error instanceof Error ? error.message : String(error)}`)
+        failures.push(`${new URL(address).host}: ${error instanceof Error ? error.message : String(error)}`)
         throw error
       }
     })
     try {
       this.#current = await Promise.any(probes)
     } catch (error) {
-      // What no waiting mends, such as a wrong password, is told as with one address.
-      const lasting = error instanceof AggregateError ? error.errors.find(each => !isUnavailable(each)) : undefined
-      throw lasting ?? new DatabaseUnavailable(new Error(failures.join('; ')))
+      // A permanent failure, such as an unknown database, is reported as with a single address.
+      const permanent = error instanceof AggregateError ? error.errors.find(each => !isUnavailable(each)) : undefined
+      throw permanent ?? new DatabaseUnavailable(new Error(failures.join('; ')))
     }
   }
 }
 
-/** @returns the URL, if what is there takes writes */
-async function probe(url: string): Promise<string> {
+/** @returns the address, if its server accepts writes */
+async function probe(address: string): Promise<string> {
   const client = new pg.Client({
-    connectionString: url,
+    connectionString: address,
     connectionTimeoutMillis: PROBE_TIMEOUT_MS,
     query_timeout: PROBE_TIMEOUT_MS,
     application_name: 'grantd probe'
@@ -102,15 +102,14 @@ async function probe(url: string): Promise<string> {
   client.on('error', () => {})
   try {
     await client.connect()
-    await checkWrites(client)
-    return url
+    await assertWritable(client)
+    return address
   } finally {
     void client.end().catch(() => {})
   }
 }
 
-/** @throws DatabaseUnavailable when it takes none */
-async function checkWrites(client: pg.ClientBase): Promise<void> {
+async function assertWritable(client: pg.ClientBase): Promise<void> {
   const { rows } = await client.query('show transaction_read_only')
-  if (rows[0]?.transaction_read_only !== 'off') throw new DatabaseUnavailable(undefined, 'it takes no writes')
+  if (rows[0]?.transaction_read_only !== 'off') throw new DatabaseUnavailable(undefined, 'the server rejects writes')
 }

@@ -1,63 +1,66 @@
 import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely'
 import pg from 'pg'
 import { Semaphore, SemaphoreFull, type SemaphoreOptions, SemaphoreTimeout } from '../concurrency/semaphore.ts'
-import { asUnavailable, DatabaseUnavailable, isConnectionLost } from './errors.ts'
-import { Hosts } from './primary-locator.ts'
+import { ConnectionGenerations } from './connection-generations.ts'
+import { asUnavailable, DatabaseUnavailable } from './errors.ts'
+import { PrimaryLocator } from './primary-locator.ts'
 import type { Database } from './schema.ts'
+import { prepareSession } from './session.ts'
+import { ALL_SITES, SITE_SETTING } from './site-setting.ts'
 import { StatementClient } from './statement-client.ts'
 
 export interface PoolOptions {
   connectionString: string
-  /** Shared with others on the same database, so that all follow where it goes. */
-  hosts?: Hosts | undefined
+  /** Shared by all pools and connections to the same database, so that all follow its primary. */
+  locator?: PrimaryLocator | undefined
   maxConnections: number
-  /** Callers that wait for a connection at most, and how long; as many and as long as it takes unless told. */
+  /** How many callers may wait for a connection, and how long. */
   waiting?: Omit<SemaphoreOptions, 'permits'>
-  /** A statement that takes longer fails; when the server doesn't even say so, its connection ends too. 0 for none. */
+  /** Limit of a statement, milliseconds; 0 for none. The server cancels it. If that fails, its connection is closed. */
   queryTimeoutMs: number
-  /** Called with errors of connections that nobody was using. */
+  /** Called with errors of connections that were idle. */
   onIdleError: (error: Error) => void
 }
 
-/** The tables, as far as one may see them: each is the same pool. */
+/** The tables of one pool, limited to a Site or not. */
 export interface Tables {
-  /** Of one Site: no statement sees or writes a row of another, whatever it asks for. */
+  /** Tables of one Site. No statement sees or writes a row of another Site. */
   ofSite: (siteId: string) => Kysely<Database>
-  /** Of all Sites. Destroying it closes the pool. */
+  /** Tables of all Sites. Destroying it closes the pool. */
   ofAllSites: Kysely<Database>
   /** How many callers hold a connection, wait for one, or were rejected. */
   connections: Pick<Semaphore, 'load'>
 }
 
-/** What row-level security goes by (migrations/0001_schema.sql): a Site's id, or ALL_SITES. */
-export const SITE_SETTING = 'grantd.site_id'
-/** No Site's id. */
-export const ALL_SITES = '*'
-
 const CONNECT_TIMEOUT_MS = 2_000
-/** As long as a connection is ever in use, with nobody to tell meanwhile. */
-const PATIENCE = { maxWaiting: 1_000, maxWaitMs: 10_000 }
+/** No connection is in use for longer. For background work, whose callers can wait. */
+const BACKGROUND_WAITING = { maxWaiting: 1_000, maxWaitMs: 10_000 }
 /**
- * Of a query's time-out: the server gives up first, and the connection stays good; or it has let go of the locks of a
- * caller that is lost when its caller tries again. Nothing of ours pauses so long within a transaction.
+ * Share of the query time-out after which the server cancels the statement. It acts first, so that the connection stays
+ * usable, and so that it has released the locks of a lost caller when that caller tries again.
  */
 const SERVER_SHARE = 0.9
 
 /**
- * Opens a pool. No connection is made before the first query.
+ * Opens a connection pool. It connects with the first query.
  *
- * A connection on which anything but a plain SQL error happened is closed rather than used again:
- * node-postgres and Kysely would hand out a half-dead one for ever.
+ * A connection on which anything but a plain SQL error happened is closed instead of used again, because node-postgres
+ * and Kysely would hand out a half-dead one for ever.
  *
- * @throws DatabaseUnavailable from any query when the database can't be reached or can't write now, or when no
+ * The semaphore stands before the queue of pg-pool, because that queue has no limit, and has one time-out for waiting
+ * and for connecting. Background work may wait for 10 s, while connecting must fail sooner.
+ *
+ * @throws DatabaseUnavailable from a query when the database cannot be reached or cannot write now, or when no
  * connection becomes free in time
  */
-export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tables {
-  const { hosts = new Hosts(options.connectionString) } = options
-  const eras = new Eras(hosts)
+export function openTables({ waiting = BACKGROUND_WAITING, ...options }: PoolOptions): Tables {
+  const { locator = new PrimaryLocator(options.connectionString) } = options
+  const generations = new ConnectionGenerations(locator)
   const pool = new pg.Pool({
-    Client: eras.Client,
-    onConnect: client => hosts.check(client),
+    Client: generations.Client,
+    onConnect: async client => {
+      await Promise.all([prepareSession(client, limitsOf(options.queryTimeoutMs)), locator.assertPrimary(client)])
+    },
     max: options.maxConnections,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: options.queryTimeoutMs,
@@ -66,32 +69,28 @@ export function openTables({ waiting = PATIENCE, ...options }: PoolOptions): Tab
     application_name: 'grantd'
   })
   pool.on('error', options.onIdleError)
-  pool.on('connect', client => eras.noteConnected(client))
-  // Queued before the first statement. Should it fail, so does that.
-  if (options.queryTimeoutMs > 0) {
-    pool.on('connect', client => void client.query(limitsOf(options.queryTimeoutMs)).catch(() => {}))
-  }
+  pool.on('connect', client => generations.markConnected(client))
   const connections = new Semaphore({ permits: options.maxConnections, ...waiting })
   const open = (sites: string) =>
-    new Kysely<Database>({ dialect: new PostgresDialect({ pool: walled(pool, eras, connections, sites) }) })
+    new Kysely<Database>({ dialect: new PostgresDialect({ pool: siteScoped(pool, generations, connections, sites) }) })
   return { ofSite: open, ofAllSites: open(ALL_SITES), connections }
 }
 
-/** A pool for work on all Sites. */
+/** Opens a pool for work on all Sites. */
 export function openDatabase(options: PoolOptions): Kysely<Database> {
   return openTables(options).ofAllSites
 }
 
 /**
- * For the session: without them a backend waits for a lock long after its caller has gone, one more with each try,
- * until Postgres has no connection left; and keeps what it has locked when its caller is lost.
+ * Limits for the session. Without them a backend waits for a lock long after its caller has gone, one more with each
+ * try, until Postgres has no connection left. And it keeps what it has locked when its caller is lost.
  */
-function limitsOf(queryTimeoutMs: number): string {
+function limitsOf(queryTimeoutMs: number): string[] {
   const limitMs = Math.ceil(queryTimeoutMs * SERVER_SHARE)
-  return `set statement_timeout = ${limitMs}; set idle_in_transaction_session_timeout = ${limitMs}`
+  return [`statement_timeout = ${limitMs}`, `idle_in_transaction_session_timeout = ${limitMs}`]
 }
 
-/** Does the database answer now? */
+/** Returns whether the database answers now. */
 export async function isReachable(db: Kysely<Database>): Promise<boolean> {
   try {
     await sql`select 1`.execute(db)
@@ -101,20 +100,26 @@ export async function isReachable(db: Kysely<Database>): Promise<boolean> {
   }
 }
 
-/** Does row-level security hold for this login? Not for a superuser, nor for one with BYPASSRLS. */
-export async function isWalled(db: Kysely<Database>): Promise<boolean> {
+/** Returns whether row-level security holds for this role. It does not for a superuser or a role with BYPASSRLS. */
+export async function isRowLevelSecurityActive(db: Kysely<Database>): Promise<boolean> {
   const { rows } = await sql<{ active: boolean }>`select row_security_active('registrations') as active`.execute(db)
   return rows[0]?.active === true
 }
 
 /** @param sites value of SITE_SETTING in every transaction */
-function walled(pool: pg.Pool, eras: Eras, connections: Semaphore, sites: string): PostgresPool {
+function siteScoped(
+  pool: pg.Pool,
+  generations: ConnectionGenerations,
+  connections: Semaphore,
+  sites: string
+): PostgresPool {
   return {
     options: pool.options,
     async connect() {
       await acquire(connections)
       try {
-        return new WalledClient(await eras.checkOut(pool), eras, sites, () => connections.release())
+        const client = await generations.checkOut(pool)
+        return new SiteScopedClient(client, generations, sites, () => connections.release())
       } catch (error) {
         connections.release()
         throw asUnavailable(error)
@@ -129,65 +134,9 @@ async function acquire(connections: Semaphore): Promise<void> {
   try {
     await connections.acquire()
   } catch (error) {
-    if (error instanceof SemaphoreFull) throw new DatabaseUnavailable(error, 'too many wait for a connection')
+    if (error instanceof SemaphoreFull) throw new DatabaseUnavailable(error, 'too many callers wait for a connection')
     if (error instanceof SemaphoreTimeout) throw new DatabaseUnavailable(error, 'no connection became free in time')
     throw error
-  }
-}
-
-/**
- * When a pool's connections were made. An era ends when one of them is lost without a word of the server, and when
- * writes are taken elsewhere; those made before are closed rather than handed out. Of a machine that has gone, idle
- * ones don't know it: each would cost a caller a time-out.
- */
-class Eras {
-  /** Goes to where writes are taken when it is made. */
-  readonly Client: new () => pg.Client
-  readonly #hosts: Hosts
-  readonly #hostsEras = new WeakMap<pg.ClientBase, number>()
-  readonly #connectedAfter = new WeakMap<pg.ClientBase, number>()
-  #losses = 0
-
-  constructor(hosts: Hosts) {
-    this.#hosts = hosts
-    const made = (client: pg.Client) => this.#hostsEras.set(client, hosts.era)
-    this.Client = class extends pg.Client {
-      constructor(options?: pg.ClientConfig) {
-        super({ ...options, connectionString: hosts.current })
-        made(this)
-      }
-    }
-  }
-
-  /** It has just been answered: no loss of before says anything of it. */
-  noteConnected(client: pg.ClientBase): void {
-    this.#connectedAfter.set(client, this.#losses)
-  }
-
-  /** A connection of this era, where writes are taken. */
-  checkOut(pool: pg.Pool): Promise<pg.PoolClient> {
-    return this.#hosts.reach(async () => {
-      for (;;) {
-        const client = await pool.connect()
-        if (this.#isOfNow(client)) return client
-        client.release(true)
-        // Nobody may be there to say goodbye to.
-        if (client instanceof pg.Client) client.connection.stream.destroy()
-      }
-    })
-  }
-
-  /** A statement failed. @returns whether the connection is lost */
-  noteFailure(error: unknown, client: pg.ClientBase): boolean {
-    const isUnannounced = !(error instanceof pg.DatabaseError || error instanceof DatabaseUnavailable)
-    // Of many that are lost together, the first.
-    if (isUnannounced && this.#isOfNow(client)) this.#losses++
-    this.#hosts.noteFailure(error, this.#hostsEras.get(client) ?? -1)
-    return isConnectionLost(error)
-  }
-
-  #isOfNow(client: pg.ClientBase): boolean {
-    return this.#connectedAfter.get(client) === this.#losses && this.#hostsEras.get(client) === this.#hosts.era
   }
 }
 
@@ -195,30 +144,30 @@ const BEGIN = /^(begin|start transaction)\b/
 const END = /^(commit|rollback)$/
 
 /**
- * A connection from when it is checked out until it is given back. Its Sites are set in each transaction and end with
- * it, so that they never reach whoever has the connection next; a statement outside one gets a transaction of its own.
- * What belongs together is sent together: the wall costs no round trip.
+ * A connection from its check-out to its release. It sets its Sites in each transaction, and the setting ends with the
+ * transaction, so that it never reaches the next user of the connection. A statement outside a transaction gets a
+ * transaction of its own. Statements that belong together are sent together, so that this costs no round trip.
  */
-class WalledClient extends StatementClient {
+class SiteScopedClient extends StatementClient {
   readonly #client: pg.PoolClient
-  readonly #eras: Eras
+  readonly #generations: ConnectionGenerations
   readonly #sites: string
   readonly #onRelease: () => void
   #isInTransaction = false
   #isLost = false
 
-  constructor(client: pg.PoolClient, eras: Eras, sites: string, onRelease: () => void) {
+  constructor(client: pg.PoolClient, generations: ConnectionGenerations, sites: string, onRelease: () => void) {
     super()
     this.#client = client
-    this.#eras = eras
+    this.#generations = generations
     this.#sites = sites
     this.#onRelease = onRelease
-    // While a client is checked out nobody else listens, and an unheard 'error' would end the process.
+    // The pool does not listen while a client is checked out, and an 'error' without a listener ends the process.
     client.on('error', this.#onError)
   }
 
   protected async send(text: string, parameters: readonly unknown[]): Promise<pg.QueryResult> {
-    // Kysely's rollback would wait for its time-out once more.
+    // Without this, Kysely's rollback would wait for another time-out.
     if (this.#isLost) throw new DatabaseUnavailable('the connection is lost')
     const values = [...parameters]
     if (BEGIN.test(text)) {
@@ -239,7 +188,7 @@ class WalledClient extends StatementClient {
   }
 
   protected failed(error: unknown): void {
-    if (this.#eras.noteFailure(error, this.#client)) this.#isLost = true
+    if (this.#generations.noteFailure(error, this.#client)) this.#isLost = true
   }
 
   release(destroy = false): void {
@@ -252,7 +201,7 @@ class WalledClient extends StatementClient {
     return this.#client.query('select set_config($1, $2, true)', [SITE_SETTING, this.#sites])
   }
 
-  /** Waits for all, so that nothing is under way when the connection is given back. @throws the first error */
+  /** Waits for all, so that no query is under way when the connection is released. @throws the first error */
   async #all<T extends Promise<pg.QueryResult>[]>(queries: [...T]): Promise<{ [K in keyof T]: Awaited<T[K]> }> {
     await Promise.allSettled(queries)
     return Promise.all(queries)

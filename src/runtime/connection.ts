@@ -2,9 +2,9 @@ import type { Config } from '../config/config.ts'
 import { type Connection, connect, type DatabaseOptions } from '../database/connect.ts'
 import { startEmbeddedPostgres } from '../development/embedded-postgres.ts'
 
-type ConnectionOptions = Partial<Pick<DatabaseOptions, 'asOwner' | 'onIdleError' | 'onLaneChange'>>
+type ConnectionOptions = Partial<Pick<DatabaseOptions, 'asOwner' | 'onIdleError' | 'onConnectionChange'>>
 
-const IGNORE_CHANGES = { onIdleError: () => {}, onLaneChange: () => {} }
+const IGNORE_CHANGES = { onIdleError: () => {}, onConnectionChange: () => {} }
 
 /** Connects to the configured database. Without DATABASE_URL, starts or joins the embedded Postgres of development mode. */
 export async function openConnection(

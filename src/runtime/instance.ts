@@ -27,24 +27,25 @@ export interface Instance {
 interface InstanceOptions {
   config: Config
   log: Logger
-  onLaneChange: (lane: string, isUp: boolean) => void
+  onConnectionChange: (connection: string, isUp: boolean) => void
   /** True in the process that migrates and prepares the database. The workers of an instance find it prepared. */
   migrates: boolean
 }
 
 /** Connects the database, migrates it, and loads the signing keys. The first start creates what does not exist yet. */
-export async function openInstance({ config, log, onLaneChange, migrates }: InstanceOptions): Promise<Instance> {
+export async function openInstance({ config, log, onConnectionChange, migrates }: InstanceOptions): Promise<Instance> {
   const connection = await openConnection(config.database, {
     onIdleError: error => log.warn({ err: error }, 'an idle database connection was lost'),
-    onLaneChange: (lane, isUp) => {
-      onLaneChange(lane, isUp)
-      if (isUp) log.info({ lane }, 'connected to the database')
-      else log.warn({ lane }, 'lost the connection to the database')
+    onConnectionChange: (name, isUp) => {
+      onConnectionChange(name, isUp)
+      if (isUp) log.info({ connection: name }, 'connected to the database')
+      else log.warn({ connection: name }, 'lost the connection to the database')
     }
   })
   const isBehind = await waitForDatabase(connection, log)
   if (migrates) {
-    if (isBehind) log.info({ migrations: await connection.migrate() }, 'migrated the database')
+    if (isBehind) await migrate(connection, log)
+    await connection.assertGranted()
     await warnOfRisks(config, connection, log)
   }
   const { identityProvider, sitesClaim } = config.admin
@@ -63,8 +64,14 @@ export async function printBanner(config: Config, { signToken }: Pick<Instance, 
   process.stdout.write(banner(baseUrl, await signToken(['*'])))
 }
 
+async function migrate(connection: Connection, log: Logger): Promise<void> {
+  const { applied, warnings } = await connection.migrate()
+  log.info({ migrations: applied }, 'migrated the database')
+  for (const warning of warnings) log.warn(warning)
+}
+
 async function warnOfRisks(config: Config, connection: Connection, log: Logger): Promise<void> {
-  if (!(await connection.isWalled())) {
+  if (!(await connection.isRowLevelSecurityActive())) {
     log.warn('DATABASE_URL: the role is a superuser or has BYPASSRLS, so row-level security does not separate Sites')
   }
   for (const warning of config.warnings) log.warn(warning)
@@ -79,6 +86,7 @@ async function waitForDatabase(connection: Connection, log: Logger): Promise<boo
   const deadline = performance.now() + DATABASE_PATIENCE_MS
   for (let isFirst = true; ; isFirst = false) {
     try {
+      await connection.assertSuitable()
       return await connection.needsMigration()
     } catch (error) {
       if (!(error instanceof DatabaseUnavailable) || performance.now() > deadline) throw error

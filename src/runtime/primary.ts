@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import { measureLanes } from '../database/metrics.ts'
+import { measurePipelinedConnections } from '../database/metrics.ts'
 import { isReachable } from '../database/site-scoped-pool.ts'
 import { openInstance, printBanner } from './instance.ts'
 import { Shutdown, shutDownOnSignals } from './shutdown.ts'
@@ -25,7 +25,7 @@ export async function runPrimary(config: Config): Promise<void> {
   const { connection, signToken } = await openInstance({
     config,
     log,
-    onLaneChange: measureLanes(metrics),
+    onConnectionChange: measurePipelinedConnections(metrics),
     migrates: true
   })
   const { background } = connection

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import { measureLanes } from '../database/metrics.ts'
+import { measurePipelinedConnections } from '../database/metrics.ts'
 import type { HttpServer } from './http-server.ts'
 import { openInstance, printBanner } from './instance.ts'
 import { Shutdown, shutDownOnSignals } from './shutdown.ts'
@@ -18,7 +18,7 @@ export async function runSingle(config: Config): Promise<void> {
     isReady: async () => server !== undefined && !shutdown.isStarted && (await server.isReady())
   })
   const [instance, { serve }] = await Promise.all([
-    openInstance({ config, log, onLaneChange: measureLanes(metrics), migrates: true }),
+    openInstance({ config, log, onConnectionChange: measurePipelinedConnections(metrics), migrates: true }),
     // Most of the code is loaded while the database starts or is connected.
     import('./http-server.ts')
   ])

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts'
-import { measureLanes } from '../database/metrics.ts'
+import { measurePipelinedConnections } from '../database/metrics.ts'
 import type { HttpServer } from './http-server.ts'
 import { openInstance } from './instance.ts'
 import { handleOrders, report } from './primary-channel.ts'
@@ -23,7 +23,7 @@ export async function runWorker(config: Config): Promise<void> {
   })
   let server: HttpServer | undefined
   const [instance, { serve }] = await Promise.all([
-    openInstance({ config, log, onLaneChange: measureLanes(metrics), migrates: false }),
+    openInstance({ config, log, onConnectionChange: measurePipelinedConnections(metrics), migrates: false }),
     // Most of the code is loaded while the database is connected.
     import('./http-server.ts')
   ])

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { recordEvent } from '../../src/audit/record.ts'
-import { ALL_SITES } from '../../src/database/site-scoped-pool.ts'
+import { ALL_SITES } from '../../src/database/site-setting.ts'
 import { Clock, startApp } from '../fixtures/app/app.ts'
 import { auditRows, eventOf, verdicts } from '../fixtures/app/audit.ts'
 import { asServingRole, createDatabase, openTestDatabase, query, queryInSites } from '../fixtures/app/database.ts'

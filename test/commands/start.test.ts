@@ -74,7 +74,7 @@ t.test('any number of instances may start at once on an empty database: one migr
     const servers = await Promise.all(Array.from({ length: 4 }, () => spawnServer(t, { DATABASE_URL, DATA_DIR })))
     await Promise.all(servers.map(untilReady))
     const migrations = readdirSync('migrations').filter(file => /^\d/.test(file))
-    t.same(await query(DATABASE_URL, 'select count(*)::int from kysely_migration'), [{ count: migrations.length }])
+    t.same(await query(DATABASE_URL, 'select count(*)::int from grantd_migrations'), [{ count: migrations.length }])
     t.same(await query(DATABASE_URL, 'select count(*)::int from signing_keys'), [{ count: 1 }])
     const keySets = await Promise.all(servers.map(({ baseUrl }) => send('GET', `${baseUrl}/.well-known/jwks.json`)))
     t.equal(new Set(keySets.map(({ text }) => text)).size, 1)

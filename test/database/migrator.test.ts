@@ -5,10 +5,16 @@ import { promisify } from 'node:util'
 import type { Kysely } from 'kysely'
 import t, { type Test } from 'tap'
 import { connect } from '../../src/database/connect.ts'
-import { migrate, pendingMigrations } from '../../src/database/migrator.ts'
+import { pendingMigrations } from '../../src/database/migrator.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { startApp } from '../fixtures/app/app.ts'
-import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/app/database.ts'
+import {
+  asServingRole,
+  createEmptyDatabase,
+  migrateDatabase,
+  openTestDatabase,
+  query
+} from '../fixtures/app/database.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 
 const MIGRATIONS = readdirSync(path.join(ROOT, 'migrations'))
@@ -18,12 +24,12 @@ const MIGRATIONS = readdirSync(path.join(ROOT, 'migrations'))
 
 /** A database with nothing in it. */
 async function emptyDatabase(t: Test): Promise<{ url: string; db: Kysely<Database> }> {
-  const url = await createDatabase(t, 'template0')
+  const url = await createEmptyDatabase(t)
   return { url, db: openTestDatabase(t, url) }
 }
 
 async function appliedMigrations(url: string): Promise<unknown[]> {
-  return query(url, 'select name from kysely_migration order by name')
+  return query(url, 'select name from grantd_migrations order by name')
 }
 
 async function tables(url: string): Promise<unknown[]> {
@@ -40,7 +46,7 @@ async function schemaOf(url: string): Promise<unknown[]> {
        where connamespace = 'public'::regnamespace
      union all select indexdef from pg_indexes where schemaname = 'public'
      union all select table_name || ' ' || privilege_type from information_schema.role_table_grants
-       where grantee = 'grantd_serving' and table_schema = 'public'
+       where grantee = current_database() || '_serving' and table_schema = 'public'
      order by 1`
   )
 }
@@ -56,7 +62,7 @@ t.test('the migrations are numbered without a gap, so that each has one place in
 t.test('an empty database is brought to the newest schema, the oldest migration first', async t => {
   const { url, db } = await emptyDatabase(t)
   t.same(await pendingMigrations(db), MIGRATIONS)
-  t.same(await migrate(db), MIGRATIONS)
+  t.same(await migrateDatabase(url), { applied: MIGRATIONS, warnings: [] })
   t.same(await pendingMigrations(db), [])
   t.same(
     await appliedMigrations(url),
@@ -65,12 +71,12 @@ t.test('an empty database is brought to the newest schema, the oldest migration 
 })
 
 t.test('migrating again applies nothing and leaves schema and rows as they are', async t => {
-  const { url, db } = await emptyDatabase(t)
-  await migrate(db)
+  const { url } = await emptyDatabase(t)
+  await migrateDatabase(url)
   await query(url, `insert into signing_keys values ('k', 'ES256', '{}', 'sealed', now(), 1, now(), now() + '1 day')`)
-  const before = [await schemaOf(url), await query(url, 'select * from kysely_migration, signing_keys')]
-  t.same(await migrate(db), [])
-  t.same([await schemaOf(url), await query(url, 'select * from kysely_migration, signing_keys')], before)
+  const before = [await schemaOf(url), await query(url, 'select * from grantd_migrations, signing_keys')]
+  t.same(await migrateDatabase(url), { applied: [], warnings: [] })
+  t.same([await schemaOf(url), await query(url, 'select * from grantd_migrations, signing_keys')], before)
 })
 
 t.test('6 instances that migrate one empty database at once apply each migration once, without an error', async t => {
@@ -83,10 +89,10 @@ t.test('6 instances that migrate one empty database at once apply each migration
           migrationUrl: url,
           poolSize: 2,
           onIdleError: () => {},
-          onLaneChange: () => {}
+          onConnectionChange: () => {}
         })
         try {
-          return await connection.migrate()
+          return (await connection.migrate()).applied
         } finally {
           await connection.close()
         }
@@ -120,7 +126,7 @@ t.test('6 processes that migrate one empty database at once all succeed', async 
 
 t.test('two databases of one server that are migrated at once both get their serving role', async t => {
   const databases = await Promise.all([1, 2, 3, 4].map(() => emptyDatabase(t)))
-  await Promise.all(databases.map(({ db }) => migrate(db)))
+  await Promise.all(databases.map(({ url }) => migrateDatabase(url)))
   const [first, ...others] = await Promise.all(databases.map(({ url }) => schemaOf(url)))
   for (const other of others) t.same(other, first)
 })
@@ -128,27 +134,27 @@ t.test('two databases of one server that are migrated at once both get their ser
 t.test('a migration that fails leaves nothing behind, neither its own nor those before it', async t => {
   const { url, db } = await emptyDatabase(t)
   await query(url, 'create table signing_keys (in_the_way text)')
-  await t.rejects(migrate(db), { code: '42P07' })
+  await t.rejects(migrateDatabase(url), { code: '42P07' })
   t.same(await appliedMigrations(url), [])
   t.same(await query(url, `select from pg_tables where tablename in ('registrations', 'registration_last_used')`), [])
   t.same(await pendingMigrations(db), MIGRATIONS)
   await query(url, 'drop table signing_keys')
-  t.same(await migrate(db), MIGRATIONS, 'and the next try applies all')
+  t.same((await migrateDatabase(url)).applied, MIGRATIONS, 'and the next try applies all')
 })
 
 t.test('a database that a later release has migrated is served as it is, and not migrated by this one', async t => {
   const { url, db } = await emptyDatabase(t)
-  await migrate(db)
-  await query(url, `insert into kysely_migration values ('9999_of_a_later_release', '2999-01-01T00:00:00.000Z')`)
+  await migrateDatabase(url)
+  await query(url, `insert into grantd_migrations values ('9999_of_a_later_release', '2999-01-01T00:00:00.000Z')`)
   const before = await schemaOf(url)
   t.same(await pendingMigrations(db), [], 'an instance of this release starts on it')
-  await t.rejects(migrate(db), { message: /9999_of_a_later_release/ })
+  await t.rejects(migrateDatabase(url), { message: /9999_of_a_later_release/ })
   t.same(await schemaOf(url), before)
 })
 
 t.test('what serves needs no more than the serving role: a registration lives its whole life in it', async t => {
-  const { url, db } = await emptyDatabase(t)
-  await migrate(db)
+  const { url } = await emptyDatabase(t)
+  await migrateDatabase(url)
   const grantd = await startApp(t, { databaseUrl: asServingRole(url) })
   const registered = await grantd.register()
   t.equal((await grantd.exchange(registered)).status, 200)
@@ -160,8 +166,8 @@ t.test('what serves needs no more than the serving role: a registration lives it
 
 // [SECRET-6]
 t.test('the serving role can change neither the schema nor a signing key', async t => {
-  const { url, db } = await emptyDatabase(t)
-  await migrate(db)
+  const { url } = await emptyDatabase(t)
+  await migrateDatabase(url)
   await query(url, `insert into signing_keys values ('k', 'ES256', '{}', 'sealed', now(), 1, now(), now() + '1 day')`)
   const before = [await tables(url), await schemaOf(url), await query(url, 'select * from signing_keys')]
   for (const statement of [
@@ -183,9 +189,9 @@ t.test('the serving role can change neither the schema nor a signing key', async
     'delete from signing_keys',
     `insert into signing_keys values ('k', 'ES256', '{}', 'mine', now(), 2, now(), now() + '1 day') on conflict (kid) do update set public_jwk = '{}'`,
     'delete from registration_last_used',
-    `insert into kysely_migration values ('0000_mine', '2026-01-01T00:00:00.000Z')`,
-    'delete from kysely_migration',
-    'drop table kysely_migration_lock'
+    `insert into grantd_migrations values ('0000_mine', '2026-01-01T00:00:00.000Z')`,
+    'delete from grantd_migrations',
+    'drop table audit_chains cascade'
   ]) {
     await t.rejects(query(asServingRole(url), statement), { code: '42501' }, statement)
   }
@@ -193,19 +199,19 @@ t.test('the serving role can change neither the schema nor a signing key', async
 })
 
 t.test('rights that were given to the serving role by hand are taken back by the next migration', async t => {
-  const { url, db } = await emptyDatabase(t)
-  await migrate(db)
+  const { url } = await emptyDatabase(t)
+  await migrateDatabase(url)
   const before = await schemaOf(url)
-  await query(url, 'grant update, delete on signing_keys to grantd_serving')
+  await query(url, `grant update, delete on signing_keys to ${new URL(url).pathname.slice(1)}_serving`)
   await query(asServingRole(url), 'delete from signing_keys')
-  await migrate(db)
+  await migrateDatabase(url)
   t.same(await schemaOf(url), before)
   await t.rejects(query(asServingRole(url), 'delete from signing_keys'), { code: '42501' })
 })
 
 t.test('the schema refuses a secret that is not hashed, and ids that are not ours', async t => {
-  const { url, db } = await emptyDatabase(t)
-  await migrate(db)
+  const { url } = await emptyDatabase(t)
+  await migrateDatabase(url)
   const insert = (clientId: string, siteId: string, hash: string) =>
     query(
       url,

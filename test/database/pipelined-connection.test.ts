@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely'
 import t, { type Test } from 'tap'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
-import { openLane } from '../../src/database/pipelined-connection.ts'
+import { openPipelinedConnection } from '../../src/database/pipelined-connection.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { createDatabase, query } from '../fixtures/app/database.ts'
 import { proxyPostgres } from '../fixtures/faults/tcp-proxy.ts'
@@ -11,12 +11,12 @@ async function openProxied(t: Test, queryTimeoutMs = 10_000) {
   const directUrl = await createDatabase(t)
   const { proxy, url } = await proxyPostgres(t, directUrl)
   const changes: boolean[] = []
-  const lane = openLane({
+  const lane = openPipelinedConnection({
     settings: [],
     connectionString: url,
     queryTimeoutMs,
     name: 'test',
-    onLaneChange: (_name, isUp) => changes.push(isUp)
+    onConnectionChange: (_name, isUp) => changes.push(isUp)
   })
   t.teardown(() => lane.destroy())
   return { lane, proxy, directUrl, changes }

@@ -1,6 +1,6 @@
 import type { CompiledQuery, Kysely } from 'kysely'
 import t from 'tap'
-import { settingsOfLanes } from '../../src/database/connect.ts'
+import { pipelinedSettings } from '../../src/database/connect.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { recordUses, recordUsesOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
@@ -8,11 +8,11 @@ import { findCredentials, findUnchanged } from '../../src/registrations/reposito
 import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/app/database.ts'
 
 /** What every exchange asks, and on which lane. */
-const STATEMENTS: [string, keyof typeof settingsOfLanes, (db: Kysely<Database>) => Promise<unknown>][] = [
+const STATEMENTS: [string, keyof typeof pipelinedSettings, (db: Kysely<Database>) => Promise<unknown>][] = [
   ['findCredentials', 'lookups', db => findCredentials(db, [])],
   ['findUnchanged', 'lookups', db => findUnchanged(db, [], [])],
-  ['recordUsesOfUnchanged', 'lastUses', db => recordUsesOfUnchanged(db, [])],
-  ['recordUses', 'lastUses', db => recordUses(db, new Map([['a', useOf(1, 0)]]))]
+  ['recordUsesOfUnchanged', 'lastUsedWriter', db => recordUsesOfUnchanged(db, [])],
+  ['recordUses', 'lastUsedWriter', db => recordUses(db, new Map([['a', useOf(1, 0)]]))]
 ]
 
 /** @returns the text of the statement that this work sends */
@@ -74,9 +74,9 @@ t.test('the wall changes no plan of the token endpoint, whether 3 are registered
     await query(url, 'analyze')
     for (const [name, lane, work] of STATEMENTS) {
       const text = await textOf(db, work)
-      const behind = await planOf(asServingRole(url), settingsOfLanes[lane], text)
+      const behind = await planOf(asServingRole(url), pipelinedSettings[lane], text)
       const what = `${name} of ${registrations}`
-      t.same(stepsOf(behind), stepsOf(await planOf(url, settingsOfLanes[lane], text)), what)
+      t.same(stepsOf(behind), stepsOf(await planOf(url, pipelinedSettings[lane], text)), what)
       t.match(behind.join('\n'), /InitPlan/, `${what} is behind the wall`)
       t.notMatch(behind.join('\n'), /current_setting/, `${what} asks for the setting once, not for each row`)
       if (registrations > 3) t.notMatch(behind.join('\n'), /Seq Scan/, what)

@@ -1,8 +1,8 @@
 import { type Kysely, sql } from 'kysely'
 import t from 'tap'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
-import { openLane } from '../../src/database/pipelined-connection.ts'
-import { Hosts } from '../../src/database/primary-locator.ts'
+import { openPipelinedConnection } from '../../src/database/pipelined-connection.ts'
+import { PrimaryLocator } from '../../src/database/primary-locator.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { openTables } from '../../src/database/site-scoped-pool.ts'
 import { freePort } from '../fixtures/app/app.ts'
@@ -33,12 +33,12 @@ t.test('of several addresses the one that takes writes is asked; where that chan
   await takeWrites(one, false)
   const pool = openTestDatabase(t, url)
   const changes: boolean[] = []
-  const lane = openLane({
+  const lane = openPipelinedConnection({
     settings: [],
     connectionString: url,
     queryTimeoutMs: 5_000,
     name: 'test',
-    onLaneChange: (_name, isUp) => changes.push(isUp)
+    onConnectionChange: (_name, isUp) => changes.push(isUp)
   })
   t.teardown(() => lane.destroy())
   t.equal(await portOf(pool), other.port)
@@ -64,19 +64,19 @@ t.test('where writes are no longer taken nobody goes on reading, though no conne
   for (const { url } of [one, other]) await query(url, 'create table written (at int)')
   await takeWrites(other, false)
   const connectionString = `postgresql://postgres@127.0.0.1:${one.port},127.0.0.1:${other.port}/grantd`
-  const hosts = new Hosts(connectionString)
+  const locator = new PrimaryLocator(connectionString)
   const pool = openTables({
-    ...{ connectionString, hosts, maxConnections: 2, queryTimeoutMs: 5_000 },
+    ...{ connectionString, locator, maxConnections: 2, queryTimeoutMs: 5_000 },
     onIdleError: () => {}
   }).ofAllSites
   t.teardown(() => pool.destroy())
-  const lane = openLane({
+  const lane = openPipelinedConnection({
     connectionString,
-    hosts,
+    locator,
     settings: [],
     queryTimeoutMs: 5_000,
     name: 'test',
-    onLaneChange: () => {}
+    onConnectionChange: () => {}
   })
   t.teardown(() => lane.destroy())
   for (const db of [pool, lane]) t.equal(await portOf(db), one.port)
@@ -100,7 +100,7 @@ t.test('when no address will do, the error says of each why', async t => {
   const failureOf = async (url: string): Promise<{ cause?: { message: string }; code?: string }> =>
     portOf(openTestDatabase(t, url)).then(Object, error => error)
   const { cause } = await failureOf(urlOf('postgres', 'grantd'))
-  t.match(cause?.message, `127.0.0.1:${reader.port}: it takes no writes`)
+  t.match(cause?.message, `127.0.0.1:${reader.port}: the server rejects writes`)
   t.match(cause?.message, new RegExp(`127.0.0.1:${nobody}: .*ECONNREFUSED`))
   t.match(await failureOf(urlOf('postgres', 'nothing')), { code: '3D000' }, 'what no waiting mends is told as it is')
 })

@@ -13,9 +13,9 @@ import t, { type Test } from 'tap'
 import { recordEvent } from '../../src/audit/record.ts'
 import { findChain, listEvents } from '../../src/audit/repository.ts'
 import { connect } from '../../src/database/connect.ts'
-import { migrate } from '../../src/database/migrator.ts'
 import type { Database } from '../../src/database/schema.ts'
-import { ALL_SITES, isWalled, type Tables } from '../../src/database/site-scoped-pool.ts'
+import { isRowLevelSecurityActive, type Tables } from '../../src/database/site-scoped-pool.ts'
+import { ALL_SITES } from '../../src/database/site-setting.ts'
 import { listExpirations, listExpired } from '../../src/notifications/alerts/repository.ts'
 import { deleteReceiver, findReceiver, listReceivers } from '../../src/notifications/receivers/repository.ts'
 import { findDelivery, listNotices } from '../../src/notifications/repository.ts'
@@ -25,6 +25,8 @@ import { eventOf } from '../fixtures/app/audit.ts'
 import {
   asServingRole,
   createDatabase,
+  createEmptyDatabase,
+  migrateDatabase,
   openTestDatabase,
   openTestTables,
   query,
@@ -328,13 +330,13 @@ t.test(
   'where the owner is no superuser he migrates, verifies and prunes, and stands behind the wall himself',
   async t => {
     const { url, owner } = await databaseOfOrdinaryOwner(t)
-    await migrate(openTestDatabase(t, owner))
+    await migrateDatabase(owner)
     t.same(await query(owner, 'select rolsuper or rolbypassrls as mighty from pg_roles where rolname = current_user'), [
       { mighty: false }
     ])
-    t.ok(await isWalled(openTestDatabase(t, owner)))
-    t.ok(await isWalled(openTestDatabase(t, asServingRole(url))))
-    t.notOk(await isWalled(openTestDatabase(t, url)), 'a superuser has none')
+    t.ok(await isRowLevelSecurityActive(openTestDatabase(t, owner)))
+    t.ok(await isRowLevelSecurityActive(openTestDatabase(t, asServingRole(url))))
+    t.notOk(await isRowLevelSecurityActive(openTestDatabase(t, url)), 'a superuser has none')
 
     const grantd = await startApp(t, { databaseUrl: url })
     const registered = await grantd.register()
@@ -361,13 +363,13 @@ t.test(
       .execute(trx => recordEvent(trx, eventOf('globex', 0, Date.now() - 400 * DAY_MS)))
     t.match((await run('src/commands/prune-audit.ts', { AUDIT_RETENTION_DAYS: '30' })).stdout, /^1 audit events before/)
     t.match((await run('src/commands/verify-audit.ts')).stdout, 'Sites with a fault: 0')
-    t.same(await migrate(openTestDatabase(t, owner)), [], 'again')
+    t.same(await migrateDatabase(owner), { applied: [], warnings: [] }, 'again')
   }
 )
 
 /** @returns connection strings of a superuser and of its owner, who is none */
 async function databaseOfOrdinaryOwner(t: Test): Promise<{ url: string; owner: string }> {
-  const url = await createDatabase(t, 'template0')
+  const url = await createEmptyDatabase(t)
   const [name, role] = [new URL(url).pathname.slice(1), `owner_${randomBytes(6).toString('hex')}`]
   await query(serverUrl().href, `create role ${role}`)
   await query(serverUrl().href, `alter database ${name} owner to ${role}`)
@@ -388,7 +390,7 @@ t.test('served by the owner alone, who is no superuser, one Site is hidden from 
     migrationUrl: owner,
     poolSize: 4,
     onIdleError: () => {},
-    onLaneChange: () => {}
+    onConnectionChange: () => {}
   })
   await connection.migrate()
   for (const siteId of SITES) {
@@ -396,6 +398,6 @@ t.test('served by the owner alone, who is no superuser, one Site is hidden from 
   }
   const { ofSite } = connection.tables
   t.same(await ofSite('acme').selectFrom('audit_events').select('site_id').execute(), [{ site_id: 'acme' }])
-  t.ok(await connection.isWalled())
+  t.ok(await connection.isRowLevelSecurityActive())
   await connection.close()
 })

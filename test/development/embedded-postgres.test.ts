@@ -245,7 +245,7 @@ t.test('two instances of grantd that start at once in an empty folder share it, 
   const database = { url: undefined, migrationUrl: undefined, poolSize: 2, folder }
   const connections = await Promise.all([openConnection(database), openConnection(database)])
   const applied = await Promise.all(connections.map(connection => connection.migrate()))
-  t.equal(applied.filter(names => names.length > 0).length, 1)
+  t.equal(applied.filter(migrated => migrated.applied.length > 0).length, 1)
   for (const { background, needsMigration } of connections) {
     t.equal(await needsMigration(), false)
     t.same(await background.selectFrom('registrations').select('client_id').execute(), [])

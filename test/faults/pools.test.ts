@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { type Connection, connect } from '../../src/database/connect.ts'
-import { ALL_SITES } from '../../src/database/site-scoped-pool.ts'
+import { ALL_SITES } from '../../src/database/site-setting.ts'
 import { Clock, startApp } from '../fixtures/app/app.ts'
 import { asServingRole, createDatabase, query, withClient } from '../fixtures/app/database.ts'
 import { until } from '../fixtures/run/until.ts'
@@ -16,7 +16,7 @@ async function open(t: Test, url: string): Promise<Connection> {
     migrationUrl: url,
     poolSize: POOL_SIZE,
     onIdleError: () => {},
-    onLaneChange: () => {}
+    onConnectionChange: () => {}
   })
   t.teardown(() => connection.close())
   return connection
@@ -87,8 +87,8 @@ t.test('background work that is stuck holds up no administrator and no token', a
 
 t.test('the lanes of the token endpoint see all Sites, whatever came before on their connection', async t => {
   const url = await createDatabase(t)
-  const { lookups, lastUses } = await open(t, url)
-  for (const lane of [lookups, lastUses]) {
+  const { lookups, lastUsedWriter } = await open(t, url)
+  for (const lane of [lookups, lastUsedWriter]) {
     t.same(await lane.selectFrom('registrations').select('site_id').execute(), [])
     const { rows } = await lane.executeQuery<{ sites: string }>({
       ...lane.selectNoFrom(eb => eb.fn<string>('current_setting', [eb.val('grantd.site_id')]).as('sites')).compile()

@@ -2,7 +2,7 @@ import t from 'tap'
 import { recordUses, recordUsesOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
 import { startApp } from '../fixtures/app/app.ts'
-import { asServingRole, openTestLanes, query } from '../fixtures/app/database.ts'
+import { asServingRole, openTestPipelinedConnections, query } from '../fixtures/app/database.ts'
 import type { Grantd } from '../fixtures/app/grantd.ts'
 
 const AT = Date.parse('2026-11-25T10:00:00.000Z')
@@ -15,12 +15,12 @@ const atVersion = (version: number, ids: string[], at: number) =>
 
 t.test('uses are recorded for registrations that are unchanged and were used before', async t => {
   const grantd = await startApp(t)
-  const { lastUses } = openTestLanes(t, asServingRole(grantd.databaseUrl))
+  const { lastUsedWriter } = openTestPipelinedConnections(t, asServingRole(grantd.databaseUrl))
   const [used, changed, unused] = [await grantd.register(), await grantd.register(), await grantd.register()]
-  await recordUses(lastUses, new Map([used, changed].map(({ clientId }) => [clientId, useOf(1, AT)])))
+  await recordUses(lastUsedWriter, new Map([used, changed].map(({ clientId }) => [clientId, useOf(1, AT)])))
   await grantd.asAdmin('PATCH', changed.path, { body: { enabled: false } })
   const ids = [used.clientId, changed.clientId, unused.clientId, '0'.repeat(20)]
-  t.same(await recordUsesOfUnchanged(lastUses, atVersion(1, ids, AT + 1_000)), [
+  t.same(await recordUsesOfUnchanged(lastUsedWriter, atVersion(1, ids, AT + 1_000)), [
     { client_id: used.clientId, version: 1 }
   ])
   t.equal(await lastUsedAt(grantd, used.path), new Date(AT + 1_000).toISOString())
@@ -30,10 +30,10 @@ t.test('uses are recorded for registrations that are unchanged and were used bef
 
 t.test('an older use is confirmed as current but does not move Last used back', async t => {
   const grantd = await startApp(t)
-  const { lastUses } = openTestLanes(t, asServingRole(grantd.databaseUrl))
+  const { lastUsedWriter } = openTestPipelinedConnections(t, asServingRole(grantd.databaseUrl))
   const { clientId, path } = await grantd.register()
-  await recordUses(lastUses, new Map([[clientId, useOf(1, AT)]]))
-  t.same(await recordUsesOfUnchanged(lastUses, atVersion(1, [clientId], AT - 5_000)), [
+  await recordUses(lastUsedWriter, new Map([[clientId, useOf(1, AT)]]))
+  t.same(await recordUsesOfUnchanged(lastUsedWriter, atVersion(1, [clientId], AT - 5_000)), [
     { client_id: clientId, version: 1 }
   ])
   t.equal(await lastUsedAt(grantd, path), new Date(AT).toISOString())
@@ -41,12 +41,12 @@ t.test('an older use is confirmed as current but does not move Last used back', 
 
 t.test('of two versions of one client in one statement, only the current one is recorded', async t => {
   const grantd = await startApp(t)
-  const { lastUses } = openTestLanes(t, asServingRole(grantd.databaseUrl))
+  const { lastUsedWriter } = openTestPipelinedConnections(t, asServingRole(grantd.databaseUrl))
   const { clientId, path } = await grantd.register()
-  await recordUses(lastUses, new Map([[clientId, useOf(1, AT)]]))
+  await recordUses(lastUsedWriter, new Map([[clientId, useOf(1, AT)]]))
   await grantd.asAdmin('PATCH', path, { body: { name: 'renamed' } })
   const uses = [...atVersion(1, [clientId], AT + 2_000), ...atVersion(2, [clientId], AT + 1_000)]
-  t.same(await recordUsesOfUnchanged(lastUses, uses), [{ client_id: clientId, version: 2 }])
+  t.same(await recordUsesOfUnchanged(lastUsedWriter, uses), [{ client_id: clientId, version: 2 }])
   t.equal(await lastUsedAt(grantd, path), new Date(AT + 1_000).toISOString())
 })
 
@@ -70,8 +70,8 @@ for (const registrations of [3, 3_000]) {
     await query(grantd.databaseUrl, 'analyze')
     const rows = (await query(grantd.databaseUrl, 'select client_id from registrations')).map(Object)
     const ids = rows.map(({ client_id: id }) => String(id)).sort()
-    const one = openTestLanes(t, asServingRole(grantd.databaseUrl)).lastUses
-    const other = openTestLanes(t, asServingRole(grantd.databaseUrl)).lastUses
+    const one = openTestPipelinedConnections(t, asServingRole(grantd.databaseUrl)).lastUsedWriter
+    const other = openTestPipelinedConnections(t, asServingRole(grantd.databaseUrl)).lastUsedWriter
     const write = (lane: typeof one, from: number, round: number) => {
       const some = ids.filter((_, index) => (index + from) % 3 !== 0)
       return recordUsesOfUnchanged(lane, atVersion(1, from === 0 ? some : some.reverse(), AT + round))
@@ -91,10 +91,10 @@ for (const registrations of [3, 3_000]) {
 
 t.test('each of two credentials has its own latest use, and Last used is the later one', async t => {
   const grantd = await startApp(t)
-  const { lastUses } = openTestLanes(t, asServingRole(grantd.databaseUrl))
+  const { lastUsedWriter } = openTestPipelinedConnections(t, asServingRole(grantd.databaseUrl))
   const { clientId, path } = await grantd.register()
-  await recordUses(lastUses, new Map([[clientId, useOf(1, AT)]]))
-  await recordUsesOfUnchanged(lastUses, [{ clientId, version: 1, use: useOf(2, AT + 1_000) }])
+  await recordUses(lastUsedWriter, new Map([[clientId, useOf(1, AT)]]))
+  await recordUsesOfUnchanged(lastUsedWriter, [{ clientId, version: 1, use: useOf(2, AT + 1_000) }])
   const [row] = await query(
     grantd.databaseUrl,
     'select odd_credential_used_at, even_credential_used_at from registration_last_used'

@@ -17,7 +17,7 @@ t.test('a login from which the database hides nothing is warned of at start, ano
     const { connection } = await openInstance({
       config: loadConfig({ DATABASE_URL: url, DATA_DIR }),
       log: createLog('info', output),
-      onLaneChange: () => {},
+      onConnectionChange: () => {},
       migrates: true
     })
     await connection.close()

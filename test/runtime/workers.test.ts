@@ -19,7 +19,7 @@ t.test('all workers exchange, and the metrics are those of all', async t => {
   const load = startTraffic(instance, 8)
   await until(
     'each worker has looked a client up',
-    async () => (await metric(instance, 'grantd_database_lanes_up{lane="lookups"}')) === 2
+    async () => (await metric(instance, 'grantd_database_connection_up{connection="lookups"}')) === 2
   )
   await load.stop()
   t.same(tornLines(instance.server), [], 'no process tears the line of another')

@@ -23,7 +23,7 @@ t.test(
         const servers = await Promise.all(Array.from({ length: INSTANCES }, () => spawnServer(t, environment)))
         await Promise.all(servers.map(untilReady))
         slowestMs = Math.max(slowestMs, performance.now() - started)
-        t.same(await query(DATABASE_URL, 'select count(*)::int from kysely_migration'), [{ count: migrations.length }])
+        t.same(await query(DATABASE_URL, 'select count(*)::int from grantd_migrations'), [{ count: migrations.length }])
         t.same(await query(DATABASE_URL, 'select count(*)::int from signing_keys'), [{ count: 1 }])
         const keySets = await Promise.all(servers.map(({ baseUrl }) => send('GET', `${baseUrl}/.well-known/jwks.json`)))
         t.equal(new Set(keySets.map(({ text }) => text)).size, 1)

@@ -9,7 +9,7 @@ import { KnownClients } from '../../../src/oauth/token/cache/known-clients.ts'
 import { type ExchangeOptions, exchange } from '../../../src/oauth/token/exchange.ts'
 import { type Revalidation, Revalidator, type VersionCheck } from '../../../src/oauth/token/revalidation.ts'
 import { startApp } from '../../fixtures/app/app.ts'
-import { countStatements, openTestLane } from '../../fixtures/app/database.ts'
+import { countStatements, openTestPipelinedConnection } from '../../fixtures/app/database.ts'
 
 const NOW = Date.now()
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -19,7 +19,7 @@ async function start(t: Test) {
   const grantd = await startApp(t)
   const registration = await grantd.register()
   // A look-up is the only statement there.
-  const { db, counts } = countStatements(openTestLane(t, grantd.databaseUrl))
+  const { db, counts } = countStatements(openTestPipelinedConnection(t, grantd.databaseUrl))
   const checked: VersionCheck[][] = []
   const outcome: Pick<Revalidation, 'findCurrent'> = {
     findCurrent: async checks => checks.map(({ clientId, version }) => ({ client_id: clientId, version }))
@@ -112,7 +112,7 @@ t.test('without a signing key or the database the answer is 503, and any other e
   const notNow = (reason: string) => ({ status: 503, code: 'temporarily_unavailable', reason })
   await t.rejects(ask({ keySet: keySetOf(new DatabaseUnavailable('away')) }), notNow('signing_key_unavailable'))
   await t.rejects(ask({ keySet: keySetOf(new RangeError('broken')) }), { name: 'RangeError', message: 'broken' })
-  const away = openTestLane(t, 'postgresql://127.0.0.1:1/nowhere')
+  const away = openTestPipelinedConnection(t, 'postgresql://127.0.0.1:1/nowhere')
   const credentials = new Credentials({ db: away, known: new KnownClients(), staleMs: 0, now: needs.now })
   await t.rejects(ask({ credentials }), notNow('database_unavailable'))
 })

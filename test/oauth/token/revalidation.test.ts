@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { Revalidator, revalidateOnly, type VersionCheck } from '../../../src/oauth/token/revalidation.ts'
 import { startApp } from '../../fixtures/app/app.ts'
-import { openTestLanes } from '../../fixtures/app/database.ts'
+import { openTestPipelinedConnections } from '../../fixtures/app/database.ts'
 
 const check = (clientId: string, version = 1, credentialNumber = 1, at = 0): VersionCheck => ({
   clientId,
@@ -107,7 +107,7 @@ t.test(
   'revalidation without recording finds the registrations of the same version and leaves Last used alone',
   async t => {
     const grantd = await startApp(t)
-    const { lookups } = openTestLanes(t, grantd.databaseUrl)
+    const { lookups } = openTestPipelinedConnections(t, grantd.databaseUrl)
     const [same, changed, deleted] = [await grantd.register(), await grantd.register(), await grantd.register()]
     await grantd.asAdmin('PATCH', changed.path, { body: { name: 'other' } })
     await grantd.asAdmin('DELETE', deleted.path)

@@ -3,7 +3,7 @@ import { DatabaseUnavailable } from '../../../../src/database/errors.ts'
 import { Credentials } from '../../../../src/oauth/token/cache/credentials.ts'
 import { KnownClients } from '../../../../src/oauth/token/cache/known-clients.ts'
 import { Clock, startApp } from '../../../fixtures/app/app.ts'
-import { countStatements, openTestLane, query } from '../../../fixtures/app/database.ts'
+import { countStatements, openTestPipelinedConnection, query } from '../../../fixtures/app/database.ts'
 import { proxyPostgres } from '../../../fixtures/faults/tcp-proxy.ts'
 import { caught } from '../../../fixtures/run/caught.ts'
 import { until } from '../../../fixtures/run/until.ts'
@@ -11,7 +11,7 @@ import { until } from '../../../fixtures/run/until.ts'
 t.test('all that are asked for in one turn are read by one statement', async t => {
   const grantd = await startApp(t)
   const ids = [(await grantd.register()).clientId, (await grantd.register()).clientId, '0'.repeat(20)]
-  const { db, counts } = countStatements(openTestLane(t, grantd.databaseUrl))
+  const { db, counts } = countStatements(openTestPipelinedConnection(t, grantd.databaseUrl))
   const credentials = new Credentials({ db, known: new KnownClients(), staleMs: 0, now: Date.now })
   const found = await Promise.all([...ids, ...ids, ...ids].map(id => credentials.find(id)))
   t.same(
@@ -27,7 +27,12 @@ t.test('only a client that exchanged a moment ago is known while the database is
   const [warm, cold] = [await grantd.register(), await grantd.register()]
   const { proxy, url } = await proxyPostgres(t, grantd.databaseUrl)
   const known = new KnownClients()
-  const credentials = new Credentials({ db: openTestLane(t, url), known, staleMs: 60_000, now: clock.now })
+  const credentials = new Credentials({
+    db: openTestPipelinedConnection(t, url),
+    known,
+    staleMs: 60_000,
+    now: clock.now
+  })
   const { credential: read } = await credentials.find(warm.clientId)
   if (read === undefined) throw new Error('not found')
   t.match(await credentials.find(cold.clientId), { credential: { client_id: cold.clientId }, isFresh: true })
@@ -52,7 +57,10 @@ t.test('that the database is away is told once, and once that it is back, whoeve
     awayChanged: (isAway: boolean) => void told.push(isAway ? 'away' : 'back'),
     servedStale: () => void told.push('stale')
   }
-  const credentials = new Credentials({ db: openTestLane(t, url), known, staleMs: 60_000, now: () => 1_000 }, watch)
+  const credentials = new Credentials(
+    { db: openTestPipelinedConnection(t, url), known, staleMs: 60_000, now: () => 1_000 },
+    watch
+  )
   const { credential } = await credentials.find(warm.clientId)
   if (credential === undefined) throw new Error('not found')
   known.remember({ credential, secret: 'current' }, known.proofOf(warm.clientSecret), 1_000)
@@ -77,7 +85,7 @@ t.test('a statement that fails is not an absence, and nobody is served from memo
   const known = new KnownClients()
   const told: boolean[] = []
   const watch = { awayChanged: (isAway: boolean) => void told.push(isAway), servedStale: () => {} }
-  const db = openTestLane(t, grantd.databaseUrl)
+  const db = openTestPipelinedConnection(t, grantd.databaseUrl)
   const credentials = new Credentials({ db, known, staleMs: 60_000, now: () => 1_000 }, watch)
   const { credential } = await credentials.find(warm.clientId)
   if (credential === undefined) throw new Error('not found')
@@ -90,7 +98,7 @@ t.test('a statement that fails is not an absence, and nobody is served from memo
 t.test('10,000 look-ups may wait; the next fails at once, until those have their answer', async t => {
   const grantd = await startApp(t)
   const credentials = new Credentials({
-    db: openTestLane(t, grantd.databaseUrl),
+    db: openTestPipelinedConnection(t, grantd.databaseUrl),
     known: new KnownClients(),
     staleMs: 0,
     now: Date.now
