@@ -18,7 +18,8 @@ export const IfMatch = Type.Object({
 })
 
 /**
- * Checks that the `If-Match` header allows a change of this version (RFC 9110 §13.1.1).
+ * Checks that the `If-Match` header allows a change of this version (RFC 9110 §13.1.1). A weak tag matches too: a proxy
+ * that compresses answers weakens our tags on the way out, and a version number means the same in either form.
  *
  * @param ifMatch the header's value. Undefined allows every version
  * @throws Problem 412
@@ -32,8 +33,7 @@ export function requireVersion(ifMatch: string | undefined, version: number | un
   )
 }
 
-/** Compares strongly: neither a weak tag nor a malformed one matches. */
-export function allowsVersion(ifMatch: string, version: number): boolean {
+function allowsVersion(ifMatch: string, version: number): boolean {
   if (ifMatch.trim() === '*') return true
-  return ifMatch.split(',').some(tag => tag.trim() === etag(version))
+  return ifMatch.split(',').some(tag => tag.trim().replace(/^W\//, '') === etag(version))
 }

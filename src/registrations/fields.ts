@@ -18,7 +18,7 @@ const SCOPE_MAX_LENGTH = 128
 export const fieldSchemas = {
   name: Type.String({
     description:
-      'Name of the consumer, for people. It is trimmed and kept in Unicode NFC. It has 1 to 100 code points, and no control, zero-width or text direction character. Names need not be unique.',
+      'Name of the consumer, for people. It is trimmed and kept in Unicode NFC. It has 1 to 100 code points, at least one of them visible, and no control or text direction character. Joiners are allowed where a script or an emoji needs them. Names need not be unique.',
     examples: ['billing export']
   }),
   expiresAt: Type.String({

@@ -165,28 +165,52 @@ t.test("another Site's registration, an unknown and a deleted one give the same 
   t.equal((await grantd.exchange(foreign)).status, 200, 'and nothing happened to it')
 })
 
-t.test('ETag and If-Match: a stale one is refused with 412, none is allowed', async t => {
+t.test(
+  'a change with a stale If-Match is refused with 412, one without If-Match is allowed (RFC 9110 §13.1.1)',
+  async t => {
+    const grantd = await startApp(t)
+    const { path } = await grantd.register()
+    const patch = (name: string, ifMatch?: string) =>
+      grantd.asAdmin('PATCH', path, {
+        body: { name },
+        ...(ifMatch !== undefined && { headers: { 'if-match': ifMatch } })
+      })
+    t.equal((await grantd.asAdmin('GET', path)).headers.etag, '"1"')
+    const first = await patch('a', '"1"')
+    t.equal(first.headers.etag, '"2"')
+    for (const stale of ['"1"', 'W/"1"', 'w/"2"', 'W/2', '2', '""', '"3", "4"']) {
+      const refused = await patch('b', stale)
+      t.equal(refused.status, 412, stale)
+      t.equal(refused.json().code, 'precondition_failed')
+      t.equal((await grantd.asAdmin('DELETE', path, { headers: { 'if-match': stale } })).status, 412)
+    }
+    t.equal((await patch('c', '"7", "2"')).status, 200)
+    t.equal((await patch('d', '*')).status, 200)
+    t.equal((await patch('e')).headers.etag, '"5"')
+    t.equal((await patch('e')).headers.etag, '"5"', 'a change of nothing is none')
+    t.equal((await grantd.asAdmin('DELETE', path, { headers: { 'if-match': '"5"' } })).status, 204)
+  }
+)
+
+t.test('a weak tag that a compressing proxy made of the ETag matches its version', async t => {
   const grantd = await startApp(t)
   const { path } = await grantd.register()
-  const patch = (name: string, ifMatch?: string) =>
-    grantd.asAdmin('PATCH', path, {
-      body: { name },
-      ...(ifMatch !== undefined && { headers: { 'if-match': ifMatch } })
-    })
-  t.equal((await grantd.asAdmin('GET', path)).headers.etag, '"1"')
-  const first = await patch('a', '"1"')
-  t.equal(first.headers.etag, '"2"')
-  for (const stale of ['"1"', 'W/"2"', '2', '""', '"3", "4"']) {
-    const refused = await patch('b', stale)
-    t.equal(refused.status, 412, stale)
-    t.equal(refused.json().code, 'precondition_failed')
-    t.equal((await grantd.asAdmin('DELETE', path, { headers: { 'if-match': stale } })).status, 412)
-  }
-  t.equal((await patch('c', '"7", "2"')).status, 200)
-  t.equal((await patch('d', '*')).status, 200)
-  t.equal((await patch('e')).headers.etag, '"5"')
-  t.equal((await patch('e')).headers.etag, '"5"', 'a change of nothing is none')
-  t.equal((await grantd.asAdmin('DELETE', path, { headers: { 'if-match': '"5"' } })).status, 204)
+  const send = (method: string, ifMatch: string, body?: unknown) =>
+    grantd.asAdmin(method, path, { headers: { 'if-match': ifMatch }, ...(body !== undefined && { body }) })
+  t.equal((await send('PATCH', 'W/"0"', { name: 'a' })).status, 412)
+  t.equal((await send('PATCH', 'W/"1"', { name: 'a' })).status, 200)
+  t.equal((await send('PATCH', 'W/"9", W/"2"', { name: 'b' })).status, 200)
+  t.equal((await send('DELETE', 'W/"2"')).status, 412)
+  t.equal((await send('DELETE', 'W/"3"')).status, 204)
+})
+
+t.test('two years from now are within the default maximum lifetime, also over a leap day', async t => {
+  const now = Date.parse('2026-11-27T09:00:00.000Z')
+  const grantd = await startApp(t, { now: () => now })
+  const body = (expiresAt: string) => ({ name: 'x', expiresAt })
+  t.equal((await grantd.asAdmin('POST', COLLECTION, { body: body('2028-11-27T09:00:00.000Z') })).status, 201)
+  const later = await grantd.asAdmin('POST', COLLECTION, { body: body('2028-11-27T09:00:00.001Z') })
+  t.match(later.json(), { status: 400, errors: [{ pointer: '/expiresAt', code: 'beyond_lifetime_limit' }] })
 })
 
 t.test('of changes with the same If-Match at once, one wins', async t => {
