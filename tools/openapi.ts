@@ -1,39 +1,64 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import swagger from '@fastify/swagger'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifySchema } from 'fastify'
 import { Document } from 'yaml'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config/config.ts'
 import { Sealing } from '../src/crypto/key-encryption.ts'
 import { openTables } from '../src/database/site-scoped-pool.ts'
 import { Drain } from '../src/http/drain.ts'
+import { HEADERS_LIMIT_BYTES, kib } from '../src/http/limits.ts'
 import { createLog } from '../src/http/log.ts'
+import { PROBLEM_TYPE } from '../src/http/problem.ts'
 import { Registry } from '../src/metrics/registry.ts'
+import { TOKEN_PATH } from '../src/oauth/token/routes.ts'
 import type { TendedKeySet } from '../src/signing-keys/key-set.ts'
 
-/** Door: writes openapi.yaml from the routes. */
+/** `npm run openapi`: writes openapi.yaml from the routes. */
 
 export const OPENAPI_FILE = path.join(import.meta.dirname, '../openapi.yaml')
 
-/** 3.0.3 rather than 3.1, which most generators still turn into untyped clients. */
+/** Most generators still make untyped clients of 3.1. */
 const OPENAPI_VERSION = '3.0.3'
 
 const ROTATION = '/v1/sites/{siteId}/app-registrations/{clientId}/rotate-secret'
 
-/** @returns the description of the API, as YAML */
+/** Returns the description of the API as YAML. */
 export async function describeApi(): Promise<string> {
-  const needs = unconnected()
-  const app = await buildApp(needs, describeRoutes)
+  const options = unconnected()
+  const app = await buildApp(options, describeRoutes)
   await app.ready()
-  // Without anchors: not every reader of OpenAPI knows them.
+  // Without anchors, because some readers of OpenAPI do not support them.
   const document = new Document(app.swagger(), { aliasDuplicateObjects: false })
-  // The plugin calls every body required; a rotation without one is a rotation by default.
+  // The plugin declares every body as required. A rotation without a body uses the defaults.
   document.setIn(['paths', ROTATION, 'post', 'requestBody', 'required'], false)
   const yaml = document.toString({ lineWidth: 120 })
   await app.close()
-  await needs.background.destroy()
+  await options.background.destroy()
   return yaml
+}
+
+/** Answers that the server itself can give to any request, whatever its route declares. */
+const SERVER_ANSWERS: Record<string, string> = {
+  400: 'The request is malformed.',
+  408: 'The request did not arrive completely in time.',
+  415: 'The request has a Content-Encoding.',
+  431: `The headers are longer than ${kib(HEADERS_LIMIT_BYTES)} together.`,
+  500: 'Internal error.'
+}
+
+/** Adds the answers of the server to an operation. The token endpoint has its own answer to a Content-Encoding. */
+function withServerAnswers(operation: FastifySchema, path: string): FastifySchema {
+  const declared = Object(operation.response)
+  const added = Object.entries(SERVER_ANSWERS)
+    .filter(([status]) => !(status in declared) && !(status === '415' && path === TOKEN_PATH))
+    .map(([status, description]) => [status, problemResponse(description)])
+  return { ...operation, response: { ...declared, ...Object.fromEntries(added) } }
+}
+
+function problemResponse(description: string): object {
+  return { description, content: { [PROBLEM_TYPE]: { schema: { $ref: 'Problem' } } } }
 }
 
 async function describeRoutes(app: FastifyInstance): Promise<void> {
@@ -43,17 +68,22 @@ async function describeRoutes(app: FastifyInstance): Promise<void> {
       info: {
         title: 'grantd',
         version: '1',
-        description:
-          'Client credentials for services. An administrator makes an App registration for a Site; a service exchanges its Client ID and Client secret for a short-lived access token.'
+        description: [
+          'OAuth 2.0 client credentials for services.',
+          'A Site administrator creates an App registration.',
+          'A service exchanges the Client ID and the Client secret of the registration for a short-lived access token.',
+          'A path that exists answers other methods with 405 and the header Allow.'
+        ].join(' '),
+        license: { name: 'Proprietary' }
       },
-      servers: [{ url: 'http://127.0.0.1:3000', description: 'npm start' }],
+      servers: [{ url: 'http://127.0.0.1:3000', description: 'A grantd that npm start runs on this machine.' }],
       tags: [
-        { name: 'Tokens', description: 'The token endpoint' },
-        { name: 'App registrations', description: 'For Site Administrators' },
-        { name: 'Notices', description: 'What expires, and who is told' },
-        { name: 'Audit', description: 'What administrators did' },
-        { name: 'Discovery', description: 'For clients and resource servers' },
-        { name: 'Operation', description: 'For the platform' }
+        { name: 'Tokens', description: 'Exchange client credentials for access tokens.' },
+        { name: 'App registrations', description: 'Manage the registrations of a Site.' },
+        { name: 'Notices', description: 'See what expires, and choose who is notified.' },
+        { name: 'Audit', description: 'See what administrators did.' },
+        { name: 'Discovery', description: 'Find the endpoints and the public keys.' },
+        { name: 'Operation', description: 'Check the health of an instance.' }
       ],
       components: {
         securitySchemes: {
@@ -61,19 +91,20 @@ async function describeRoutes(app: FastifyInstance): Promise<void> {
             type: 'http',
             scheme: 'bearer',
             bearerFormat: 'JWT',
-            description: 'Token of the identity provider; a claim lists the Sites its bearer administers'
+            description: 'Token of the identity provider. A claim lists the Sites that its bearer administers.'
           },
-          client: { type: 'http', scheme: 'basic', description: 'Client ID and Client secret (RFC 6749 §2.3.1)' }
+          client: { type: 'http', scheme: 'basic', description: 'Client ID and Client secret (RFC 6749 §2.3.1).' }
         }
       },
       security: [{ administrator: [] }]
     },
+    transform: ({ schema, url }) => ({ schema: withServerAnswers(schema, url), url }),
     // Schemas keep their own names, so that generated clients have good type names.
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json['$id'] ?? `def-${index}`) }
   })
 }
 
-/** What building the routes needs; nothing of it is ever asked. */
+/** Returns the parts that building the routes takes. None of them is connected to anything. */
 function unconnected() {
   const keySet: TendedKeySet = {
     get active(): never {

@@ -1,45 +1,50 @@
 import type { Socket } from 'node:net'
 import type { FastifyBaseLogger } from 'fastify'
-import { STATUS_CODES } from './node-http.ts'
-
-/** Of bytes that never became a request: too large a header, too slow a one, anything else. */
-const STATUSES: Record<string, number> = { HPE_HEADER_OVERFLOW: 431, ERR_HTTP_REQUEST_TIMEOUT: 408 }
+import { HEADERS_LIMIT_BYTES, kib } from './limits.ts'
+import { PROBLEM_TYPE, Problem, representProblem } from './problem.ts'
 
 type ClientError = Error & { code?: string }
 
-/** Fastify's `clientErrorHandler`: answers as a problem, logs it, and closes the connection. */
+/**
+ * Fastify's `clientErrorHandler`. Answers what is not a complete HTTP request as a problem, logs it, and closes the
+ * connection.
+ */
 export function clientErrorAnswerer(log: FastifyBaseLogger): (error: ClientError, socket: Socket) => void {
   return (error, socket) => {
-    const status = answer(error, socket)
-    // Of what was sent nothing: it may be anything.
-    if (status !== undefined) log.info({ status, reason: error.code, source: socket.remoteAddress }, 'no request')
+    const { remoteAddress: source } = socket
+    // The caller has closed the connection, or an answer is already on its way.
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy()
+      return
+    }
+    const problem = toProblem(error)
+    send(socket, problem)
+    // Nothing of what was sent is logged: it may be anything.
+    log.info({ status: problem.status, reason: error.code, source }, 'malformed HTTP request')
   }
 }
 
-/** @returns the status; undefined when there is nobody to tell */
-function answer(error: ClientError, socket: Socket): number | undefined {
-  // Reset by the other side, or an answer is under way already: there is nobody to tell.
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy()
-    return undefined
+function toProblem({ code }: ClientError): Problem {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    const detail = `The headers are longer than ${kib(HEADERS_LIMIT_BYTES)} together.`
+    return new Problem(431, 'headers_too_large', detail)
   }
-  const status = STATUSES[error.code ?? ''] ?? 400
-  const title = STATUS_CODES[status] ?? 'Bad Request'
-  const body = JSON.stringify({
-    type: 'about:blank',
-    title,
-    status,
-    code: 'invalid_request',
-    detail: 'This is not an acceptable HTTP request.'
-  })
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return new Problem(408, 'request_timeout', 'The request did not arrive completely in time.')
+  }
+  return new Problem(400, 'invalid_request', 'The request is not valid HTTP.')
+}
+
+function send(socket: Socket, problem: Problem): void {
+  const representation = representProblem(problem)
+  const body = JSON.stringify(representation)
   const head = [
-    `HTTP/1.1 ${status} ${title}`,
-    'Content-Type: application/problem+json',
+    `HTTP/1.1 ${problem.status} ${representation.title}`,
+    `Content-Type: ${PROBLEM_TYPE}`,
     'Cache-Control: no-store',
     'X-Content-Type-Options: nosniff',
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Connection: close'
   ]
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
-  return status
 }

@@ -3,16 +3,25 @@ import { Type } from 'typebox'
 import { textEnum } from './json-schema.ts'
 
 const Health = Type.Object(
-  { status: textEnum(['ok', 'unavailable'], { description: 'ok, or unavailable while it should get no requests' }) },
-  { $id: 'Health', additionalProperties: false, description: 'State of this instance', examples: [{ status: 'ok' }] }
+  {
+    status: textEnum(['ok', 'unavailable'], {
+      description: '`ok`, or `unavailable` while the instance should not receive requests.'
+    })
+  },
+  { $id: 'Health', additionalProperties: false, description: 'State of this instance.', examples: [{ status: 'ok' }] }
 )
 
+/** OpenAPI text of an answer. */
+function answer(description: string): object {
+  return { description, content: { 'application/json': { schema: { $ref: 'Health' } } } }
+}
+
 interface HealthOptions {
-  /** Can this instance do its work now? */
+  /** Can this instance serve requests now? */
   isReady: () => Promise<boolean>
 }
 
-/** `/health/live`: the process answers. `/health/ready`: it should get requests. */
+/** `/health/live` says that the process answers, `/health/ready` that it should receive requests. */
 export async function health(app: FastifyInstance, { isReady }: HealthOptions): Promise<void> {
   app.addSchema(Health)
   app.get(
@@ -20,10 +29,11 @@ export async function health(app: FastifyInstance, { isReady }: HealthOptions): 
     {
       schema: {
         operationId: 'getLiveness',
-        summary: 'Is the process alive?',
+        summary: 'Check that the process is alive',
+        description: 'Answers while the process runs, even when the database is unavailable.',
         tags: ['Operation'],
         security: [],
-        response: { 200: Type.Ref('Health') }
+        response: { 200: answer('The process is alive.') }
       }
     },
     async () => ({ status: 'ok' })
@@ -33,11 +43,14 @@ export async function health(app: FastifyInstance, { isReady }: HealthOptions): 
     {
       schema: {
         operationId: 'getReadiness',
-        summary: 'Should this instance get requests?',
-        description: 'Asks the database. 503 while that does not answer and while the instance shuts down.',
+        summary: 'Check that the instance is ready',
+        description: 'Answers 503 while the database is unavailable and while the instance shuts down.',
         tags: ['Operation'],
         security: [],
-        response: { 200: Type.Ref('Health'), 503: Type.Ref('Health') }
+        response: {
+          200: answer('The instance should receive requests.'),
+          503: answer('The instance should not receive requests.')
+        }
       }
     },
     async (_request, reply) => {

@@ -6,11 +6,10 @@ import { notFound, Problem, sendProblem } from './problem.ts'
 export type OnMethodNotAllowed = (path: string, reply: FastifyReply) => boolean
 
 /**
- * Answers what no route answers: 405 with `Allow` where the path has other methods (RFC 9110 §15.5.6),
- * else 404. Register it before the routes: it learns of them as they are made.
+ * Answers requests that match no route: 405 with `Allow` where the path has other methods (RFC 9110 §15.5.6), else 404.
+ * Call it before the routes are registered, because it observes them.
  *
- * @returns the same answer, for errors of requests that have no route
- * @param onMethodNotAllowed answers for paths whose errors aren't problems; returns false to leave it to the default
+ * @returns the same answer, for errors of requests that match no route
  */
 export function answerUnrouted(
   app: FastifyInstance,
@@ -31,7 +30,7 @@ export function answerUnrouted(
     const allow = [...route.methods].sort().join(', ')
     reply.header('allow', allow)
     if (onMethodNotAllowed(path, reply)) return reply
-    return refuse(reply, new Problem(405, 'method_not_allowed', `Allowed here: ${allow}.`))
+    return refuse(reply, new Problem(405, 'method_not_allowed', `This path allows ${allow}.`))
   }
   app.setNotFoundHandler(answer)
   return answer
@@ -42,7 +41,7 @@ function refuse(reply: FastifyReply, problem: Problem): FastifyReply {
   return sendProblem(reply, problem)
 }
 
-/** `/a/:b` as a regular expression. A wildcard path (`/docs/*`, CORS preflights) tells nothing about methods. */
+/** Returns `/a/:b` as a regular expression. A wildcard path such as `/docs/*` says nothing about methods. */
 function toRegExp(url: string): RegExp {
   return url.includes('*') ? /(?!)/ : new RegExp(`^${url.replaceAll('.', '\\.').replaceAll(/:[A-Za-z]+/g, '[^/]+')}$`)
 }

@@ -1,21 +1,32 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
+import { type Static, Type } from 'typebox'
 import { DatabaseUnavailable } from '../database/errors.ts'
 import { AmbiguousHost } from './common-hooks.ts'
+import { BODY_LIMIT_BYTES, kib } from './limits.ts'
 import { STATUS_CODES } from './node-http.ts'
 import { setRefused } from './outcome.ts'
 
-/** One thing that is wrong with a request: where, and what. */
+/** One fault of a request. */
 export interface Fault {
-  /** JSON pointer into the body (RFC 6901); absent for a fault of the query or a header. */
+  /** JSON pointer into the body (RFC 6901). Absent for a fault of the query or a header. */
   pointer?: string
   /** Name of the query parameter or header. */
   parameter?: string
   /** Stable, for programs. */
   code: string
-  /** For people. */
+  /** For people. It follows the name of the member or parameter, as in "must be in the future". */
   detail: string
 }
+
+/** The codes of problems, for programs. A code never changes its meaning. */
+const PROBLEM_CODES = [
+  ...['invalid_request', 'invalid_json', 'too_large', 'headers_too_large', 'unsupported_media_type', 'request_timeout'],
+  ...['unauthorized', 'forbidden', 'not_found', 'method_not_allowed'],
+  ...['precondition_failed', 'quota_exceeded', 'idempotency_key_reused', 'rotation_under_way'],
+  ...['not_a_webhook', 'cancelled'],
+  ...['unavailable', 'server_error']
+] as const
+export type ProblemCode = (typeof PROBLEM_CODES)[number]
 
 /**
  * An error answer of the admin API (RFC 9457). `code` is stable. `detail` may be reworded.
@@ -23,14 +34,14 @@ export interface Fault {
  */
 export class Problem extends Error {
   readonly status: number
-  readonly code: string
+  readonly code: ProblemCode
   readonly reason: string
   readonly faults: readonly Fault[]
   readonly headers: Readonly<Record<string, string>>
 
   constructor(
     status: number,
-    code: string,
+    code: ProblemCode,
     detail: string,
     {
       reason = code,
@@ -51,60 +62,80 @@ export class Problem extends Error {
 
 export const ProblemSchema = Type.Object(
   {
-    type: Type.String({ description: 'Always about:blank: `code` tells problems apart', examples: ['about:blank'] }),
-    title: Type.String({ description: 'The HTTP status in words' }),
-    status: Type.Integer({ description: 'The HTTP status' }),
-    code: Type.String({ description: 'Stable code of the problem, for programs' }),
-    detail: Type.String({ description: 'What is wrong, for people' }),
+    type: Type.String({ description: 'Always about:blank. `code` identifies the problem.', examples: ['about:blank'] }),
+    title: Type.String({ description: 'The HTTP status in words.', examples: ['Bad Request'] }),
+    status: Type.Integer({ description: 'The HTTP status.', examples: [400] }),
+    code: Type.String({
+      description: `Stable code of the problem, for programs: ${PROBLEM_CODES.join(', ')}. Later versions may add codes.`,
+      examples: ['invalid_request']
+    }),
+    detail: Type.String({
+      description: 'What is wrong and what to do, for people. The text may change.',
+      examples: ['The request has faults. "errors" lists them.']
+    }),
     errors: Type.Optional(
       Type.Array(
         Type.Object(
           {
             pointer: Type.Optional(
-              Type.String({ description: 'JSON pointer to the faulty member of the body (RFC 6901)' })
+              Type.String({
+                description: 'JSON pointer to the faulty member of the body (RFC 6901).',
+                examples: ['/name']
+              })
             ),
-            parameter: Type.Optional(Type.String({ description: 'Name of the faulty query parameter or header' })),
-            code: Type.String({ description: 'Stable code of the fault, for programs' }),
-            detail: Type.String({ description: 'What is wrong, for people' })
+            parameter: Type.Optional(
+              Type.String({ description: 'Name of the faulty query parameter or header.', examples: ['limit'] })
+            ),
+            code: Type.String({ description: 'Stable code of the fault, for programs.', examples: ['required'] }),
+            detail: Type.String({ description: 'What is wrong, for people.', examples: ['is required'] })
           },
-          { additionalProperties: false }
+          { additionalProperties: false, description: 'One fault of the input.' }
         ),
-        { description: 'Each fault of the input' }
+        { description: 'All faults of the input.' }
       )
     )
   },
-  { $id: 'Problem', additionalProperties: false, description: 'An error (RFC 9457)' }
+  { $id: 'Problem', additionalProperties: false, description: 'An error (RFC 9457).' }
 )
 
 export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
-  const { status, code, message: detail, faults } = problem
   return reply
-    .code(status)
-    .headers({ ...problem.headers, 'content-type': 'application/problem+json', 'cache-control': 'no-store' })
+    .code(problem.status)
+    .headers({ ...problem.headers, 'content-type': PROBLEM_TYPE, 'cache-control': 'no-store' })
     .serializer(JSON.stringify)
-    .send({
-      type: 'about:blank',
-      title: STATUS_CODES[status] ?? 'Error',
-      status,
-      code,
-      detail,
-      ...(faults.length > 0 && { errors: faults })
-    })
+    .send(representProblem(problem))
+}
+
+export const PROBLEM_TYPE = 'application/problem+json'
+
+export function representProblem({ status, code, message: detail, faults }: Problem): Static<typeof ProblemSchema> {
+  return {
+    type: 'about:blank',
+    title: STATUS_CODES[status] ?? 'Error',
+    status,
+    code,
+    detail,
+    ...(faults.length > 0 && { errors: [...faults] })
+  }
 }
 
 /**
- * What isn't there and what the caller may not see are the same answer, byte for byte:
- * neither the body nor the headers depend on which it is.
+ * Returns the answer for a resource that does not exist and for one that the caller may not see. Both are the same,
+ * byte for byte.
+ *
+ * @param reason for the log only
  */
 export function notFound(reason = 'not_found'): Problem {
-  return new Problem(404, 'not_found', 'There is nothing here that you may see.', { reason })
+  return new Problem(404, 'not_found', 'The resource does not exist, or you are not allowed to see it.', { reason })
 }
 
 /** Error handler that answers every error as a problem, and records it as the outcome of the request. */
 export function problemErrorHandler(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = toProblem(error)
   setRefused(request, problem.status, problem.reason)
-  if (problem.status >= 500) request.log.error({ requestId: request.id, err: problem.cause ?? error }, 'request failed')
+  // A 503 is expected when something is overloaded or away. The line of the request has its reason.
+  if (problem.status === 500)
+    request.log.error({ requestId: request.id, err: problem.cause ?? error }, 'request failed')
   return sendProblem(reply, problem)
 }
 
@@ -113,17 +144,21 @@ const RETRY_AFTER_SECONDS = '1'
 function toProblem(error: FastifyError): Problem {
   if (error instanceof Problem) return error
   if (error instanceof DatabaseUnavailable) {
-    return new Problem(503, 'unavailable', 'The service cannot do this now; try again.', {
+    return new Problem(503, 'unavailable', 'The service is temporarily unavailable. Try again.', {
+      reason: 'database_unavailable',
       headers: { 'retry-after': RETRY_AFTER_SECONDS },
       cause: error
     })
   }
   if (error instanceof AmbiguousHost) return new Problem(400, 'invalid_request', error.message, { reason: 'hosts' })
-  if (error.statusCode === 413) return new Problem(413, 'too_large', 'The body is larger than 16 KiB.')
-  if (error.statusCode === 415)
-    return new Problem(415, 'unsupported_media_type', 'The body must be application/json, without a Content-Encoding.')
+  if (error.statusCode === 413) {
+    return new Problem(413, 'too_large', `The body is larger than ${kib(BODY_LIMIT_BYTES)}.`)
+  }
+  if (error.statusCode === 415) {
+    return new Problem(415, 'unsupported_media_type', 'The body must be application/json without a Content-Encoding.')
+  }
   if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
     return new Problem(error.statusCode, 'invalid_request', 'The request is malformed.')
   }
-  return new Problem(500, 'server_error', 'Something went wrong here; the log has it.', { cause: error })
+  return new Problem(500, 'server_error', 'Internal error. The log of the server has the cause.', { cause: error })
 }

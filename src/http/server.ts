@@ -1,12 +1,10 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import { clientErrorAnswerer } from './client-error.ts'
 import { withCommonHeaders } from './common-hooks.ts'
+import { BODY_LIMIT_BYTES, HEADERS_LIMIT_BYTES } from './limits.ts'
 import { problemErrorHandler } from './problem.ts'
 import { requestId } from './request-log.ts'
 
-/** Larger than any body of the API. */
-const BODY_LIMIT_BYTES = 16_384
-const HEADERS_LIMIT_BYTES = 16_384
 const HEADERS_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 15_000
 /** A connection is closed when it has been silent for this long and no request is in progress on it. */

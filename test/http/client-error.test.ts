@@ -28,7 +28,7 @@ t.test(
       ['no HTTP', 'canary\r\n\r\n', 400, 'HPE_INVALID_METHOD'],
       [
         'a header too long',
-        `GET / HTTP/1.1\r\nHost: grantd\r\nX: ${'canary'.repeat(4_000)}\r\n\r\n`,
+        `GET / HTTP/1.1\r\nHost: grantd\r\nX: ${'canary'.repeat(8_000)}\r\n\r\n`,
         431,
         'HPE_HEADER_OVERFLOW'
       ]
@@ -40,11 +40,20 @@ t.test(
         t.match(answer, header, what)
       }
       await until('it is logged', () => lines.length > 0)
-      t.match(JSON.parse(lines[0] ?? ''), { msg: 'no request', status, reason, source: '127.0.0.1' }, what)
+      t.match(JSON.parse(lines[0] ?? ''), { msg: 'malformed HTTP request', status, reason, source: '127.0.0.1' }, what)
       t.notMatch(lines.join(''), 'canary')
     }
   }
 )
+
+t.test('headers of 31 KiB are accepted, and the answer to longer ones names the limit', async t => {
+  const grantd = await startApp(t)
+  const request = (bytes: number) =>
+    `GET /health/live HTTP/1.1\r\nHost: grantd\r\nConnection: close\r\nAuthorization: Bearer ${'x'.repeat(bytes)}\r\n\r\n`
+  t.match(await exchangeBytes(grantd.baseUrl, request(31 * 1_024)), /^HTTP\/1\.1 200 /)
+  const answer = await exchangeBytes(grantd.baseUrl, request(33 * 1_024))
+  t.match(answer, /^HTTP\/1\.1 431 [\s\S]*"code":"headers_too_large","detail":"[^"]*32 KiB/)
+})
 
 t.test('an answer to a malformed URL has the headers of all', async t => {
   const grantd = await startApp(t)
