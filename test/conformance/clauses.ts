@@ -1,0 +1,121 @@
+/**
+ * The clauses of RFCs that bind grantd as an authorization server and as an HTTP server. `npm run conformance` prints each with its test and result.
+ *
+ * An id is the RFC, the section and a word. Each clause that is built has one test: a call of `clause` with its id.
+ */
+
+export interface Clause {
+  id: string
+  /** What the RFC requires, in a sentence. It is the name of the test. */
+  requirement: string
+  isBuilt: boolean
+}
+
+const BUILT = {
+  // The OAuth 2.0 Authorization Framework
+  '6749 §2.3 one-method': 'a request that authenticates in two ways is refused',
+  '6749 §2.3.1 basic': 'a client may authenticate by HTTP Basic',
+  '6749 §2.3.1 encoding': 'the Client ID and the Client secret in HTTP Basic are form-urlencoded',
+  '6749 §2.3.1 uri': 'credentials in the request URI are refused',
+  '6749 §2.3.1 brute-force': 'the endpoint is protected against brute force',
+  '6749 §3.2 post': 'an access token request uses POST',
+  '6749 §3.2 empty': 'a parameter without a value counts as omitted',
+  '6749 §3.2 unknown': 'an unknown parameter is ignored',
+  '6749 §3.2 once': 'a parameter that is sent twice is refused',
+  '6749 §3.2.1 authenticate': 'a client that does not authenticate gets no token',
+  '6749 §3.3 scope-differs': 'the response says which scope was granted when that differs from the request',
+  '6749 §3.3 scope-subset': 'a part of the allowed scopes can be requested, and no other',
+  '6749 §4.4.2 grant-type': 'grant_type is required, and only client_credentials is supported',
+  '6749 §4.4.3 no-refresh-token': 'the response has no refresh token',
+  '6749 §5.1 members': 'a successful response has access_token, token_type and expires_in',
+  '6749 §5.1 json': 'a successful response is application/json',
+  '6749 §5.1 no-store': 'a response with a token has Cache-Control: no-store and Pragma: no-cache',
+  '6749 §5.2 status': 'an error is 400, with a code of the RFC, as application/json that is not stored',
+  '6749 §5.2 challenge':
+    'a client that used the Authorization header is refused with 401 and a challenge of its scheme',
+  '6749 §5.2 characters': 'error_description has only the characters that the RFC allows',
+  '6749 §10.10 entropy': 'a Client secret cannot be guessed: at least 160 random bits',
+
+  // Bearer Token Usage, for the admin API
+  '6750 §2.1 header': 'a token in the Authorization header is accepted',
+  '6750 §2.3 query': 'a token in the query is not accepted',
+  '6750 §3 challenge': 'a request without a token is 401 with a Bearer challenge',
+  '6750 §3.1 no-error-code': 'a request without a token learns no error code',
+  '6750 §3.1 invalid-token': 'a bad token is 401 invalid_token',
+  '6750 §3.1 insufficient-scope': 'a token without rights is 403 insufficient_scope',
+
+  // JSON Web Key
+  '7517 §4 members': 'each key has kty, use, alg and a kid of its own',
+  '7517 §5 keys': 'a JWK Set has a member keys, an array',
+  '7517 §9.2 private': 'a JWK Set has no private member of a key',
+
+  // JSON Web Token
+  '7519 §2 numeric-date': 'iat and exp are whole seconds since the epoch',
+  '7519 §4.1.3 aud': 'an admin token for another audience is rejected',
+  '7519 §4.1.4 exp': 'an admin token is rejected from its exp on',
+  '7519 §4.1.5 nbf': 'an admin token is rejected before its nbf',
+  '7519 §4.1.7 jti': 'no two tokens have the same jti',
+  '7519 §6 unsecured': 'an unsecured admin token is rejected',
+
+  // OAuth 2.0 Authorization Server Metadata
+  '8414 §2 members': 'the metadata has issuer, token_endpoint, jwks_uri and response_types_supported',
+  '8414 §2 issuer': 'the issuer is a URL without query and fragment',
+  '8414 §2 methods': 'each way of authenticating that the metadata lists works',
+  '8414 §3 get': 'the metadata is answered to GET at the well-known path, without authentication',
+  '8414 §3.1 path': 'the path of an issuer follows the well-known path',
+  '8414 §3.2 json': 'the metadata is application/json with status 200',
+  '8414 §3.2 empty': 'no member of the metadata is an empty array, but the required response_types_supported',
+  '8414 §3.3 identical': 'the issuer of the metadata is the one in tokens',
+
+  // JWT Profile for OAuth 2.0 Access Tokens
+  '9068 §2.1 typ': 'an access token has typ at+jwt and is signed',
+  '9068 §2.1 rs256': 'RS256 is supported',
+  '9068 §2.2 claims': 'an access token has iss, exp, aud, sub, client_id, iat and jti',
+  '9068 §2.2.3 scope': 'an access token has the granted scope',
+  '9068 §3 audience': 'an access token without a requested resource has the default audience',
+  '9068 §4 verifies': 'an access token verifies by the JWKS that the metadata names',
+  '9068 §5 sub': 'sub is the client_id of a client that acts for itself',
+
+  // HTTP Semantics
+  '9110 §5.3 duplicates': 'a second Authorization header is refused',
+  '9110 §6.6.1 date': 'an answer has a Date',
+  '9110 §8.6 no-content': '204 has no content and no Content-Length',
+  '9110 §9.3.2 head': 'HEAD answers as GET, without content',
+  '9110 §10.1.1 expect': 'a request that expects 100-continue is answered',
+  '9110 §10.2.2 location': '201 has a Location that leads to what was created',
+  '9110 §11.1 scheme': 'the name of an authentication scheme is case-insensitive',
+  '9110 §13.1.1 if-match': 'a stale If-Match is 412, and nothing changes',
+  '9110 §13.1.1 any': 'If-Match: * holds for any version',
+  '9110 §15.5.5 not-found': 'an unknown path is 404',
+  '9110 §15.5.6 allow': '405 lists the allowed methods in Allow',
+  '9110 §15.5.16 media-type': 'a body of another media type is 415',
+  '9112 §3.2 host': 'a request without Host, or with two, is 400'
+} as const
+
+const NOT_BUILT = {
+  '7009 §2 endpoint': 'a revocation endpoint revokes access tokens',
+  '7009 §2.1 authenticate': 'the client authenticates, and a token of another client is refused',
+  '7009 §2.2 unknown-token': 'an unknown token is answered with 200',
+  '7009 §2.2.1 unsupported': 'a token type that cannot be revoked is unsupported_token_type',
+  '7662 §2.1 authorize': 'the introspection endpoint requires authorization',
+  '7662 §2.2 active': 'the response has active, a boolean',
+  '7662 §2.2 inactive': 'an inactive, unknown or foreign token is answered with active false and nothing else',
+  '7662 §4 checks': 'active means verified, unexpired and not revoked',
+  '8414 §2 revocation': 'the metadata has the revocation and introspection endpoints',
+  '8707 §2 absolute': 'resource is an absolute URI without a fragment',
+  '8707 §2 invalid-target': 'an unknown or malformed resource is invalid_target',
+  '8707 §2.2 audience': 'the access token is for the requested resource',
+  '9110 §15.5.2 challenge': '401 of the token endpoint always has WWW-Authenticate'
+} as const
+
+export type ClauseId = keyof typeof BUILT
+
+export const CLAUSES: readonly Clause[] = [
+  ...Object.entries(BUILT).map(([id, requirement]) => ({ id, requirement, isBuilt: true })),
+  ...Object.entries(NOT_BUILT).map(([id, requirement]) => ({ id, requirement, isBuilt: false }))
+].sort((one, other) => one.id.localeCompare(other.id, 'en', { numeric: true }))
+
+/** Returns the name of the test of a clause. */
+export function nameOf(id: ClauseId): string {
+  return `[RFC ${id}] ${BUILT[id]}`
+}
