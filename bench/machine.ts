@@ -11,6 +11,8 @@ export interface Machine {
   memoryGiB: number
   system: string
   node: string
+  /** Version of Postgres. */
+  postgres: string
   /** Day of the run, ISO 8601. */
   date: string
   /** Share of the machine that other programs took while the bench waited. */
@@ -23,7 +25,7 @@ export interface Machine {
 const LOOK_MS = 2_000
 
 /** Describes the machine, after it has looked for other load and measured the disk. */
-export async function examineMachine(): Promise<Machine> {
+export async function examineMachine(): Promise<Omit<Machine, 'postgres'>> {
   const before = machineCpu()
   await sleep(LOOK_MS)
   const { busyUs, idleUs } = since(before)

@@ -7,6 +7,7 @@ import { percentile } from './statistics.ts'
 
 /** One stretch of load on one contestant. CPU in microseconds per token, latencies in milliseconds. */
 export interface Sample {
+  tokens: number
   tokensPerSecond: number
   serverUs: number
   postgresUs: number
@@ -64,6 +65,7 @@ export async function measure(
   const residentMiB = server.residentMiB()
   if (contestant.isRestarted) await server.stop()
   return {
+    tokens: load.answers,
     tokensPerSecond: load.answers / load.seconds,
     serverUs: serverCpu / load.answers,
     postgresUs: databaseUrl === undefined ? 0 : postgresCpu / load.answers,

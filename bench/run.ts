@@ -1,7 +1,9 @@
 import { parseArgs } from 'node:util'
+import { startPostgres } from './contestants/postgres.ts'
+import { stopAll } from './contestants/processes.ts'
 import { watchClock } from './doubts.ts'
 import { examineMachine } from './machine.ts'
-import { doubtLine, keep, sectionOf } from './report/report.ts'
+import { doubtLine, keep, type Result, sectionOf } from './report/report.ts'
 import { compareCheckouts } from './runs/checkouts.ts'
 import { measureCold } from './runs/cold.ts'
 import { compareContestants } from './runs/comparison.ts'
@@ -61,22 +63,27 @@ if (named === undefined) throw new Error(`there is no run "${name}". The runs ar
 
 const { quick: isQuick, workers, peers: withPeers } = values
 const say = (line: string): boolean => process.stderr.write(`${line}\n`)
-const machine = await examineMachine()
-const stopWatching = watchClock()
 const defaults = isQuick ? QUICK : { ...DEFAULTS, ...named }
-const result = await named.run({
+const amounts = {
   rounds: positive('rounds', defaults.rounds),
   seconds: positive('seconds', defaults.seconds),
   clients: positive('clients', defaults.clients),
   connections: positive('connections', CONNECTIONS),
-  exchanges: positive('exchanges', defaults.exchanges),
-  withPeers,
-  isQuick,
-  environment: workers === undefined ? {} : { WORKERS: workers },
-  otherCheckout,
-  machine,
-  say
-})
+  exchanges: positive('exchanges', defaults.exchanges)
+}
+const environment: Record<string, string> = workers === undefined ? {} : { WORKERS: workers }
+
+const examined = await examineMachine()
+const postgres = await startPostgres()
+const machine = { ...examined, postgres: postgres.version }
+const stopWatching = watchClock()
+let result: Result
+try {
+  result = await named.run({ ...amounts, withPeers, isQuick, environment, otherCheckout, machine, postgres, say })
+} finally {
+  await stopAll()
+  await postgres.stop()
+}
 const doubts = doubtLine(machine, { foreignShares: result.foreignShares, clockStepsMs: stopWatching() })
 process.stdout.write(`${sectionOf(result, machine, doubts)}\n`)
 // A smoke run or a part of a run is only printed, and so is a comparison with another checkout.

@@ -78,6 +78,11 @@ export function together(instances: readonly ServerProcess[]): ServerProcess {
   }
 }
 
+/** Stops all servers that run. */
+export async function stopAll(): Promise<void> {
+  await Promise.all([...running].map(stop))
+}
+
 /** A server that issues no token after this long does not start. */
 const START_TIMEOUT_MS = 30_000
 const POLL_INTERVAL_MS = 5

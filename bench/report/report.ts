@@ -14,7 +14,6 @@ export interface Result {
   /** Its tables, Markdown. */
   body: string
   targets: readonly Target[]
-  postgresVersion: string
   foreignShares: readonly number[]
   /** SVG, for the run that has a chart. */
   chart?: string
@@ -26,10 +25,10 @@ export interface Result {
  * @param doubts from doubtLine
  */
 export function sectionOf(result: Result, machine: Machine, doubts: string): string {
-  const { title, load, body, targets, postgresVersion } = result
+  const { title, load, body, targets } = result
   return [
     `## ${title}`,
-    `${machineLine(machine, postgresVersion)} ${load}`,
+    `${machineLine(machine)} ${load}`,
     doubts,
     body,
     ...(targets.length === 0 ? [] : [targetsTable(targets)])
@@ -60,16 +59,11 @@ export function withSection(results: string, run: string, section: string): stri
 const SPEED = /(<!-- speed: npm run bench -->\n)[\s\S]*?(<!-- end -->)/
 
 /** Returns this README with the result of the last comparison. */
-export function withSpeed(
-  readme: string,
-  { targets, postgresVersion }: Result,
-  machine: Machine,
-  doubts: string
-): string {
+export function withSpeed(readme: string, { targets }: Result, machine: Machine, doubts: string): string {
   const section = [
     '![Tokens per second, CPU per token and the slowest 1 % of grantd, its ceilings and its peers](bench/results.svg)',
     targetsTable(targets),
-    `Ratios are medians of the rounds (least–greatest). ${machineLine(machine, postgresVersion)} ${doubts}`
+    `Ratios are medians of the rounds (least–greatest). ${machineLine(machine)} ${doubts}`
   ].join('\n\n')
   return readme.replace(SPEED, (_, start: string, end: string) => `${start}\n${section}\n\n${end}`)
 }

@@ -7,10 +7,10 @@ export function markdownTable(head: readonly string[], rows: readonly (readonly 
 }
 
 /** Returns one line that says where and when figures were taken. */
-export function machineLine(machine: Machine, postgresVersion: string): string {
-  const { date, cpu, cores, memoryGiB, system, node, busyShare, sync } = machine
+export function machineLine(machine: Machine): string {
+  const { date, cpu, cores, memoryGiB, system, node, postgres, busyShare, sync } = machine
   return (
-    `${date}, ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node ${node}, PostgreSQL ${postgresVersion}. ` +
+    `${date}, ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node ${node}, PostgreSQL ${postgres}. ` +
     `Before the bench, other programs took ${Math.round(busyShare * 100)} % of the machine, and a page was on the disk after ` +
     `${sync.p50.toFixed(2)} ms (one in a hundred: ${sync.p99.toFixed(2)} ms).`
   )

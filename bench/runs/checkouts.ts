@@ -1,6 +1,5 @@
 import path from 'node:path'
 import { type Grantd, startGrantd } from '../contestants/grantd.ts'
-import { startPostgres } from '../contestants/postgres.ts'
 import { ROOT } from '../contestants/processes.ts'
 import { measureAtRate, measureFullLoad, type Sample, warmUp } from '../measure.ts'
 import type { Result } from '../report/report.ts'
@@ -17,38 +16,32 @@ interface Entry {
 
 /** Compares grantd of this checkout with grantd of another one, in interleaved rounds on one Postgres. */
 export async function compareCheckouts(options: RunOptions): Promise<Result> {
-  const { rounds, seconds, connections, clients, environment, otherCheckout, say } = options
+  const { rounds, seconds, connections, clients, environment, otherCheckout, say, postgres } = options
   if (otherCheckout === undefined) throw new Error('Name the other checkout: npm run bench -- compare <path>')
-  const postgres = await startPostgres()
   const entries: Entry[] = []
   let perSecond = 0
-  try {
-    for (const [name, root] of [
-      ['here', ROOT],
-      ['there', path.resolve(otherCheckout)]
-    ] as const) {
-      say(`starting ${root}`)
-      const grantd = await startGrantd(name, postgres, { clients, environment, root, database: name })
-      entries.push({ name, grantd, full: [], atRate: [] })
-      await warmUp(grantd, connections, seconds * 2)
-    }
-    for (let round = 0; round < rounds; round++) {
-      say(`round ${round + 1} of ${rounds}`)
-      for (const { grantd, full } of inTurn(entries, round))
-        full.push(await measureFullLoad(grantd, postgres, { connections, seconds }))
-      // The same rate for both, in all rounds.
-      if (round === 0) perSecond = Math.round(Math.min(...entries.map(({ full }) => full[0]?.tokensPerSecond ?? 0)) / 2)
-      for (const { grantd, atRate } of inTurn(entries, round))
-        atRate.push(await measureAtRate(grantd, postgres, { perSecond, seconds }))
-    }
-  } finally {
-    for (const { grantd } of entries) await grantd.server.stop()
-    await postgres.stop()
+  for (const [name, root] of [
+    ['here', ROOT],
+    ['there', path.resolve(otherCheckout)]
+  ] as const) {
+    say(`starting ${root}`)
+    const grantd = await startGrantd(name, postgres, { clients, environment, root, database: name })
+    entries.push({ name, grantd, full: [], atRate: [] })
+    await warmUp(grantd, connections, seconds * 2)
   }
-  return report(entries, perSecond, options, postgres.version)
+  for (let round = 0; round < rounds; round++) {
+    say(`round ${round + 1} of ${rounds}`)
+    for (const { grantd, full } of inTurn(entries, round))
+      full.push(await measureFullLoad(grantd, postgres, { connections, seconds }))
+    // The same rate for both, in all rounds.
+    if (round === 0) perSecond = Math.round(Math.min(...entries.map(({ full }) => full[0]?.tokensPerSecond ?? 0)) / 2)
+    for (const { grantd, atRate } of inTurn(entries, round))
+      atRate.push(await measureAtRate(grantd, postgres, { perSecond, seconds }))
+  }
+  return report(entries, perSecond, options)
 }
 
-function report(entries: readonly Entry[], perSecond: number, options: RunOptions, postgresVersion: string): Result {
+function report(entries: readonly Entry[], perSecond: number, options: RunOptions): Result {
   const { rounds, seconds, connections, clients, otherCheckout } = options
   const [here, there] = entries
   if (here === undefined || there === undefined) throw new Error('a comparison needs two checkouts')
@@ -85,7 +78,6 @@ function report(entries: readonly Entry[], perSecond: number, options: RunOption
         wanted: { least: 0.98 }
       }
     ],
-    postgresVersion,
     foreignShares: entries.flatMap(({ full, atRate }) => [...full, ...atRate].map(sample => sample.foreignShare))
   }
 }

@@ -2,7 +2,7 @@ import { admit } from '../contestants/admission.ts'
 import { type Contestant, firstOf, startCeiling, startSameGuarantee } from '../contestants/contestant.ts'
 import { startGrantd } from '../contestants/grantd.ts'
 import { installPeers, startPeers } from '../contestants/peers.ts'
-import { type BenchPostgres, countRows, startPostgres } from '../contestants/postgres.ts'
+import { type BenchPostgres, countRows } from '../contestants/postgres.ts'
 import { coldStart } from '../contestants/processes.ts'
 import { measureAtRate, measureFullLoad, type Sample, warmUp } from '../measure.ts'
 import { comparisonChart } from '../report/comparison-chart.ts'
@@ -23,23 +23,17 @@ interface Entry {
 
 /** Compares grantd with the ceilings of its stack and with peers from npm, in interleaved rounds on one Postgres. */
 export async function compareContestants(options: RunOptions): Promise<Result> {
-  const { withPeers, rounds, seconds, clients, connections, machine, say } = options
+  const { withPeers, rounds, seconds, clients, connections, machine, say, postgres } = options
   if (withPeers) installPeers()
-  const postgres = await startPostgres()
   const entries: Entry[] = []
   const rates = [...RATES]
-  try {
-    for await (const entry of enterAll(options, postgres)) entries.push(entry)
-    for (const entry of entries) await prepare(entry, options)
-    rates.push(await halfOfGrantd(entries, postgres, options))
-    for (let round = 0; round < rounds; round++) {
-      say(`round ${round + 1} of ${rounds}`)
-      for (const { contestant, standing } of inTurn(entries, round))
-        standing.rounds.push(await measureRound(contestant, postgres, rates, options))
-    }
-  } finally {
-    for (const { contestant } of entries) await contestant.server.stop()
-    await postgres.stop()
+  for await (const entry of enterAll(options, postgres)) entries.push(entry)
+  for (const entry of entries) await prepare(entry, options)
+  rates.push(await halfOfGrantd(entries, postgres, options))
+  for (let round = 0; round < rounds; round++) {
+    say(`round ${round + 1} of ${rounds}`)
+    for (const { contestant, standing } of inTurn(entries, round))
+      standing.rounds.push(await measureRound(contestant, postgres, rates, options))
   }
   const comparison: Comparison = { standings: entries.map(({ standing }) => standing), rates }
   const samples = comparison.standings.flatMap(({ rounds }) => rounds.flatMap(samplesOf))
@@ -48,16 +42,15 @@ export async function compareContestants(options: RunOptions): Promise<Result> {
     load: `Full load: ${connections} connections, ${clients} clients. ${rounds} rounds of ${seconds} s for each kind of load.`,
     body: comparisonTables(comparison),
     targets: comparisonTargets(comparison),
-    postgresVersion: postgres.version,
     foreignShares: samples.map(({ foreignShare }) => foreignShare),
-    chart: comparisonChart(comparison, machine, postgres.version)
+    chart: comparisonChart(comparison, machine)
   }
 }
 
 async function* enterAll(options: RunOptions, postgres: BenchPostgres): AsyncGenerator<Entry> {
   const { withPeers, clients, environment } = options
   yield enter('static', await startCeiling('Fastify, fixed answer', 'static', clients))
-  yield enter('ceiling', await startCeiling('Fastify + form + one ES256 signature, in turns', 'sign', clients))
+  yield enter('ceiling', await startCeiling('Fastify + form + ES256 signature, in turns', 'sign', clients))
   yield enter('guarantee', await startSameGuarantee(postgres, clients))
   const grantd = await startGrantd('grantd', postgres, { clients, environment })
   yield enter('grantd', grantd)
@@ -105,7 +98,7 @@ async function measureRound(
   const rows = async (): Promise<number> => (databaseUrl === undefined ? 0 : countRows(databaseUrl))
   const rowsBefore = await rows()
   const full = await measureFullLoad(contestant, postgres, { connections, seconds })
-  const rowsPerToken = ((await rows()) - rowsBefore) / (full.tokensPerSecond * seconds)
+  const rowsPerToken = ((await rows()) - rowsBefore) / full.tokens
   const ownHalf = await measureAtRate(contestant, postgres, { perSecond: full.tokensPerSecond / 2, seconds })
   const atRates: Sample[] = []
   for (const perSecond of rates) atRates.push(await measureAtRate(contestant, postgres, { perSecond, seconds }))

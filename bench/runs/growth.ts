@@ -1,5 +1,5 @@
 import { type Grantd, startGrantd } from '../contestants/grantd.ts'
-import { query, startPostgres } from '../contestants/postgres.ts'
+import { query } from '../contestants/postgres.ts'
 import { measureAtRate, measureFullLoad, type Sample, warmUp } from '../measure.ts'
 import type { Result } from '../report/report.ts'
 import { formatSpread, markdownTable, tidy } from '../report/table.ts'
@@ -21,34 +21,27 @@ interface Entry {
 
 /** Measures the cost of a token beside many registrations: an instance and a database for each size, in interleaved rounds. */
 export async function measureGrowth(options: RunOptions): Promise<Result> {
-  const { rounds, seconds, connections, clients, isQuick, environment, say } = options
-  const postgres = await startPostgres()
+  const { rounds, seconds, connections, clients, isQuick, environment, say, postgres } = options
   const entries: Entry[] = []
-  try {
-    for (const size of isQuick ? QUICK_SIZES : SIZES) {
-      say(`${size} registrations`)
-      const name = `${size.toLocaleString('en')} registrations`
-      const grantd = await startGrantd(name, postgres, { clients, database: `growth_${size}`, environment })
-      await addRegistrations(grantd.databaseUrl, size - clients)
-      entries.push({ size, grantd, full: [], atRate: [] })
-      await warmUp(grantd, connections, seconds)
+  for (const size of isQuick ? QUICK_SIZES : SIZES) {
+    say(`${size} registrations`)
+    const name = `${size.toLocaleString('en')} registrations`
+    const grantd = await startGrantd(name, postgres, { clients, database: `growth_${size}`, environment })
+    await addRegistrations(grantd.databaseUrl, size - clients)
+    entries.push({ size, grantd, full: [], atRate: [] })
+    await warmUp(grantd, connections, seconds)
+  }
+  await postgres.run('checkpoint')
+  for (let round = 0; round < rounds; round++) {
+    say(`round ${round + 1} of ${rounds}`)
+    for (const { grantd, full, atRate } of inTurn(entries, round)) {
+      full.push(await measureFullLoad(grantd, postgres, { connections, seconds }))
+      atRate.push(await measureAtRate(grantd, postgres, { perSecond: PER_SECOND, seconds }))
     }
-    await postgres.run('checkpoint')
-    for (let round = 0; round < rounds; round++) {
-      say(`round ${round + 1} of ${rounds}`)
-      for (const { grantd, full, atRate } of inTurn(entries, round)) {
-        full.push(await measureFullLoad(grantd, postgres, { connections, seconds }))
-        atRate.push(await measureAtRate(grantd, postgres, { perSecond: PER_SECOND, seconds }))
-      }
-    }
-  } finally {
-    for (const { grantd } of entries) await grantd.server.stop()
-    await postgres.stop()
   }
   return {
     ...reportGrowth(entries),
-    load: `Full load: ${connections} connections, ${clients} clients. ${rounds} rounds of ${seconds} s for each kind of load.`,
-    postgresVersion: postgres.version
+    load: `Full load: ${connections} connections, ${clients} clients. ${rounds} rounds of ${seconds} s for each kind of load.`
   }
 }
 

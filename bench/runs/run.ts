@@ -1,3 +1,4 @@
+import type { BenchPostgres } from '../contestants/postgres.ts'
 import type { Machine } from '../machine.ts'
 import type { Result } from '../report/report.ts'
 
@@ -19,6 +20,7 @@ export interface RunOptions {
   /** The other checkout, for the run that compares two. */
   otherCheckout: string | undefined
   machine: Machine
+  postgres: BenchPostgres
   /** Reports progress. */
   say: (line: string) => unknown
 }

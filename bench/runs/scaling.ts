@@ -13,8 +13,7 @@ interface Entry {
 export function scalingResult(
   kind: string,
   entries: readonly Entry[],
-  { rounds, seconds, connections, clients, machine }: RunOptions,
-  postgresVersion: string
+  { rounds, seconds, connections, clients, machine }: RunOptions
 ): Result {
   const [one, two] = entries
   const withoutGenerator = ({ samples }: Entry): number[] =>
@@ -49,7 +48,6 @@ export function scalingResult(
               wanted: { least: 1.7 }
             }
           ],
-    postgresVersion,
     foreignShares: entries.flatMap(({ samples }) => samples.map(sample => sample.foreignShare))
   }
 }

@@ -1,12 +1,11 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { type Grantd, startGrantd } from '../contestants/grantd.ts'
-import { startPostgres, type Table, tablesOf } from '../contestants/postgres.ts'
+import { startGrantd } from '../contestants/grantd.ts'
+import { type Table, tablesOf } from '../contestants/postgres.ts'
 import { measureFullLoad } from '../measure.ts'
 import type { Result } from '../report/report.ts'
 import { markdownTable } from '../report/table.ts'
 import { slope, spread } from '../statistics.ts'
+import { readProbe } from './probe.ts'
 import type { RunOptions } from './run.ts'
 
 interface SoakSample {
@@ -23,8 +22,7 @@ const WARM_SHARE = 0.25
 
 /** Measures memory and tables over many exchanges. */
 export async function measureSoak(options: RunOptions): Promise<Result> {
-  const { exchanges, clients, connections, environment, say } = options
-  const postgres = await startPostgres()
+  const { exchanges, clients, connections, environment, say, postgres } = options
   const heapFile = path.join(postgres.folder, 'heap')
   const grantd = await startGrantd('grantd', postgres, {
     clients,
@@ -35,35 +33,22 @@ export async function measureSoak(options: RunOptions): Promise<Result> {
   const foreignShares: number[] = []
   let done = 0
   let failures = 0
-  try {
-    while (done < exchanges) {
-      const load = await measureFullLoad(grantd, postgres, { connections, seconds: 1 })
-      done += Math.round(load.tokensPerSecond)
-      failures += load.failures
-      foreignShares.push(load.foreignShare)
-      if (done < (samples.length * exchanges) / SAMPLES) continue
-      const heapMiB = await collectedHeap(grantd, heapFile)
-      const tables = await tablesOf(grantd.databaseUrl)
-      samples.push({ exchanges: done, residentMiB: load.residentMiB, heapMiB, tables })
-      say(`${done} exchanges, ${load.residentMiB.toFixed(0)} MiB`)
-    }
-  } finally {
-    await grantd.server.stop()
-    await postgres.stop()
+  while (done < exchanges) {
+    const load = await measureFullLoad(grantd, postgres, { connections, seconds: 1 })
+    done += load.tokens
+    failures += load.failures
+    foreignShares.push(load.foreignShare)
+    if (done < (samples.length * exchanges) / SAMPLES) continue
+    const heapMiB = Number(await readProbe(grantd.server, heapFile)) / 2 ** 20
+    const tables = await tablesOf(grantd.databaseUrl)
+    samples.push({ exchanges: done, residentMiB: load.residentMiB, heapMiB, tables })
+    say(`${done} exchanges, ${load.residentMiB.toFixed(0)} MiB`)
   }
   return {
     ...reportSoak(samples, failures),
     load: `Full load: ${connections} connections, ${clients} clients.`,
-    postgresVersion: postgres.version,
     foreignShares
   }
-}
-
-async function collectedHeap({ server }: Grantd, file: string): Promise<number> {
-  rmSync(file, { force: true })
-  process.kill(server.pid, 'SIGUSR2')
-  while (!existsSync(file) || readFileSync(file, 'utf8') === '') await sleep(20)
-  return Number(readFileSync(file, 'utf8')) / 2 ** 20
 }
 
 function reportSoak(samples: readonly SoakSample[], failures: number): Pick<Result, 'title' | 'body' | 'targets'> {
@@ -74,7 +59,7 @@ function reportSoak(samples: readonly SoakSample[], failures: number): Pick<Resu
   const tableMiB = ({ tables }: SoakSample): number => tables.reduce((sum, { bytes }) => sum + bytes, 0) / 2 ** 20
   const rows = (sample: SoakSample | undefined): number =>
     (sample?.tables ?? []).reduce((sum, table) => sum + table.rows, 0)
-  const exact = (value: number) => ({ median: value, min: value, max: value })
+  const exact = (value: number) => spread([value])
   return {
     title: 'Soak: memory and tables over many exchanges',
     body: [

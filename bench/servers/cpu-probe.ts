@@ -1,5 +1,5 @@
-import { writeFileSync } from 'node:fs'
 import { Session } from 'node:inspector/promises'
+import { writeWhole } from './write-whole.ts'
 
 /** Loaded into a server that is profiled. SIGUSR2 starts the CPU profiler, and the next one writes PROFILE_FILE. */
 const { PROFILE_FILE = '' } = process.env
@@ -16,6 +16,6 @@ process.on('SIGUSR2', async () => {
     await session.post('Profiler.start')
   } else {
     const { profile } = await session.post('Profiler.stop')
-    writeFileSync(PROFILE_FILE, JSON.stringify(profile))
+    writeWhole(PROFILE_FILE, JSON.stringify(profile))
   }
 })

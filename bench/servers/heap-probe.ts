@@ -1,9 +1,9 @@
-import { writeFileSync } from 'node:fs'
+import { writeWhole } from './write-whole.ts'
 
 /** Loaded into a server under soak. On SIGUSR2 it collects garbage and writes the bytes of heap in use to HEAP_FILE. */
 const { HEAP_FILE = '' } = process.env
 
 process.on('SIGUSR2', () => {
   globalThis.gc?.()
-  writeFileSync(HEAP_FILE, String(process.memoryUsage().heapUsed))
+  writeWhole(HEAP_FILE, String(process.memoryUsage().heapUsed))
 })

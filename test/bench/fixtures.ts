@@ -8,6 +8,7 @@ export const quietMachine: Machine = {
   memoryGiB: 8,
   system: 'Linux 6',
   node: 'v26.0.0',
+  postgres: '18.4',
   date: '2026-01-02',
   busyShare: 0.01,
   sync: { p50: 0.5, p99: 1 }
@@ -15,6 +16,7 @@ export const quietMachine: Machine = {
 
 export function sample(change: Partial<Sample> = {}): Sample {
   return {
+    tokens: 4_000,
     tokensPerSecond: 1_000,
     serverUs: 100,
     postgresUs: 20,
