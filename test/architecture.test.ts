@@ -62,7 +62,8 @@ const isWiring = ({ room }: SourceFile) => floorOf(room) >= floorOf('app.ts')
 const isRepository = ({ name, room }: SourceFile) => name.endsWith('/repository.ts') || room === 'database'
 /** The parts of a room that Fastify calls, and those of the admin API that read a request. */
 const isCalledByFastify = ({ name, room }: SourceFile) =>
-  /\/(routes|plugin|endpoint-scope|validation|json-body|site|audit-context)\.ts$/.test(name) || room === 'http'
+  /\/(routes|plugin|endpoint-scope|validation|json-body|query|schema-faults|site|audit-context)\.ts$/.test(name) ||
+  room === 'http'
 
 /** A rule that only some files may contain this code. */
 function onlyIn(

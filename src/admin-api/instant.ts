@@ -1,4 +1,5 @@
-import { invalidRequest, NOT_AN_INSTANT } from './validation.ts'
+import { NOT_AN_INSTANT } from './schema-faults.ts'
+import { invalidRequest } from './validation.ts'
 
 const RFC3339 = /^(\d{4})-(\d{2})-(\d{2})T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$/i
 

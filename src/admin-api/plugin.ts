@@ -6,7 +6,7 @@ import { administersAnything, mayAdminister } from './access.ts'
 import { type Administrator, IssuerUnavailable, type TrustedIssuer, verifyAdminToken } from './admin-token.ts'
 import { parseJsonBody } from './json-body.ts'
 import type { Sites } from './site.ts'
-import { readTypedQuery, refuseUnaskedBody, validationProblem } from './validation.ts'
+import { validateRequest } from './validation.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -39,10 +39,10 @@ export async function administration(
 ): Promise<void> {
   app.decorateRequest('administrator', undefined)
   app.decorateRequest('sites', undefined)
+  app.decorateRequest('jsonFaults', undefined)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parseJsonBody)
   app.setErrorHandler(problemErrorHandler)
-  app.setSchemaErrorFormatter(validationProblem)
   if (needs.corsOrigins.length > 0) {
     await app.register(cors, {
       origin: [...needs.corsOrigins],
@@ -58,8 +58,7 @@ export async function administration(
     reply.header('cache-control', 'no-store')
     request.administrator = await authenticate(request, needs)
   })
-  app.addHook('preValidation', readTypedQuery)
-  app.addHook('preValidation', refuseUnaskedBody)
+  app.addHook('preValidation', validateRequest)
   await app.register(
     async scope => {
       scope.addHook('onRequest', async request => {

@@ -1,133 +1,103 @@
 import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
 import { type Fault, notFound, Problem } from '../http/problem.ts'
-import { escapePointer } from './json-body.ts'
+import { readQuery } from './query.ts'
+import { bodyFault, parameterFault, unknownMember } from './schema-faults.ts'
 
-/** Nothing coerced, nothing dropped, every fault told. */
-export const AJV_OPTIONS = { coerceTypes: false, removeAdditional: false, useDefaults: true, allErrors: true } as const
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** True when a request without a body is a request with an empty one. */
+    isBodyOptional?: boolean
+    /** Returns the faults that no schema can tell. It is called when the request has other faults, so that one answer lists all. */
+    ruleFaults?: (request: FastifyRequest) => readonly Fault[] | Promise<readonly Fault[]>
+  }
+  interface FastifyRequest {
+    /** What is wrong with the JSON of the body. */
+    jsonFaults: readonly Fault[] | undefined
+  }
+}
 
-/** A body can have thousands; nobody reads more than these. */
-const MAX_FAULTS = 20
+/** Nothing is coerced or dropped, and every fault is reported. `verbose` gives each fault the schema that it violates. */
+export const AJV_OPTIONS = {
+  coerceTypes: false,
+  removeAdditional: false,
+  useDefaults: true,
+  allErrors: true,
+  verbose: true
+} as const
 
-/** Fastify's `schemaErrorFormatter`: what the schemas refuse, as a problem that names each fault. */
-export function validationProblem(errors: FastifySchemaValidationError[], part: string): Problem {
-  // A path that can't name anything is a path to nothing.
-  if (part === 'params') return notFound()
-  const faults = errors.slice(0, MAX_FAULTS).map(error => (part === 'body' ? bodyFault(error) : queryFault(error)))
-  return invalidRequest(faults)
+/**
+ * `preValidation` hook that lists every fault of a request in one answer: of its JSON, its body, its query, its headers,
+ * and those that only the rules of the route can tell.
+ *
+ * @throws Problem 400; 404 for a path that cannot name a resource
+ */
+export async function validateRequest(request: FastifyRequest): Promise<void> {
+  const { config, schema } = request.routeOptions
+  if (!isValid(request, 'params', request.params)) throw notFound()
+  if (config.isBodyOptional === true && request.body === undefined) request.body = {}
+  const { jsonFaults = [] } = request
+  const repeated = readQuery(request)
+  const faults = [
+    ...jsonFaults,
+    ...(schema?.body === undefined ? unexpectedMembers(request.body) : bodyFaults(request)),
+    ...repeated,
+    ...parameterFaults(request, 'querystring', request.query),
+    ...parameterFaults(request, 'headers', request.headers)
+  ]
+  if (faults.length === 0) return
+  const found = distinct([...faults, ...((await config.ruleFaults?.(request)) ?? [])])
+  throw jsonFaults.length > 0 ? refusal('invalid_json', found) : invalidRequest(found)
 }
 
 export function invalidRequest(faults: readonly Fault[]): Problem {
-  return new Problem(400, 'invalid_request', 'The request has faults; "errors" lists them.', { faults })
+  return refusal('invalid_request', faults)
 }
 
-function bodyFault(error: FastifySchemaValidationError): Fault {
-  const { code, member, detail } = explain(error)
-  return { pointer: error.instancePath + (member === undefined ? '' : `/${escapePointer(member)}`), code, detail }
+/** A body of 16 KiB can have thousands of faults. An answer lists this many. */
+const MAX_FAULTS = 100
+
+function refusal(code: 'invalid_json' | 'invalid_request', faults: readonly Fault[]): Problem {
+  const detail =
+    faults.length > MAX_FAULTS
+      ? `The request has ${faults.length} faults. "errors" lists the first ${MAX_FAULTS} of them.`
+      : 'The request has faults. "errors" lists all of them.'
+  return new Problem(400, code, detail, { faults: faults.slice(0, MAX_FAULTS) })
 }
 
-function queryFault(error: FastifySchemaValidationError): Fault {
-  const { code, member, detail } = explain(error)
-  return {
-    parameter: member ?? error.instancePath.slice(1),
-    code,
-    detail: code === 'unknown_member' ? 'is unknown' : detail
-  }
+type Part = 'params' | 'body' | 'querystring' | 'headers'
+
+/** Fastify validates the same parts again. This hook has refused everything that it would refuse. */
+function errorsOf(request: FastifyRequest, part: Part, value: unknown): readonly FastifySchemaValidationError[] {
+  const validate = request.getValidationFunction(part)
+  return validate === undefined || validate(value) ? [] : (validate.errors ?? [])
 }
 
-function explain({ keyword, params, message }: FastifySchemaValidationError): {
-  code: string
-  member?: string
-  detail: string
-} {
-  if (keyword === 'additionalProperties') {
-    return { code: 'unknown_member', member: String(params['additionalProperty']), detail: 'is unknown or read-only' }
-  }
-  if (keyword === 'required') {
-    return { code: 'required', member: String(params['missingProperty']), detail: 'is required' }
-  }
-  if (keyword === 'enum' && Array.isArray(params['allowedValues'])) {
-    return { code: 'invalid_value', detail: `must be one of ${params['allowedValues'].join(', ')}` }
-  }
-  return {
-    code: keyword === 'type' ? 'wrong_type' : 'invalid_value',
-    detail: DETAILS[keyword]?.(params) ?? message ?? 'is not valid'
-  }
+function isValid(request: FastifyRequest, part: Part, value: unknown): boolean {
+  return errorsOf(request, part, value).length === 0
 }
 
-/** For people, where ajv's own words are for those who know JSON Schema. */
-const DETAILS: Record<string, (params: Record<string, unknown>) => string | undefined> = {
-  type: ({ type }) => `must be ${TYPES[String(type)] ?? type}`,
-  format: ({ format }) => (format === 'date-time' ? NOT_AN_INSTANT : undefined),
-  uniqueItems: () => 'must hold nothing twice',
-  minItems: ({ limit }) => (limit === 1 ? 'must not be empty' : `must hold at least ${limit}`),
-  maxItems: ({ limit }) => `must hold at most ${limit}`,
-  minProperties: ({ limit }) => (limit === 1 ? 'must have at least one member' : `must have at least ${limit} members`),
-  minLength: ({ limit }) => (limit === 1 ? 'must not be empty' : `must have at least ${limit} characters`),
-  maxLength: ({ limit }) => `must have at most ${limit} characters`,
-  minimum: ({ limit }) => `must be at least ${limit}`,
-  maximum: ({ limit }) => `must be at most ${limit}`
+function bodyFaults(request: FastifyRequest): Fault[] {
+  // JSON that cannot be read has no members to judge.
+  if (request.body === undefined && request.jsonFaults !== undefined) return []
+  return errorsOf(request, 'body', request.body ?? null).map(bodyFault)
 }
 
-const TYPES: Record<string, string> = {
-  string: 'a string',
-  integer: 'an integer',
-  boolean: 'true or false',
-  object: 'an object',
-  array: 'an array'
+function parameterFaults(request: FastifyRequest, part: 'querystring' | 'headers', value: unknown): Fault[] {
+  return errorsOf(request, part, value).map(parameterFault)
 }
 
-export const NOT_AN_INSTANT = 'must be an RFC 3339 date and time with an offset, such as 2030-01-31T00:00:00Z'
-
-/** `preValidation` hook: where no body is taken, one with members is refused rather than dropped. */
-export async function refuseUnaskedBody({ body, routeOptions }: FastifyRequest): Promise<void> {
-  if (body === undefined || routeOptions.schema?.body !== undefined) return
+/** Where no body is expected, a body with members is refused rather than dropped. */
+function unexpectedMembers(body: unknown): Fault[] {
+  if (body === undefined) return []
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw invalidRequest([{ pointer: '', code: 'wrong_type', detail: 'must be an object without members, or absent' }])
+    return [{ pointer: '', code: 'wrong_type', detail: 'must be an object without members, or absent' }]
   }
-  const faults = Object.keys(body)
-    .slice(0, MAX_FAULTS)
-    .map(name => ({ pointer: `/${escapePointer(name)}`, code: 'unknown_member', detail: 'is unknown or read-only' }))
-  if (faults.length > 0) throw invalidRequest(faults)
+  return Object.keys(body).map(unknownMember)
 }
 
-/**
- * `preValidation` hook: a query has only text, so what the schema calls an integer or a boolean is read here,
- * from its one canonical spelling. Anything else stays text, and the schema refuses it.
- */
-export async function readTypedQuery(request: FastifyRequest): Promise<void> {
-  const { query } = request
-  if (!isWellEncoded(request.url)) {
-    throw new Problem(400, 'invalid_request', 'The query is not well-formed: its escapes are not UTF-8.')
-  }
-  const properties = querySchema(request)
-  if (typeof query !== 'object' || query === null || properties === undefined) return
-  const repeated = Object.entries(query).filter(
-    ([name, value]) => Array.isArray(value) && Object.hasOwn(properties, name)
-  )
-  if (repeated.length > 0) {
-    throw invalidRequest(
-      repeated.map(([parameter]) => ({ parameter, code: 'wrong_type', detail: 'must be given once' }))
-    )
-  }
-  for (const [name, value] of Object.entries(query)) {
-    const type = properties[name]?.type
-    if (type === 'integer' && /^(0|-?[1-9]\d{0,14})$/.test(value)) Object.assign(query, { [name]: Number(value) })
-    if (type === 'boolean' && /^(true|false)$/.test(value)) Object.assign(query, { [name]: value === 'true' })
-  }
-}
-
-function isWellEncoded(url: string): boolean {
-  try {
-    decodeURIComponent(url)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function querySchema(request: FastifyRequest): Record<string, { type?: string } | undefined> | undefined {
-  const schema: unknown = request.routeOptions.schema?.querystring
-  if (typeof schema !== 'object' || schema === null || !('properties' in schema)) return undefined
-  const { properties } = schema
-  return typeof properties === 'object' && properties !== null ? { ...properties } : undefined
+/** The first fault of each place and code: a schema and a rule may both refuse a value. */
+function distinct(faults: readonly Fault[]): Fault[] {
+  const keyOf = ({ pointer, parameter, code }: Fault) => JSON.stringify([pointer, parameter, code])
+  const first = new Map(faults.toReversed().map(fault => [keyOf(fault), fault]))
+  return faults.filter(fault => first.get(keyOf(fault)) === fault)
 }

@@ -17,7 +17,13 @@ interface ServerOptions {
   /** Addresses of proxies whose X-Forwarded-For is trusted. */
   trustedProxies: readonly string[]
   /** Options of the validator of requests. */
-  ajvOptions: { coerceTypes: boolean; removeAdditional: boolean; useDefaults: boolean; allErrors: boolean }
+  ajvOptions: {
+    coerceTypes: boolean
+    removeAdditional: boolean
+    useDefaults: boolean
+    allErrors: boolean
+    verbose: boolean
+  }
 }
 
 /** Creates the HTTP server with its limits and without routes. */

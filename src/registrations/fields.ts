@@ -65,12 +65,13 @@ export function columnsOf({ name, expiresAt, enabled, scopes }: RegistrationFiel
 
 /** Returns the fields in the form in which they are kept and answered. */
 export function normaliseFields(input: RegistrationFields): RegistrationFields {
-  const expiresAt = parseInstant(input.expiresAt)
-  return {
-    ...input,
-    name: normaliseName(input.name),
-    expiresAt: Number.isNaN(expiresAt) ? input.expiresAt : new Date(expiresAt).toISOString()
-  }
+  return { ...input, name: normaliseName(input.name), expiresAt: normaliseInstant(input.expiresAt) }
+}
+
+/** Returns the instant in UTC. A text that is not an instant stays as it is. */
+function normaliseInstant(text: string): string {
+  const instant = parseInstant(text)
+  return Number.isNaN(instant) ? text : new Date(instant).toISOString()
 }
 
 /** Limits that depend on the configuration and on the time. */
@@ -78,6 +79,15 @@ export interface FieldRules {
   /** Milliseconds since the epoch. */
   now: number
   maxLifetimeDays: number
+}
+
+/** Returns the fields of a faulty body that the rules can judge, in their normal form. */
+export function judgeableFields(body: unknown): Partial<RegistrationFields> {
+  const { name, expiresAt } = Object(body)
+  return {
+    ...(typeof name === 'string' && { name: normaliseName(name) }),
+    ...(typeof expiresAt === 'string' && { expiresAt: normaliseInstant(expiresAt) })
+  }
 }
 
 /** Returns what the schemas cannot tell: the faults of normalised fields. */

@@ -1,6 +1,6 @@
 /** Rules over the expiry of a registration and an instant. Instants are milliseconds since the epoch. */
 
-import { NOT_AN_INSTANT } from '../admin-api/validation.ts'
+import { NOT_AN_INSTANT } from '../admin-api/schema-faults.ts'
 import type { Fault } from '../http/problem.ts'
 import { DAY_MS } from '../time.ts'
 

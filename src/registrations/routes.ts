@@ -24,7 +24,14 @@ import {
   RegistrationParams,
   RegistrationSchema
 } from './schemas.ts'
-import { changeRegistration, createRegistration, type RegistrationOptions, removeRegistration } from './service.ts'
+import {
+  changeRegistration,
+  createRegistration,
+  faultsOfChange,
+  faultsOfCreate,
+  type RegistrationOptions,
+  removeRegistration
+} from './service.ts'
 
 export interface RegistrationRoutesOptions extends RegistrationOptions {
   /** Keys that sign the cursors of listings, the same on every instance. */
@@ -59,6 +66,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
   app.post<OfSite & { Body: RegistrationFields; Headers: Static<typeof IdempotencyKey> }>(
     '/app-registrations',
     {
+      config: { ruleFaults: ({ body }) => faultsOfCreate(options, body) },
       schema: {
         operationId: 'createAppRegistration',
         summary: 'Create an App registration',
@@ -140,6 +148,9 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
   app.patch<OneRegistration & { Body: Partial<RegistrationFields> }>(
     '/app-registrations/:clientId',
     {
+      config: {
+        ruleFaults: request => faultsOfChange(siteOf(request), options, Object(request.params).clientId, request.body)
+      },
       schema: {
         operationId: 'changeAppRegistration',
         summary: 'Change or renew an App registration',

@@ -6,12 +6,21 @@ import type { Fault } from '../http/problem.ts'
 import { lockOf, recordEvents, type Target } from './changes.ts'
 import { createClientId } from './client-id.ts'
 import { makeSecret, type SecretOptions } from './client-secret.ts'
-import { changesBetween, columnsOf, faultsOf, fieldsOf, normaliseFields, type RegistrationFields } from './fields.ts'
+import {
+  changesBetween,
+  columnsOf,
+  faultsOf,
+  fieldsOf,
+  judgeableFields,
+  normaliseFields,
+  type RegistrationFields
+} from './fields.ts'
 import { eventsBetween } from './history.ts'
 import { answerOnce, type IdempotencyOptions, type IdempotentRequest } from './idempotency/service.ts'
 import {
   countOfSite,
   deleteRegistration,
+  findRegistration,
   insertRegistration,
   NEVER_USED,
   type Registration,
@@ -92,6 +101,25 @@ function createdColumns(siteId: string, fields: RegistrationFields, at: number):
     previous_secret_created_at: null,
     previous_secret_expires_at: null
   }
+}
+
+/** Returns what the rules refuse in a body that the schema refuses too. */
+export function faultsOfCreate({ now, maxLifetimeDays }: RegistrationOptions, body: unknown): Fault[] {
+  return faultsOf(judgeableFields(body), { now: now(), maxLifetimeDays })
+}
+
+/** Returns what the rules refuse in a body that the schema refuses too. A field that keeps its value is not judged. */
+export async function faultsOfChange(
+  site: Site,
+  { now, maxLifetimeDays }: RegistrationOptions,
+  clientId: string,
+  body: unknown
+): Promise<Fault[]> {
+  const registration = await findRegistration(site, clientId)
+  if (registration === undefined) return []
+  const fields = judgeableFields(body)
+  const changes = changesBetween(fieldsOf(registration), { ...fieldsOf(registration), ...fields })
+  return faultsOf(fields, { now: now(), maxLifetimeDays }).filter(({ pointer = '' }) => pointer.slice(1) in changes)
 }
 
 /**

@@ -1,10 +1,10 @@
 import t from 'tap'
-import { startApp } from '../fixtures/app/app.ts'
+import { Clock, startApp } from '../fixtures/app/app.ts'
 import { COLLECTION } from '../fixtures/app/registration.ts'
 
 const EXPIRES_AT = '2030-01-31T00:00:00Z'
 
-t.test('what the schemas refuse is told in words for people, at its place', async t => {
+t.test('a fault of a schema is explained in words for people, at its place', async t => {
   const grantd = await startApp(t)
   const receivers = '/v1/sites/acme/notice-receivers'
   for (const [method, path, body, fault] of [
@@ -29,7 +29,7 @@ t.test('what the schemas refuse is told in words for people, at its place', asyn
       'POST',
       COLLECTION,
       { name: 'x', expiresAt: EXPIRES_AT, scopes: ['a', 'a'] },
-      { pointer: '/scopes', detail: 'must hold nothing twice' }
+      { pointer: '/scopes', detail: 'must not contain duplicates' }
     ],
     ['PATCH', (await grantd.register()).path, {}, { pointer: '', detail: 'must have at least one member' }],
     [
@@ -52,5 +52,94 @@ t.test('what the schemas refuse is told in words for people, at its place', asyn
     t.match(answer.json(), { code: 'invalid_request' })
     const { code: _code, ...told } = answer.json().errors[0]
     t.same(told, fault)
+  }
+})
+
+interface Answer {
+  code: string
+  errors: { pointer?: string; parameter?: string; code: string; detail: string }[]
+}
+
+function placesOf({ errors }: Answer): string[] {
+  return errors.map(({ pointer, parameter, code }) => `${pointer ?? `?${parameter}`} ${code}`).sort()
+}
+
+// [INPUT-20]
+t.test('one answer lists every fault: of JSON, schema, rules, query and headers', async t => {
+  const grantd = await startApp(t)
+  const { path } = await grantd.register()
+  const headers = { 'idempotency-key': 'short' }
+  const post = (body: string, query = '') =>
+    grantd.asAdmin('POST', `${COLLECTION}${query}`, {
+      body: Buffer.from(body),
+      headers: { ...headers, 'content-type': 'application/json' }
+    })
+  const body =
+    '{"name":"","name":"\\u202e","expiresAt":"2001-01-01T00:00:00Z","enabled":1,"scopes":["a b","a b",5],"state":"x","__proto__":{}}'
+  const created = (await post(body, '?dryRun=true&dryRun=false')).json()
+  t.equal(created.code, 'invalid_json')
+  t.same(placesOf(created), [
+    '/__proto__ unknown_member',
+    '/enabled wrong_type',
+    '/expiresAt in_the_past',
+    '/name duplicate_member',
+    '/name invalid_character',
+    '/scopes invalid_value',
+    '/scopes/0 invalid_value',
+    '/scopes/1 invalid_value',
+    '/scopes/2 wrong_type',
+    '/state unknown_member',
+    '?dryRun unknown_member',
+    '?idempotency-key invalid_value'
+  ])
+  const changed = await grantd.asAdmin('PATCH', path, {
+    body: { name: '\u0000', expiresAt: '2001-01-01T00:00:00Z', clientId: 'x', enabled: null }
+  })
+  t.same(placesOf(changed.json()), [
+    '/clientId unknown_member',
+    '/enabled wrong_type',
+    '/expiresAt in_the_past',
+    '/name invalid_character'
+  ])
+  t.same(placesOf((await post('{"name":', '?x=1')).json()), [
+    ' not_json',
+    '?idempotency-key invalid_value',
+    '?x unknown_member'
+  ])
+  const listed = await grantd.asAdmin('GET', `${COLLECTION}?limit=1&limit=2&state=x&enabled=1&unknown=1&sort=-name`)
+  t.same(placesOf(listed.json()), [
+    '?enabled wrong_type',
+    '?limit wrong_type',
+    '?sort invalid_value',
+    '?state invalid_value',
+    '?unknown unknown_member'
+  ])
+})
+
+t.test('a field that keeps its value is not judged, also beside other faults', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  const expiresAt = new Date(clock.time + 1_000).toISOString()
+  const { path } = await grantd.register({ expiresAt })
+  clock.advance(2_000)
+  const answer = await grantd.asAdmin('PATCH', path, { body: { expiresAt, enabled: 'yes' } })
+  t.same(placesOf(answer.json()), ['/enabled wrong_type'])
+})
+
+t.test('a fault of form is explained in words, without the regular expression', async t => {
+  const grantd = await startApp(t)
+  const body = { name: 'x', expiresAt: EXPIRES_AT, scopes: ['a b'] }
+  for (const answer of [
+    await grantd.asAdmin('POST', COLLECTION, { body }),
+    await grantd.asAdmin('POST', COLLECTION, { body, headers: { 'idempotency-key': `${'x'.repeat(16)} y` } }),
+    await grantd.asAdmin('GET', `${COLLECTION}?search=%00`),
+    await grantd.asAdmin('GET', '/v1/app-registrations?siteId=a%20b'),
+    await grantd.asAdmin('GET', '/v1/sites/acme/audit-events?action=A&actor=%00&clientId=%20')
+  ]) {
+    t.equal(answer.status, 400)
+    for (const { detail } of answer.json().errors) {
+      t.match(detail, /^does not have the required form\. \S/)
+      t.notMatch(detail, /[\^$[\]{}]|pattern/, detail)
+    }
   }
 })

@@ -23,10 +23,7 @@ export async function rotationRoutes(app: FastifyInstance, options: Registration
   app.post<Rotation>(
     '/app-registrations/:clientId/rotate-secret',
     {
-      preValidation: async request => {
-        // A request without a body takes every default.
-        if (request.body === undefined) request.body = {}
-      },
+      config: { isBodyOptional: true },
       schema: {
         operationId: 'rotateClientSecret',
         summary: 'Rotate the Client secret',
