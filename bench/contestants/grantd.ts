@@ -1,4 +1,4 @@
-import { openSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { tokenRequest } from '../generator/connection.ts'
@@ -34,8 +34,12 @@ export interface Client {
 export async function startGrantd(name: string, postgres: BenchPostgres, options: GrantdOptions): Promise<Grantd> {
   const { clients: count, database = 'bench', environment = {}, nodeOptions = [], root = ROOT } = options
   const databaseUrl = await postgres.createDatabase(database)
+  // The migrations find the role and grant it their rights.
+  await postgres.run(`create role ${database}_serving nologin; grant ${database}_serving to grantd`)
+  const log = path.join(postgres.folder, `${database}.log`)
   const command = {
     root,
+    log,
     args: [...nodeOptions, ...startArguments(root)],
     environment: {
       DATA_DIR: path.join(postgres.folder, database),
@@ -46,8 +50,7 @@ export async function startGrantd(name: string, postgres: BenchPostgres, options
       ...environment
     }
   }
-  const log = path.join(postgres.folder, `${database}.log`)
-  const server = await startServer(command, openSync(log, 'w'))
+  const server = await startServer(command)
   const [port = 0] = server.ports
   const clients = await registerAll(port, await adminTokenIn(log), count)
   return { name, command, server, requests: requestsOf(clients), databaseUrl, clients }

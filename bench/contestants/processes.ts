@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -16,6 +16,8 @@ export interface Command {
   environment: Record<string, string>
   /** Checkout to run it in; this one by default. */
   root?: string
+  /** File that its output is added to; nowhere by default. */
+  log?: string
 }
 
 /** A server that runs, in one process or several. */
@@ -37,12 +39,9 @@ process.on('exit', () => {
 // Without these listeners a signal would end the bench before its exit listener runs.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
-/** @param output file descriptor for its output */
-export async function startServer(
-  { args, environment, root = ROOT }: Command,
-  output: number | 'ignore' = 'ignore'
-): Promise<ServerProcess> {
+export async function startServer({ args, environment, root = ROOT, log }: Command): Promise<ServerProcess> {
   const port = await freePort()
+  const output = log === undefined ? 'ignore' : openSync(log, 'a')
   const { PATH = '' } = process.env
   const child = spawn(process.execPath, [...args], {
     cwd: root,
@@ -54,6 +53,7 @@ export async function startServer(
     },
     stdio: ['ignore', output, 'inherit']
   })
+  if (output !== 'ignore') closeSync(output)
   running.add(child)
   const { pid = 0 } = child
   return {
