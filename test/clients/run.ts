@@ -1,0 +1,58 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { ROOT } from '../fixtures/run/paths.ts'
+
+/** `npm run test:clients`: clients that generators make of openapi.yaml compile. */
+
+const FOLDER = import.meta.dirname
+const DESCRIPTION = path.join(ROOT, 'openapi.yaml')
+const OUTPUT = path.join(FOLDER, 'node_modules/.generated')
+
+/** Arguments of each generator, which writes `<name>.ts` into OUTPUT. */
+const GENERATORS: Record<string, readonly string[]> = {
+  'openapi-typescript': [DESCRIPTION, '-o', path.join(OUTPUT, 'openapi-typescript.ts')],
+  orval: ['--input', DESCRIPTION, '--output', path.join(OUTPUT, 'orval.ts'), '--client', 'fetch'],
+  oazapfts: [DESCRIPTION, path.join(OUTPUT, 'oazapfts.ts')],
+  'swagger-typescript-api': ['generate', '--path', DESCRIPTION, '-o', OUTPUT, '-n', 'swagger-typescript-api.ts']
+}
+/** As strict as the users of a client may be. */
+const COMPILER_OPTIONS = [
+  ...['--ignoreConfig', '--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2024'],
+  ...['--lib', 'es2024,dom,dom.iterable', '--types', '']
+]
+
+/** @returns what the command printed when it failed */
+function run(command: string, args: readonly string[]): string | undefined {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: FOLDER, encoding: 'utf8' })
+  return status === 0 ? undefined : `${path.basename(command)} ended with ${status}:\n${stdout}${stderr}`
+}
+
+/** @returns why the generator did not write its file */
+function generate(name: string, args: readonly string[]): string | undefined {
+  const fault = run(path.join(FOLDER, 'node_modules/.bin', name), args)
+  if (fault !== undefined) return fault
+  return existsSync(path.join(OUTPUT, `${name}.ts`)) ? undefined : 'it wrote no file'
+}
+
+/** @returns why the file does not compile */
+function compileFault(name: string): string | undefined {
+  return run(path.join(ROOT, 'node_modules/.bin/tsc'), [...COMPILER_OPTIONS, path.join(OUTPUT, `${name}.ts`)])
+}
+
+// Exactly what the lockfile says, and no script of a package.
+const installFault = run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
+if (installFault !== undefined) throw new Error(installFault)
+rmSync(OUTPUT, { recursive: true, force: true })
+mkdirSync(OUTPUT)
+writeFileSync(path.join(OUTPUT, 'control.ts'), 'export const count: number = "one"\n')
+if (compileFault('control') === undefined) throw new Error('control: a file that must not compile does')
+
+let failed = 0
+for (const [name, args] of Object.entries(GENERATORS)) {
+  const fault = generate(name, args) ?? compileFault(name)
+  if (fault !== undefined) failed++
+  process.stdout.write(fault === undefined ? `ok   ${name}\n` : `FAIL ${name}: ${fault}\n`)
+}
+process.stdout.write(`\n${Object.keys(GENERATORS).length - failed} passed, ${failed} failed\n`)
+process.exitCode = failed > 0 ? 1 : 0
