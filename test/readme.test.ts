@@ -15,6 +15,14 @@ t.test('docs/configuration.md lists every variable that src/config reads; "npm r
   for (const { name } of describeConfig()) t.equal(page.split(`| \`${name}\``).length, 2, `one row for ${name}`)
 })
 
+t.test('.env.example names every variable, with its default where that is a number', async t => {
+  const example = readFileSync(path.join(ROOT, '.env.example'), 'utf8')
+  for (const { name, fallback } of describeConfig()) {
+    const [, number = ''] = /^`(\d+)`$/.exec(fallback) ?? []
+    t.match(example, new RegExp(`^#${name}=${number}`, 'm'), name)
+  }
+})
+
 t.test('README.md has at most 120 lines', async t => t.ok(readme.split('\n').length <= 120))
 
 t.test('every dependency has its line in the README, and every line its dependency', async t => {
