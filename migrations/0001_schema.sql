@@ -254,29 +254,31 @@ create trigger refuse_audit_change before delete or truncate on audit_chains
 -- Notifications
 -- ---------------------------------------------------------------------------------------------------------------------
 
--- Receivers of a Site's expiry notices, beside those that the configuration names.
+-- Receivers of a Site's expiry notices, beside those that the configuration names. src/notifications/channels has a file
+-- for each kind, which defines the members of "target".
 create table notice_receivers (
-  id                     uuid                    constraint notice_receivers_pkey primary key,
-  site_id                text           not null,
-  kind                   text           not null,
-  url                    text,
-  addresses              text[],
-  steps                  integer[],
-  sealed_secret          text,
-  sealed_previous_secret text,
-  previous_secret_until  timestamptz(3),
-  created_at             timestamptz(3) not null,
+  id                         uuid                    constraint notice_receivers_pkey primary key,
+  site_id                    text           not null,
+  kind                       text           not null,
+  target                     jsonb          not null,
+  steps                      integer[],
+  secret_jwe                 text,
+  previous_secret_jwe        text,
+  previous_secret_expires_at timestamptz(3),
+  created_at                 timestamptz(3) not null,
   constraint notice_receivers_site_id_format check (site_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
-  constraint notice_receivers_kind check (
-    (kind = 'webhook' and url is not null and sealed_secret is not null and addresses is null)
-    or (kind = 'mail' and addresses is not null and url is null and sealed_secret is null)
+  constraint notice_receivers_kind_format check (kind ~ '^[a-z]+$'),
+  constraint notice_receivers_target_object check (jsonb_typeof(target) = 'object'),
+  constraint notice_receivers_previous_secret_complete check (
+    num_nulls(previous_secret_jwe, previous_secret_expires_at) in (0, 2)
   )
 );
 
 comment on table notice_receivers is 'webhooks and mail addresses of a Site';
+comment on column notice_receivers.target is 'where the receiver is: {"url": …} or {"addresses": […]}';
 comment on column notice_receivers.steps is 'days before expiry of the steps it wants; null for all';
-comment on column notice_receivers.sealed_secret is 'signing secret, encrypted under KEY_ENCRYPTION_KEY (JWE, dir, A256GCM)';
-comment on column notice_receivers.sealed_previous_secret is 'also signs until previous_secret_until';
+comment on column notice_receivers.secret_jwe is 'signing secret, encrypted under KEY_ENCRYPTION_KEY (JWE, dir, A256GCM); null for a kind that does not sign';
+comment on column notice_receivers.previous_secret_jwe is 'also signs until previous_secret_expires_at';
 
 create index notice_receivers_site_id on notice_receivers (site_id, created_at, id);
 
@@ -301,31 +303,35 @@ comment on column notices.step is 'days before expiry; 0 at expiry';
 create index notices_site_id_fired_at on notices (site_id, fired_at, id);
 create index notices_client_id_fired_at on notices (client_id, fired_at, id);
 
--- The outbox: one row for each notice and receiver.
+-- The outbox: one row for each notice and receiver. The deliveries to one receiver form a queue, so that a receiver that
+-- is down or slow holds up its own queue only.
 create table notice_deliveries (
   id              uuid                    constraint notice_deliveries_pkey primary key,
   notice_id       uuid           not null constraint notice_deliveries_notice_id_fkey references notices on delete cascade,
-  receiver_id     uuid           not null,
+  site_id         text           not null,
+  receiver_id     uuid,
   kind            text           not null,
+  queue           text           not null generated always as (coalesce(receiver_id::text, kind)) stored,
   state           text           not null,
   attempts        integer        not null,
   due_at          timestamptz(3) not null,
   last_attempt_at timestamptz(3),
   delivered_at    timestamptz(3),
   last_error      text,
-  constraint notice_deliveries_once unique (notice_id, receiver_id),
-  constraint notice_deliveries_kind check (kind in ('webhook', 'mail')),
+  reached         text[]         not null default '{}',
+  constraint notice_deliveries_once unique (notice_id, queue),
   constraint notice_deliveries_state check (state in ('pending', 'delivered', 'dead', 'cancelled'))
 );
 
 comment on table notice_deliveries is 'deliveries of notices: pending ones, and the history';
-comment on column notice_deliveries.receiver_id is 'id of a notice_receivers row, or one of two fixed ids for the receivers of the configuration';
+comment on column notice_deliveries.receiver_id is 'id of a notice_receivers row, which may be deleted; null for the receiver of this kind that the configuration names';
+comment on column notice_deliveries.queue is 'names the receiver: its id, or the kind of a receiver of the configuration';
 comment on column notice_deliveries.due_at is 'when to try next; during an attempt, when its lease ends';
-comment on column notice_deliveries.last_error is 'from a fixed vocabulary; never text from a receiver';
+comment on column notice_deliveries.last_error is 'words of our own; never text from a receiver';
+comment on column notice_deliveries.reached is 'recipients that have it although others refused it; a retry leaves them out';
 
--- Pending deliveries: over all receivers, oldest first, and of each receiver, so that none waits for another.
-create index notice_deliveries_due on notice_deliveries (due_at, receiver_id) where state = 'pending';
-create index notice_deliveries_pending on notice_deliveries (receiver_id, due_at) where state = 'pending';
+-- One index walk finds the oldest due delivery of each queue, however many deliveries are pending.
+create index notice_deliveries_pending on notice_deliveries (queue, due_at) where state = 'pending';
 create index notice_deliveries_dead on notice_deliveries (notice_id) where state = 'dead';
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -374,6 +380,7 @@ create policy registration_last_used_inserted on registration_last_used for inse
   with check ((select current_setting('grantd.site_id', true)) = '*');
 create policy registration_last_used_updated on registration_last_used for update
   using ((select current_setting('grantd.site_id', true)) = '*');
+
 create policy notice_deliveries_of_site on notice_deliveries using (
   case (select current_setting('grantd.site_id', true)) when '*' then true
     else exists (select from notices n where n.id = notice_deliveries.notice_id) end

@@ -21,11 +21,10 @@ import { lastUsed } from './last-used/plugin.ts'
 import { revalidateAndRecordUse } from './last-used/revalidation.ts'
 import type { Registry } from './metrics/registry.ts'
 import { allAlertRoutes } from './notifications/alerts/routes.ts'
-import { channelOptions } from './notifications/channels/options.ts'
 import type { Resolve } from './notifications/channels/resolve.ts'
-import { measureDeliveries } from './notifications/metrics.ts'
+import { notificationOptions } from './notifications/options.ts'
 import { notices } from './notifications/plugin.ts'
-import { sealingOfSecretsAnew } from './notifications/receivers/plugin.ts'
+import { signingSecretReencryption } from './notifications/receivers/plugin.ts'
 import { siteNotificationRoutes } from './notifications/routes.ts'
 import { answerMethodNotAllowed } from './oauth/endpoint-scope.ts'
 import { measureTokenRequests } from './oauth/metrics.ts'
@@ -58,6 +57,8 @@ export interface AppOptions extends Pick<Connection, 'tables' | 'background' | '
   maxDelayMs?: number
   /** Milliseconds since the epoch. */
   now: () => number
+  /** Time of the database, milliseconds since the epoch. By default, the database is asked. */
+  databaseNow?: () => Promise<number>
 }
 
 /**
@@ -74,10 +75,9 @@ export async function buildApp(
   // One statement revalidates all clients that wait. With the last-used plugin, the same statement records their use.
   const revalidation = recordsUse ? revalidateAndRecordUse(lastUsedWriter) : revalidateOnly(lookups)
   const registrations = registrationOptions({ ...config.registrations, sealing, metrics, now })
-  const sender = channelOptions({ ...config.notices, resolve: options.resolve, now })
   const { issuer } = config
   const { cursorKeys } = registrations
-  const notifications = { ...config.notices, issuer, cursorKeys, tables, sealing, sender, now }
+  const notifications = notificationOptions({ ...options, ...config.notices, issuer, cursorKeys, db: background })
   const audit = { cursorKeys: sealing.keys('audit cursors') }
 
   const app = createServer({ log: options.log, trustedProxies: config.trustedProxies, ajvOptions: AJV_OPTIONS })
@@ -121,8 +121,8 @@ export async function buildApp(
       await allAuditRoutes(scope, audit)
     }
   })
-  await app.register(notices, { ...notifications, db: background, count: measureDeliveries(metrics) })
-  await app.register(sealingOfSecretsAnew, { db: background, sealing })
+  await app.register(notices, notifications)
+  await app.register(signingSecretReencryption, { db: background, sealing })
   await app.register(idempotentAnswerPurge, { db: background, now })
   await app.register(health, { isReady: async () => drain.takesClients && (await isReachable(lookups)) })
   await app.register(apiReferenceRoutes)

@@ -15,7 +15,7 @@ export interface LockOptions<Row> {
  *
  * @throws Problem 404; 412 when `ifMatch` names another version
  */
-export function withLocked<Row extends { version?: number }, Result>(
+export function withLocked<Row extends object, Result>(
   db: Kysely<Database>,
   options: LockOptions<Row>,
   change: (trx: Transaction<Database>, row: Row) => Promise<Result>
@@ -28,12 +28,12 @@ export function withLocked<Row extends { version?: number }, Result>(
  *
  * @throws Problem 404; 412 when `ifMatch` names another version
  */
-export async function lockRow<Row extends { version?: number }>(
+export async function lockRow<Row extends object>(
   trx: Transaction<Database>,
   { lock, ifMatch }: LockOptions<Row>
 ): Promise<Row> {
   const row = await lock(trx)
   if (row === undefined) throw notFound()
-  requireVersion(ifMatch, row.version)
+  requireVersion(ifMatch, 'version' in row ? Number(row.version) : undefined)
   return row
 }

@@ -6,7 +6,7 @@ export type AuditEventBody = Type.Static<typeof AuditEventSchema>
 
 const instant = { format: 'date-time' }
 
-const ACTION_PATTERN = '^[a-z]+(\\.[a-z]+)+$'
+const ACTION_PATTERN = '^[a-z_]+(\\.[a-z_]+)+$'
 
 const represented = {
   sequence: Type.Integer({ minimum: 1, description: 'Counts the events of the Site, without a gap', examples: [7] }),
@@ -14,7 +14,7 @@ const represented = {
   action: Type.String({
     pattern: ACTION_PATTERN,
     description:
-      'What was done: registration.created, registration.changed, registration.renewed (expiresAt moved forward), registration.rotated (a new secret), secret.retired (the one before the latest rotation), registration.deleted; receiver.created, receiver.changed, receiver.rotated (a new signing secret), receiver.deleted; delivery.retried (a notice is sent again). There may be more.',
+      'What was done: registration.created, registration.changed, registration.renewed (expiresAt moved forward), registration.rotated (a new secret), secret.retired (the one before the latest rotation), registration.deleted; receiver.created, receiver.changed, receiver.secret_rotated (a new signing secret), receiver.deleted; delivery.retried (a notice is sent again). There may be more.',
     examples: ['registration.renewed']
   }),
   subject: Type.String({

@@ -140,7 +140,7 @@ function arrange(variables: Variables) {
       mail:
         variables.smtpUrl === undefined
           ? undefined
-          : { smtpUrl: variables.smtpUrl, from: variables.noticeMailFrom ?? '' },
+          : { smtpUrl: variables.smtpUrl, from: variables.noticeMailFrom ?? '', domains: variables.noticeMailDomains },
       mailTo: variables.noticeMailTo
     }
   }

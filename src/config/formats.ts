@@ -122,3 +122,9 @@ export function mailbox(value: string): string {
   }
   return value
 }
+
+/** The domain of a mail address. Returns it in lower case. */
+export function mailDomain(value: string): string {
+  if (!/^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(value)) throw new Error('a list of domains such as example.com')
+  return value.toLowerCase()
+}

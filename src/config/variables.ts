@@ -5,6 +5,7 @@ import {
   issuer,
   keyBytes,
   mailbox,
+  mailDomain,
   noticeDays,
   origin,
   outgoingTarget,
@@ -204,6 +205,11 @@ export function readVariables(read: Read) {
       secret(smtpUrl, 'none, which turns mail off')
     ),
     noticeMailFrom: read('NOTICE_MAIL_FROM', 'Sender of mails. Required with SMTP_URL.', optional(mailbox, 'none')),
+    noticeMailDomains: read(
+      'NOTICE_MAIL_DOMAINS',
+      'Domains that the addresses of mail receivers may have, separated by commas. NOTICE_MAIL_TO is not limited.',
+      list(mailDomain, 'any')
+    ),
     noticeMailTo: read(
       'NOTICE_MAIL_TO',
       'Recipients of the notices of all Sites by mail, separated by commas.',

@@ -1,3 +1,5 @@
+import type { Generated, GeneratedAlways } from 'kysely'
+
 /** The tables as Kysely sees them. `migrations/` creates them. Instants have millisecond precision. */
 export interface Database {
   registrations: RegistrationTable
@@ -97,15 +99,16 @@ export interface IdempotentAnswerTable {
 export interface NoticeReceiverTable {
   id: string
   site_id: string
-  kind: 'webhook' | 'mail'
-  url: string | null
-  addresses: string[] | null
+  /** One of the channels that src/notifications/channels has. */
+  kind: string
+  /** Where the receiver is, as its channel defines it. */
+  target: Record<string, unknown>
   /** Null for all. */
   steps: number[] | null
-  /** The signing secret as a compact JWE. */
-  sealed_secret: string | null
-  sealed_previous_secret: string | null
-  previous_secret_until: Date | null
+  /** The signing secret as a compact JWE; null for a channel that does not sign. */
+  secret_jwe: string | null
+  previous_secret_jwe: string | null
+  previous_secret_expires_at: Date | null
   created_at: Date
 }
 
@@ -124,13 +127,18 @@ export interface NoticeTable {
 export interface NoticeDeliveryTable {
   id: string
   notice_id: string
-  /** Of `notice_receivers`, or one that stands for a receiver of the configuration. */
-  receiver_id: string
-  kind: 'webhook' | 'mail'
+  site_id: string
+  /** Null for the receiver of this kind that the configuration names. */
+  receiver_id: string | null
+  kind: string
+  /** Names the receiver: its id, or the kind of a receiver of the configuration. */
+  queue: GeneratedAlways<string>
   state: 'pending' | 'delivered' | 'dead' | 'cancelled'
   attempts: number
   due_at: Date
   last_attempt_at: Date | null
   delivered_at: Date | null
   last_error: string | null
+  /** Recipients that have it although others refused it. */
+  reached: Generated<string[]>
 }

@@ -1,41 +1,31 @@
-import type { Kysely } from 'kysely'
-import { type CursorKeys, positionAfter, writeCursor } from '../admin-api/cursor.ts'
-import { DEFAULT_LIMIT } from '../admin-api/page.ts'
-import type { Database } from '../database/schema.ts'
+import type { CursorKeys } from '../admin-api/cursor.ts'
+import { readPage } from '../admin-api/page.ts'
+import type { Site } from '../admin-api/site.ts'
+import type { NoticeTable } from '../database/schema.ts'
 import { listDeliveries, listNotices } from './repository.ts'
 import { representNotice } from './representation.ts'
 import type { NoticeBody, NoticeQueryInput } from './schemas.ts'
 
 /**
- * Reads one page of what fired in a Site, the latest first, and where the next begins.
+ * Reads one page of the notices of a Site, the latest first.
  *
- * @throws Problem 400 for a cursor of another listing, or one that nobody made
+ * @throws Problem 400 for a cursor that grantd did not write for this listing
  */
 export async function readNoticePage(
-  { db, cursorKeys }: { db: Kysely<Database>; cursorKeys: CursorKeys },
-  siteId: string,
+  cursorKeys: CursorKeys,
+  { siteId, db }: Site,
   query: NoticeQueryInput
 ): Promise<{ items: NoticeBody[]; nextCursor: string | null }> {
-  const { limit = DEFAULT_LIMIT, clientId, step, cursor } = query
-  const listing = JSON.stringify(['notices', siteId, clientId, step])
-  const after = positionAfter<[string, string]>(cursorKeys, listing, cursor)
-  const rows = await listNotices(db, {
-    siteId,
-    clientId,
-    step,
-    limit: limit + 1,
-    after: after && { firedAt: after[0], id: after[1] }
+  const { clientId, step } = query
+  const { rows, nextCursor } = await readPage<NoticeTable, [string, string]>({
+    cursorKeys,
+    listing: ['notices', siteId, clientId, step],
+    query,
+    read: (limit, after) =>
+      listNotices(db, { siteId, clientId, step, limit, after: after && { firedAt: after[0], id: after[1] } }),
+    position: row => [row.fired_at.toISOString(), row.id]
   })
-  const page = rows.slice(0, limit)
-  const deliveries = Map.groupBy(
-    await listDeliveries(
-      db,
-      page.map(({ id }) => id)
-    ),
-    delivery => delivery.notice_id
-  )
-  const items = page.map(row => representNotice(row, deliveries.get(row.id) ?? []))
-  const last = page.at(-1)
-  if (last === undefined || rows.length <= limit) return { items, nextCursor: null }
-  return { items, nextCursor: writeCursor(cursorKeys, listing, [last.fired_at.toISOString(), last.id]) }
+  const noticeIds = rows.map(({ id }) => id)
+  const deliveries = Map.groupBy(await listDeliveries(db, noticeIds), delivery => delivery.notice_id)
+  return { items: rows.map(row => representNotice(row, deliveries.get(row.id) ?? [])), nextCursor }
 }

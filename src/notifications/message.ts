@@ -2,11 +2,12 @@ import type { NoticeTable } from '../database/schema.ts'
 import { expiresInDays } from '../registrations/lifecycle.ts'
 import type { Message } from './channels/message.ts'
 
-/** A notice with the id of its event. */
+/** A notice, with its id as the id of the event. */
 export type NoticeOfEvent = Omit<NoticeTable, 'id'> & { notice_id: string }
 
 /**
- * What receivers are told of a notice: as things stood when it fired, so that each try says the same.
+ * Makes the message of a notice. It describes the registration as it was when the notice fired, so that every try of a
+ * delivery sends the same.
  *
  * @param issuer `source` of the event
  */
@@ -39,8 +40,8 @@ function mailOf(notice: NoticeOfEvent, daysLeft: number): Message['mail'] {
   const happening = daysLeft === 0 ? 'has expired' : `expires in ${daysLeft} ${daysLeft === 1 ? 'day' : 'days'}`
   const consequence =
     daysLeft === 0
-      ? 'Its Client secret is refused. Renew it to let the same Client ID and Client secret work again.'
-      : 'From then on its Client secret is refused. Renewing it keeps Client ID and Client secret.'
+      ? 'Its Client secret is refused. Renew the registration, and the same Client ID and Client secret work again.'
+      : 'After that its Client secret is refused. Renew the registration to keep Client ID and Client secret working.'
   const facts = [
     ['Name', notice.name],
     ['Client ID', notice.client_id],

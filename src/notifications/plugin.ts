@@ -1,77 +1,45 @@
 import type { FastifyInstance } from 'fastify'
-import type { Target } from './channels/sender.ts'
-import { Outbox, type OutboxNeeds } from './outbox/outbox.ts'
-import { SERVICE_RECEIVER_IDS, type ServiceReceiver } from './repository.ts'
-import { Sweep } from './sweep.ts'
+import { repeat } from '../concurrency/repeat.ts'
+import { SECOND_MS } from '../time.ts'
+import type { Outbox } from './outbox/outbox.ts'
+import { Sweep, type SweepOptions } from './sweep/sweep.ts'
 
-export interface NoticesNeeds extends Omit<OutboxNeeds, 'serviceTargets' | 'onOutcome' | 'onError'> {
-  /** Days before expiry, the first to come first. */
-  steps: readonly number[]
-  /** How often due notices are looked for, seconds. */
+export interface NoticesOptions extends SweepOptions {
+  /** Pause between two sweeps, seconds. */
   intervalSeconds: number
-  /** The receivers of the configuration. */
-  webhook: { url: string; secrets: readonly string[] } | undefined
-  mailTo: readonly string[]
-  /** How long notices stay, days; 0 for ever. */
-  retentionDays: number
-  /** Told how each try went, for counting. */
-  count?: (result: 'delivered' | 'failed' | 'dead') => void
+  outbox: Outbox
 }
 
-/** Of an interval, so that instances that started at once don't go on together. */
+/** Instances that start together drift apart by this share of the interval. */
 const JITTER = 0.2
 
 /**
- * The expiry cadence: makes notices as they come due and delivers them, from when the app listens until it closes.
- * Without it everything else works, and nobody is told.
- *
- * @throws Error that names NOTICE_WEBHOOK_URL when it leads where grantd may not send
+ * Runs the expiry cadence: creates notices when they come due and delivers them, from when the app listens until it
+ * closes. Without this plugin everything else works, but no notice is sent.
  */
-export async function notices(app: FastifyInstance, needs: NoticesNeeds): Promise<void> {
-  const fault = needs.webhook === undefined ? undefined : needs.sender.guard.urlFault(needs.webhook.url)
-  if (fault !== undefined) throw new Error(`NOTICE_WEBHOOK_URL ${fault}, unless NOTICE_WEBHOOK_ALLOW lists it`)
-  const serviceTargets = serviceTargetsOf(needs)
-  const serviceReceivers = [...serviceTargets].map(([id, { kind }]): ServiceReceiver => ({ id, kind }))
-  const sweep = new Sweep({ ...needs, serviceReceivers })
-  const outbox = new Outbox({
-    ...needs,
-    serviceTargets,
-    onOutcome: (delivery, { detail }, result) => {
-      needs.count?.(result)
-      const { id, notice_id: noticeId, receiver_id: receiverId, attempts } = delivery
-      const fields = { deliveryId: id, noticeId, receiverId, attempts, detail }
-      if (result === 'delivered') app.log.info(fields, 'notice delivered')
-      else app.log.warn(fields, result === 'dead' ? 'notice not delivered: given up' : 'notice not delivered yet')
-    },
-    onError: error => onError(error)
+export async function notices(
+  app: FastifyInstance,
+  { intervalSeconds, outbox, ...options }: NoticesOptions
+): Promise<void> {
+  const sweep = new Sweep(options)
+  const schedule = { everyMs: intervalSeconds * SECOND_MS, firstAfterMs: 0, jitter: JITTER, log: app.log }
+  // Two jobs, because notices that cannot be created must not hold up those that were.
+  const sweeps = repeat({
+    ...schedule,
+    name: 'notice sweep',
+    work: async () => {
+      const created = await sweep.run()
+      if (created > 0) app.log.info({ created }, 'notices created')
+      if (created > 0) await outbox.pump()
+    }
   })
-
-  let timer: NodeJS.Timeout | undefined
-  let ticking: Promise<void> | undefined
-  const schedule = (delayMs: number): void => {
-    timer = setTimeout(() => {
-      ticking = tick().then(() => schedule(needs.intervalSeconds * 1_000 * (1 - JITTER * Math.random())))
-    }, delayMs)
-    timer.unref()
-  }
-  const onError = (error: unknown): void => app.log.error({ err: error }, 'notices are late; trying again')
-  // Each for itself: what can't be made does not hold up what was.
-  const tick = async (): Promise<void> => {
-    await sweep.run().then(made => made > 0 && app.log.info({ made }, 'notices made'), onError)
-    await outbox.pump().catch(onError)
-  }
-  app.addHook('onListen', async () => schedule(0))
+  const deliveries = repeat({ ...schedule, name: 'notice delivery', work: () => outbox.pump() })
+  app.addHook('onListen', async () => {
+    sweeps.start()
+    deliveries.start()
+  })
   app.addHook('onClose', async () => {
-    clearTimeout(timer)
-    await ticking
-    clearTimeout(timer)
+    await Promise.all([sweeps.stop(), deliveries.stop()])
     await outbox.close()
   })
-}
-
-function serviceTargetsOf({ webhook, mailTo }: NoticesNeeds): Map<string, Target> {
-  const targets = new Map<string, Target>()
-  if (webhook !== undefined) targets.set(SERVICE_RECEIVER_IDS.webhook, { kind: 'webhook', ...webhook })
-  if (mailTo.length > 0) targets.set(SERVICE_RECEIVER_IDS.mail, { kind: 'mail', addresses: mailTo })
-  return targets
 }

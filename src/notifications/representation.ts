@@ -1,7 +1,8 @@
 import type { NoticeTable } from '../database/schema.ts'
-import { type Delivery, SERVICE_RECEIVER_IDS } from './repository.ts'
+import type { Delivery } from './repository.ts'
 import type { DeliveryBody, NoticeBody } from './schemas.ts'
 
+/** Returns a notice as the admin API shows it. */
 export function representNotice(row: NoticeTable, deliveries: readonly Delivery[]): NoticeBody {
   return {
     noticeId: row.id,
@@ -15,17 +16,22 @@ export function representNotice(row: NoticeTable, deliveries: readonly Delivery[
   }
 }
 
+/** Returns a delivery as the admin API shows it. */
 export function representDelivery(row: Delivery): DeliveryBody {
-  const isOfService = Object.values<string>(SERVICE_RECEIVER_IDS).includes(row.receiver_id)
   return {
     deliveryId: row.id,
-    receiverId: isOfService ? null : row.receiver_id,
+    receiverId: row.receiver_id,
     kind: row.kind,
     state: row.state,
     attempts: row.attempts,
     lastAttemptAt: row.last_attempt_at?.toISOString() ?? null,
     nextAttemptAt: row.state === 'pending' ? row.due_at.toISOString() : null,
     deliveredAt: row.delivered_at?.toISOString() ?? null,
-    lastError: row.last_error
+    lastError: shownError(row)
   }
+}
+
+/** The error of a receiver of the configuration may name the operator's addresses, which are not the Site's business. */
+function shownError({ receiver_id: receiverId, last_error: error }: Delivery): string | null {
+  return receiverId === null && error !== null ? 'The log of grantd has the reason.' : error
 }

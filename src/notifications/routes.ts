@@ -3,21 +3,20 @@ import type { Static } from 'typebox'
 import { auditContextOf } from '../admin-api/audit-context.ts'
 import type { CursorKeys } from '../admin-api/cursor.ts'
 import { answer, NoQuery, problems } from '../admin-api/responses.ts'
-import { SiteParams } from '../admin-api/site.ts'
-import type { Tables } from '../database/site-scoped-pool.ts'
+import { SiteParams, siteOf } from '../admin-api/site.ts'
 import { type AlertRoutesOptions, siteAlertRoutes } from './alerts/routes.ts'
 import { readNoticePage } from './listing.ts'
-import { sendAgain } from './outbox/send-again.ts'
-import { type ReceiverRoutesNeeds, receiverRoutes } from './receivers/routes.ts'
+import type { Outbox } from './outbox/outbox.ts'
+import { type RetryOptions, retryDelivery } from './outbox/retry.ts'
+import { receiverRoutes } from './receivers/routes.ts'
+import type { ReceiverOptions } from './receivers/service.ts'
 import { representDelivery } from './representation.ts'
 import { DeliveryParams, DeliverySchema, NoticePageSchema, NoticeQuery, NoticeSchema } from './schemas.ts'
 
-export interface NoticeRoutesNeeds {
-  tables: Tables
-  /** Sign the cursors of listings; the same on every instance. */
+export interface NoticeRoutesOptions extends RetryOptions {
+  /** Keys that sign the cursors of listings, the same on every instance. */
   cursorKeys: CursorKeys
-  /** Milliseconds since the epoch. */
-  now: () => number
+  outbox: Outbox
 }
 
 const tags = ['Notices']
@@ -25,31 +24,30 @@ const tags = ['Notices']
 /** Adds the notices, alerts and receivers of one Site. Register it where `siteId` has been checked. */
 export async function siteNotificationRoutes(
   app: FastifyInstance,
-  options: NoticeRoutesNeeds & AlertRoutesOptions & ReceiverRoutesNeeds
+  options: NoticeRoutesOptions & AlertRoutesOptions & ReceiverOptions
 ): Promise<void> {
   await noticeRoutes(app, options)
   await siteAlertRoutes(app, options)
   await receiverRoutes(app, options)
 }
 
-async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeeds): Promise<void> {
-  const { tables, cursorKeys, now } = needs
+async function noticeRoutes(app: FastifyInstance, options: NoticeRoutesOptions): Promise<void> {
   for (const schema of [DeliverySchema, NoticeSchema, NoticePageSchema]) app.addSchema(schema)
 
-  app.get<{ Params: Static<typeof SiteParams>; Querystring: Static<typeof NoticeQuery> }>(
+  app.get<{ Querystring: Static<typeof NoticeQuery> }>(
     '/notices',
     {
       schema: {
         operationId: 'listNotices',
         summary: "List a Site's notices",
-        description: 'What fired, when, and how each delivery stands; the latest first. Pages by cursor.',
+        description: 'Returns the notices that have fired, the latest first, each with the state of its deliveries.',
         tags,
         params: SiteParams,
         querystring: NoticeQuery,
-        response: { 200: answer('A page', 'NoticePage'), ...problems(400, 401, 403, 404, 500, 503) }
+        response: { 200: answer('A page of notices', 'NoticePage'), ...problems(400, 401, 403, 404, 500, 503) }
       }
     },
-    ({ params: { siteId }, query }) => readNoticePage({ db: tables.ofSite(siteId), cursorKeys }, siteId, query)
+    request => readNoticePage(options.cursorKeys, siteOf(request), request.query)
   )
 
   app.post<{ Params: Static<typeof DeliveryParams> }>(
@@ -57,20 +55,21 @@ async function noticeRoutes(app: FastifyInstance, needs: NoticeRoutesNeeds): Pro
     {
       schema: {
         operationId: 'retryNoticeDelivery',
-        summary: 'Send a notice again',
-        description: 'At once, with all its tries, and the same event id as before. Not one that is cancelled.',
+        summary: 'Retry a delivery',
+        description:
+          "grantd sends the notice again at once, with the same event id. The delivery has all its tries before it again. A cancelled delivery cannot be retried, and a delivery to one of the service's own receivers only until it is delivered.",
         tags,
         params: DeliveryParams,
         querystring: NoQuery,
         response: {
-          202: answer('It is to be tried', 'NoticeDelivery'),
+          202: answer('The delivery, which is being tried', 'NoticeDelivery'),
           ...problems(400, 401, 403, 404, 409, 413, 415, 500, 503)
         }
       }
     },
     async (request, reply) => {
-      const db = tables.ofSite(request.params.siteId)
-      const delivery = await sendAgain({ db, now }, request.params, auditContextOf(request))
+      const delivery = await retryDelivery(siteOf(request), options, request.params, auditContextOf(request))
+      options.outbox.pumpInBackground()
       return reply.code(202).send(representDelivery(delivery))
     }
   )

@@ -1,9 +1,9 @@
 import { Type } from 'typebox'
-import { DEFAULT_LIMIT } from '../admin-api/page.ts'
-import { SITE_ID_PATTERN } from '../admin-api/site.ts'
+import { nextCursor, pageQuery } from '../admin-api/page.ts'
+import { siteId } from '../admin-api/site.ts'
 import { nullable, textEnum } from '../http/json-schema.ts'
 import { CLIENT_ID_PATTERN } from '../registrations/client-id.ts'
-import { UUID_PATTERN } from './receivers/schemas.ts'
+import { kind, UUID_PATTERN } from './receivers/schemas.ts'
 
 export type NoticeBody = Type.Static<typeof NoticeSchema> & { deliveries: DeliveryBody[] }
 export type DeliveryBody = Type.Static<typeof DeliverySchema>
@@ -12,70 +12,69 @@ export type NoticeQueryInput = Type.Static<typeof NoticeQuery>
 const DELIVERY_STATES = ['pending', 'delivered', 'dead', 'cancelled'] as const
 
 const instant = (description: string) => Type.String({ format: 'date-time', description })
-const uuid = (description: string) => Type.String({ pattern: UUID_PATTERN, description })
+const uuid = (description: string) =>
+  Type.String({ pattern: UUID_PATTERN, description, examples: ['7b0f5f0e-6f4e-4a39-9c8b-2f1d8f0c7a55'] })
 
 export const DeliverySchema = Type.Object(
   {
     deliveryId: uuid('Id of the delivery'),
-    receiverId: nullable(uuid('The notice receiver; null for one of the service itself')),
-    kind: textEnum(['webhook', 'mail'], { description: 'How it is told' }),
+    receiverId: nullable(uuid("Id of the notice receiver. It is null for one of the service's own receivers.")),
+    kind,
     state: textEnum(DELIVERY_STATES, {
       description:
-        'pending: to be tried, perhaps again; delivered; dead: given up, until it is sent again; cancelled: the registration was renewed or deleted, or the receiver was'
+        '`pending`: grantd will try it, perhaps again. `delivered`: the receiver accepted it. `dead`: grantd gave up; it can be retried. `cancelled`: the registration was renewed or deleted, or the receiver was deleted.'
     }),
-    attempts: Type.Integer({ minimum: 0, description: 'Tries so far' }),
-    lastAttemptAt: nullable(instant('The latest try')),
-    nextAttemptAt: nullable(instant('When it is tried next; null when it is not')),
-    deliveredAt: nullable(instant('When the receiver took it last')),
-    lastError: nullable(Type.String({ description: 'Why the latest try failed, for people' }))
+    attempts: Type.Integer({ minimum: 0, description: 'Number of tries so far' }),
+    lastAttemptAt: nullable(instant('Time of the latest try')),
+    nextAttemptAt: nullable(instant('Time of the next try. It is null when there is none.')),
+    deliveredAt: nullable(instant('Time at which the receiver last accepted it')),
+    lastError: nullable(Type.String({ description: 'Why the latest try failed, in words for administrators' }))
   },
   {
     $id: 'NoticeDelivery',
     additionalProperties: false,
-    description: 'How the delivery of a notice to a receiver stands'
+    description: 'The delivery of a notice to one receiver'
   }
 )
 
 export const NoticeSchema = Type.Object(
   {
-    noticeId: uuid('Also the id of the event that receivers get'),
+    noticeId: uuid('Id of the notice, which is also the id of the event that receivers get'),
     clientId: Type.String({ description: 'Client ID of the registration', examples: ['k3v9x2m7q1w8z5t4r6y0'] }),
-    name: Type.String({ description: 'Its name, as it was then' }),
-    enabled: Type.Boolean({ description: 'Was it enabled then?' }),
-    expiresAt: instant('The expiry that this is about'),
-    step: Type.Integer({ minimum: 0, description: 'Days before expiry; 0 at expiry', examples: [30] }),
-    firedAt: instant('When it fired'),
-    deliveries: Type.Array(Type.Ref('NoticeDelivery'), { description: 'One for each receiver' })
+    name: Type.String({ description: 'Name of the registration when the notice fired', examples: ['billing export'] }),
+    enabled: Type.Boolean({ description: 'Whether the registration was enabled when the notice fired' }),
+    expiresAt: instant('The expiry that the notice is about'),
+    step: Type.Integer({ minimum: 0, description: 'Days before expiry; 0 for the expiry itself', examples: [30] }),
+    firedAt: instant('Time at which the notice fired'),
+    deliveries: Type.Array(Type.Ref('NoticeDelivery'), { description: 'One delivery for each receiver' })
   },
-  { $id: 'Notice', additionalProperties: false, description: 'A step of the expiry cadence that fired' }
+  { $id: 'Notice', additionalProperties: false, description: 'A step of the expiry cadence that has fired' }
 )
 
 export const NoticePageSchema = Type.Object(
-  {
-    items: Type.Array(Type.Ref('Notice'), { description: 'The page, the latest first' }),
-    nextCursor: nullable(Type.String({ description: 'Value of `cursor` for the next page; null on the last page' }))
-  },
+  { items: Type.Array(Type.Ref('Notice'), { description: 'Notices, the latest first' }), nextCursor },
   { $id: 'NoticePage', additionalProperties: false, description: 'A page of notices' }
 )
 
 export const NoticeQuery = Type.Object(
   {
-    limit: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: 200, default: DEFAULT_LIMIT, description: 'Rows of a page' })
-    ),
-    cursor: Type.Optional(
-      Type.String({ maxLength: 2_000, description: '`nextCursor` of the page before; all else as it was there' })
-    ),
+    ...pageQuery,
     clientId: Type.Optional(
-      Type.String({ pattern: CLIENT_ID_PATTERN, description: 'Only those of this registration' })
+      Type.String({
+        pattern: CLIENT_ID_PATTERN,
+        description: 'Only notices of this registration',
+        examples: ['k3v9x2m7q1w8z5t4r6y0']
+      })
     ),
-    step: Type.Optional(Type.Integer({ minimum: 0, maximum: 365, description: 'Only those of this step' }))
+    step: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 365, description: 'Only notices of this step', examples: [30] })
+    )
   },
   { additionalProperties: false }
 )
 
 export const DeliveryParams = Type.Object({
-  siteId: Type.String({ pattern: SITE_ID_PATTERN, description: 'Id of the Site', examples: ['acme'] }),
+  siteId,
   noticeId: uuid('Id of the notice'),
   deliveryId: uuid('Id of the delivery')
 })

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { SERVICE_RECEIVER_IDS } from '../../src/notifications/repository.ts'
 import { query } from '../fixtures/app/database.ts'
 import type { Grantd } from '../fixtures/app/grantd.ts'
 import { description } from '../fixtures/app/openapi.ts'
@@ -138,14 +137,15 @@ function ofReceiver(body?: unknown) {
     const made = await grantd.asAdmin('POST', `/v1/sites/${siteId}/notice-receivers`, { body: RECEIVER })
     const { receiverId } = made.json()
     if (typeof receiverId !== 'string') throw new Error(`no receiver: ${made.text}`)
-    await query(grantd.databaseUrl, "update notice_receivers set url = 'https://localhost/' where id = $1", [
-      receiverId
+    await query(grantd.databaseUrl, 'update notice_receivers set target = $2 where id = $1', [
+      receiverId,
+      { url: 'https://localhost/' }
     ])
     return { params: { receiverId }, body }
   }
 }
 
-/** A delivery of a notice of this registration that was given up on; its receiver is of no configuration here. */
+/** Inserts a dead delivery of a notice of this registration. No configuration here has its receiver. */
 async function insertDeadDelivery(
   { databaseUrl }: Grantd,
   siteId: string,
@@ -160,9 +160,9 @@ async function insertDeadDelivery(
   )
   await query(
     databaseUrl,
-    `insert into notice_deliveries (id, notice_id, receiver_id, kind, state, attempts, due_at)
+    `insert into notice_deliveries (id, notice_id, site_id, kind, state, attempts, due_at)
      values ($1, $2, $3, 'webhook', 'dead', 10, now())`,
-    [deliveryId, noticeId, SERVICE_RECEIVER_IDS.webhook]
+    [deliveryId, noticeId, siteId]
   )
   return { noticeId, deliveryId }
 }

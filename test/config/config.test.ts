@@ -389,6 +389,13 @@ const VARIABLES: Record<string, Variable> = {
       'a@b.c\r\nBcc: d@e.f'
     ]
   },
+  NOTICE_MAIL_DOMAINS: {
+    beside: { SMTP_URL: 'smtp://localhost', NOTICE_MAIL_FROM: 'grantd@example.com' },
+    read: config => config.notices.mail?.domains,
+    fallback: [],
+    good: [['Example.com, mail.example.org', ['example.com', 'mail.example.org']]],
+    bad: ['@example.com', 'ops@example.com', '*.example.com', 'example.com;x']
+  },
   NOTICE_MAIL_TO: {
     beside: { SMTP_URL: 'smtp://localhost', NOTICE_MAIL_FROM: 'grantd@example.com' },
     read: config => config.notices.mailTo,

@@ -60,7 +60,8 @@ async function furnish(t: Test, url: string, siteId: string): Promise<Ids> {
   await query(url, 'insert into registration_last_used values ($1, now())', [clientId])
   await query(
     url,
-    `insert into notice_receivers (id, site_id, kind, addresses, created_at) values ($1, $2, 'mail', '{a@b}', now())`,
+    `insert into notice_receivers (id, site_id, kind, target, created_at)
+       values ($1, $2, 'mail', '{"addresses": ["a@b"]}', now())`,
     [receiverId, siteId]
   )
   await query(
@@ -71,9 +72,9 @@ async function furnish(t: Test, url: string, siteId: string): Promise<Ids> {
   )
   await query(
     url,
-    `insert into notice_deliveries (id, notice_id, receiver_id, kind, state, attempts, due_at)
-       values ($1, $2, $3, 'mail', 'pending', 0, now())`,
-    [deliveryId, noticeId, receiverId]
+    `insert into notice_deliveries (id, notice_id, site_id, receiver_id, kind, state, attempts, due_at)
+       values ($1, $2, $3, $4, 'mail', 'pending', 0, now())`,
+    [deliveryId, noticeId, siteId, receiverId]
   )
   await openTestDatabase(t, url)
     .transaction()
@@ -127,7 +128,7 @@ async function everyLookUp(db: Kysely<Database>, siteId: string, others: Ids): P
   const found = {
     registration: await findRegistration({ siteId, db }, others.clientId),
     receiver: await findReceiver(db, siteId, others.receiverId),
-    delivery: await findDelivery(db, siteId, others.noticeId, others.deliveryId),
+    delivery: await findDelivery(db, { siteId, noticeId: others.noticeId, deliveryId: others.deliveryId }),
     chain: await findChain(db, siteId)
   }
   return Object.entries(found).flatMap(([what, row]) => (row === undefined ? [] : [what]))
@@ -231,12 +232,12 @@ t.test('nothing of another Site is written, and nothing is moved to one', async 
          registered_at, expires_at, expiry_set_at)
        select 'zzzzzzzzzzzzzzzzzzzz', 'umbrella', name, name, secret_hash, now(), scopes, enabled, now(), now(), now()
          from registrations`,
-    `insert into notice_receivers (id, site_id, kind, addresses, created_at)
-       values (gen_random_uuid(), 'umbrella', 'mail', '{a@b}', now())`,
+    `insert into notice_receivers (id, site_id, kind, target, created_at)
+       values (gen_random_uuid(), 'umbrella', 'mail', '{"addresses": ["a@b"]}', now())`,
     `insert into notices values
        (gen_random_uuid(), 'umbrella', '${umbrella.clientId}', 'name', true, now(), 7, now())`,
-    `insert into notice_deliveries (id, notice_id, receiver_id, kind, state, attempts, due_at)
-       values (gen_random_uuid(), '${umbrella.noticeId}', gen_random_uuid(), 'mail', 'pending', 0, now())`,
+    `insert into notice_deliveries (id, notice_id, site_id, receiver_id, kind, state, attempts, due_at)
+       values (gen_random_uuid(), '${umbrella.noticeId}', 'umbrella', gen_random_uuid(), 'mail', 'pending', 0, now())`,
     `update notice_deliveries set notice_id = '${umbrella.noticeId}'`,
     `insert into audit_events select 'umbrella', 2, occurred_at, action, subject, actor, actor_issuer,
        request_id, source, changes, '${end}', hash from audit_events`,
@@ -251,7 +252,7 @@ t.test('nothing of another Site is written, and nothing is moved to one', async 
   for (const statement of [
     `update registrations set enabled = false where client_id = '${umbrella.clientId}' returning 1`,
     `delete from registrations where client_id = '${umbrella.clientId}' returning 1`,
-    `update notice_receivers set addresses = '{}' where id = '${umbrella.receiverId}' returning 1`,
+    `update notice_receivers set target = '{}' where id = '${umbrella.receiverId}' returning 1`,
     `update notice_deliveries set state = 'dead' where id = '${umbrella.deliveryId}' returning 1`,
     `update registration_last_used set last_used_at = now() returning 1`
   ]) {

@@ -3,12 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Sealing } from '../../src/crypto/key-encryption.ts'
 import { AddressGuard } from '../../src/notifications/channels/address-guard.ts'
-import { createSigningSecret } from '../../src/notifications/channels/webhook.ts'
+import { WEBHOOK_TIMEOUT_MS } from '../../src/notifications/channels/guarded-post.ts'
+import { createSigningSecret } from '../../src/notifications/channels/standard-webhooks.ts'
 import { MAX_ATTEMPTS, retryDelayMs } from '../../src/notifications/outbox/backoff.ts'
-import { Outbox, type OutboxNeeds } from '../../src/notifications/outbox/outbox.ts'
+import { Outbox, type OutboxOptions } from '../../src/notifications/outbox/outbox.ts'
 import { claimDeliveries } from '../../src/notifications/outbox/repository.ts'
-import { sealSecret } from '../../src/notifications/receivers/secrets.ts'
-import { SERVICE_RECEIVER_IDS } from '../../src/notifications/repository.ts'
+import { encryptSigningSecret } from '../../src/notifications/receivers/signing-secrets.ts'
 import { Clock } from '../fixtures/app/app.ts'
 import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/app/database.ts'
 import { DAY_MS } from '../fixtures/app/registration.ts'
@@ -36,36 +36,37 @@ async function startOutbox(t: Test, options: { instances?: number; timeoutMs?: n
   })
   const errors: unknown[] = []
   const results: string[] = []
-  const needs = (): OutboxNeeds => ({
+  const needs = (): OutboxOptions => ({
     db: openTestDatabase(t, asServingRole(databaseUrl)),
-    sender: {
+    channels: {
       guard: new AddressGuard({ items: ['127.0.0.1'], allowsPlainHttp: true }),
       resolve: async () => [],
-      timeoutMs: options.timeoutMs ?? 5_000,
+      timeoutMs: options.timeoutMs ?? WEBHOOK_TIMEOUT_MS,
       mail: undefined,
       now: options.now ?? clock.now
     },
     sealing: SEALING,
     issuer: 'https://grantd.example.com',
-    serviceTargets: new Map(),
-    now: options.now ?? clock.now,
-    onOutcome: (_delivery, _outcome, result) => results.push(result),
+    serviceReceivers: new Map(),
+    databaseNow: async () => (options.now ?? clock.now)(),
+    onResult: (_delivery, result) => results.push(result),
     onError: error => errors.push(error)
   })
   const outboxes = Array.from({ length: options.instances ?? 1 }, () => new Outbox(needs()))
   t.teardown(() => Promise.all(outboxes.map(outbox => outbox.close())))
-  const addReceiver = async (url: string, sealing = SEALING): Promise<string> => {
+  const addReceiver = async (url: string, { sealing = SEALING, site = 'acme' } = {}): Promise<string> => {
     const id = randomUUID()
-    const sealed = await sealSecret(sealing, id, createSigningSecret())
+    const sealed = await encryptSigningSecret(sealing, id, createSigningSecret())
     await query(
       databaseUrl,
-      `insert into notice_receivers (id, site_id, kind, url, sealed_secret, created_at) values ($1, 'acme', 'webhook', $2, $3, now())`,
-      [id, url, sealed]
+      `insert into notice_receivers (id, site_id, kind, target, secret_jwe, created_at)
+       values ($1, $2, 'webhook', $3, $4, now())`,
+      [id, site, { url }, sealed]
     )
     return id
   }
   /** So many notices with a delivery to this receiver each. */
-  const addDeliveries = async (receiverId: string, count = 1): Promise<void> => {
+  const addDeliveries = async (receiverId: string | null, count = 1): Promise<void> => {
     await query(
       databaseUrl,
       `with made as (
@@ -73,8 +74,9 @@ async function startOutbox(t: Test, options: { instances?: number; timeoutMs?: n
          select gen_random_uuid(), 'acme', $1, 'a service', true, $2, (select count(*) from notices) + n, $3
          from generate_series(1, $4::integer) n returning id
        )
-       insert into notice_deliveries (id, notice_id, receiver_id, kind, state, attempts, due_at)
-       select gen_random_uuid(), id, $5, 'webhook', 'pending', 0, $3 from made`,
+       insert into notice_deliveries (id, notice_id, site_id, receiver_id, kind, state, attempts, due_at)
+       select gen_random_uuid(), id, coalesce((select site_id from notice_receivers where id = $5), 'acme'), $5, 'webhook',
+         'pending', 0, $3 from made`,
       [clientId, new Date(expiresAt), new Date(clock.time), count, receiverId]
     )
   }
@@ -188,9 +190,13 @@ t.test('a crash between claim and outcome is made good once the lease is over, a
   const claimed = await claimDeliveries(openTestDatabase(t, databaseUrl), {
     now: new Date(clock.time),
     leaseUntil: new Date(clock.time + 60_000),
-    except: [],
+    exceptQueues: [],
+    slowQueues: [],
+    slowLimit: 10,
     limit: 10,
-    limitPerReceiver: 10
+    limitPerQueue: 10,
+    limitPerSite: 10,
+    underWay: new Map()
   })
   t.equal(claimed.length, 1)
   await send()
@@ -225,7 +231,7 @@ t.test('what is no longer due is not sent: renewed, deleted, or the receiver gon
 t.test('a secret that this key does not open stops its receiver alone, and is told', async t => {
   const { addReceiver, addDeliveries, deliveries, send, errors } = await startOutbox(t)
   const [one, other] = [await startWebhookReceiver(t), await startWebhookReceiver(t)]
-  await addDeliveries(await addReceiver(one.url, new Sealing(randomBytes(32))))
+  await addDeliveries(await addReceiver(one.url, { sealing: new Sealing(randomBytes(32)) }))
   await addDeliveries(await addReceiver(other.url))
   await send()
   t.equal(one.received.length, 0)
@@ -237,11 +243,11 @@ t.test('a secret that this key does not open stops its receiver alone, and is to
 t.test('a receiver of the configuration that an instance does not have is left to one that does', async t => {
   const { clock, databaseUrl, needs, addDeliveries, deliveries, send } = await startOutbox(t)
   const receiver = await startWebhookReceiver(t)
-  await addDeliveries(SERVICE_RECEIVER_IDS.webhook)
+  await addDeliveries(null)
   await send()
   t.match(await deliveries(), [{ state: 'pending', attempts: 0 }])
-  const target = { kind: 'webhook', url: receiver.url, secrets: [createSigningSecret()] } as const
-  const having = new Outbox({ ...needs(), serviceTargets: new Map([[SERVICE_RECEIVER_IDS.webhook, target]]) })
+  const serviceReceiver = { target: { url: receiver.url }, secrets: [createSigningSecret()] }
+  const having = new Outbox({ ...needs(), serviceReceivers: new Map([['webhook', serviceReceiver]]) })
   await having.pump()
   await having.idle()
   t.match(await deliveries(), [{ state: 'delivered', attempts: 1 }])

@@ -42,50 +42,55 @@ async function untilDeliveries(grantd: Grantd, what: string, expected: (states: 
 const untilReceived = (receiver: WebhookReceiver, count: number) =>
   until(`${count} arrive`, () => receiver.received.length === count)
 
-t.test('30 days, 7 days before and at expiry the receivers are told, and the listing says so', async t => {
-  const { clock, receiver, grantd, receiverId, inDays } = await startNotices(t)
-  const expiresAt = inDays(31)
-  const { clientId, clientSecret } = await grantd.register({ name: 'billing', expiresAt })
-  t.same(await list(grantd), [])
-  for (const [days, count] of [
-    [1, 1],
-    [23, 2],
-    [7, 3]
-  ] as const) {
-    clock.advance(days * DAY_MS)
-    await untilReceived(receiver, count)
+t.test(
+  'receivers are notified 30 days before, 7 days before and at expiry, and the listing shows it (spec 30, 33)',
+  async t => {
+    const { clock, receiver, grantd, receiverId, inDays } = await startNotices(t)
+    const expiresAt = inDays(31)
+    const { clientId, clientSecret } = await grantd.register({ name: 'billing', expiresAt })
+    t.same(await list(grantd), [])
+    for (const [days, count] of [
+      [1, 1],
+      [23, 2],
+      [7, 3]
+    ] as const) {
+      clock.advance(days * DAY_MS)
+      await untilReceived(receiver, count)
+    }
+    await untilDeliveries(grantd, 'all are delivered', states => states.every(state => state === 'delivered'))
+    t.same(
+      receiver.received.map(({ event }) => [event.type, event.data.step, event.data.daysLeft, event.data.expiresAt]),
+      [
+        ['com.grantd.registration.expiring', 30, 30, expiresAt],
+        ['com.grantd.registration.expiring', 7, 7, expiresAt],
+        ['com.grantd.registration.expired', 0, 0, expiresAt]
+      ]
+    )
+    const notices = await list(grantd)
+    t.same(
+      notices.map(({ step }) => step),
+      [0, 7, 30],
+      'the latest first'
+    )
+    t.match(notices[0], {
+      clientId,
+      name: 'billing',
+      enabled: true,
+      expiresAt,
+      firedAt: new Date(clock.time).toISOString(),
+      deliveries: [
+        { receiverId, kind: 'webhook', state: 'delivered', attempts: 1, lastError: null, nextAttemptAt: null }
+      ]
+    })
+    t.same(
+      notices.map(({ noticeId }) => noticeId),
+      receiver.received.map(({ event }) => event.id).reverse()
+    )
+    t.notMatch(JSON.stringify(receiver.received), clientSecret)
   }
-  await untilDeliveries(grantd, 'all are delivered', states => states.every(state => state === 'delivered'))
-  t.same(
-    receiver.received.map(({ event }) => [event.type, event.data.step, event.data.daysLeft, event.data.expiresAt]),
-    [
-      ['com.grantd.registration.expiring', 30, 30, expiresAt],
-      ['com.grantd.registration.expiring', 7, 7, expiresAt],
-      ['com.grantd.registration.expired', 0, 0, expiresAt]
-    ]
-  )
-  const notices = await list(grantd)
-  t.same(
-    notices.map(({ step }) => step),
-    [0, 7, 30],
-    'the latest first'
-  )
-  t.match(notices[0], {
-    clientId,
-    name: 'billing',
-    enabled: true,
-    expiresAt,
-    firedAt: new Date(clock.time).toISOString(),
-    deliveries: [{ receiverId, kind: 'webhook', state: 'delivered', attempts: 1, lastError: null, nextAttemptAt: null }]
-  })
-  t.same(
-    notices.map(({ noticeId }) => noticeId),
-    receiver.received.map(({ event }) => event.id).reverse()
-  )
-  t.notMatch(JSON.stringify(receiver.received), clientSecret)
-})
+)
 
-t.test('renewing cancels what is not yet delivered of the old date, and arms the new one', async t => {
+t.test('a renewal cancels the pending deliveries of the old expiry and arms the new one (spec 31)', async t => {
   const { clock, receiver, grantd, inDays } = await startNotices(t)
   receiver.answer = response => response.writeHead(503).end()
   const { path } = await grantd.register({ expiresAt: inDays(8) })
@@ -104,7 +109,7 @@ t.test('renewing cancels what is not yet delivered of the old date, and arms the
   t.match(await list(grantd), [{ step: 30 }, { step: 7, deliveries: [{ state: 'cancelled' }] }])
 })
 
-t.test('deleting cancels; what fired stays readable', async t => {
+t.test('deleting a registration cancels its pending deliveries, and its notices stay in the listing', async t => {
   const { clock, receiver, grantd, inDays } = await startNotices(t)
   receiver.answer = response => response.writeHead(503).end()
   const { path, clientId } = await grantd.register({ expiresAt: inDays(8) })
@@ -121,7 +126,7 @@ t.test('deleting cancels; what fired stays readable', async t => {
   t.match(retried.json(), { code: 'cancelled' })
 })
 
-t.test('what is dead can be sent again, with the same event id', async t => {
+t.test('a dead delivery can be retried, with the same event id', async t => {
   const { clock, receiver, grantd, inDays } = await startNotices(t)
   receiver.answer = response => response.writeHead(410).end()
   await grantd.register({ expiresAt: inDays(8) })
@@ -144,7 +149,7 @@ t.test('what is dead can be sent again, with the same event id', async t => {
   ])
 })
 
-t.test('a delivery of another Site, or of another notice, is byte for byte an unknown one', async t => {
+t.test('a delivery of another Site or notice is answered byte for byte like an unknown one', async t => {
   const { clock, receiver, grantd, inDays } = await startNotices(t)
   await grantd.register({ expiresAt: inDays(8) })
   await grantd.register({ expiresAt: inDays(8) })
@@ -167,7 +172,7 @@ t.test('a delivery of another Site, or of another notice, is byte for byte an un
   t.same((await grantd.asAdmin('GET', '/v1/sites/umbrella/notices')).json(), { items: [], nextCursor: null })
 })
 
-t.test('the listing pages, and filters by client and step; a cursor is good for its listing alone', async t => {
+t.test('the listing pages, and filters by client and step; a cursor is valid for its own listing only', async t => {
   const { clock, receiver, grantd, inDays } = await startNotices(t)
   const made = [await grantd.register({ expiresAt: inDays(31) }), await grantd.register({ expiresAt: inDays(32) })]
   for (const [days, count] of [
@@ -208,7 +213,7 @@ t.test('the listing pages, and filters by client and step; a cursor is good for 
   }
 })
 
-t.test('the receivers of the configuration are told of all Sites, by webhook and by mail', async t => {
+t.test('the receivers of the configuration get the notices of all Sites, by webhook and by mail', async t => {
   const server = await startMailServer(t)
   const service = await startWebhookReceiver(t)
   const { clock, receiver, grantd, inDays } = await startNotices(t, {
@@ -249,7 +254,7 @@ t.test('the receivers of the configuration are told of all Sites, by webhook and
   ])
 })
 
-t.test('two instances on one database tell everything once', async t => {
+t.test('two instances on one database deliver each notice once', async t => {
   const { clock, receiver, grantd, inDays } = await startNotices(t)
   await startApp(t, {
     environment: { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1' },
@@ -273,7 +278,7 @@ t.test('two instances on one database tell everything once', async t => {
   t.equal(new Set(receiver.received.map(({ headers }) => headers['webhook-id'])).size, 20)
 })
 
-t.test('trouble with the database is overcome by itself', async t => {
+t.test('notices go on when the database works again', async t => {
   const { clock, receiver, grantd, inDays } = await startNotices(t)
   await grantd.register({ expiresAt: inDays(8) })
   await query(grantd.databaseUrl, 'alter table notices rename to notices_away')
@@ -283,7 +288,7 @@ t.test('trouble with the database is overcome by itself', async t => {
   await untilReceived(receiver, 1)
 })
 
-t.test('a webhook of the configuration that leads where grantd may not send is told at start', async t => {
+t.test('grantd does not start with a NOTICE_WEBHOOK_URL that is not public, and names the variable', async t => {
   for (const url of ['https://10.0.0.1/', 'http://127.0.0.1:8080/', 'https://localhost/']) {
     const environment = { NOTICE_WEBHOOK_URL: url, NOTICE_WEBHOOK_SECRET: SECRETS[0] }
     await t.rejects(startApp(t, { environment }), /NOTICE_WEBHOOK_URL must .* NOTICE_WEBHOOK_ALLOW/, url)

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { Sweep } from '../../src/notifications/sweep.ts'
+import { Sweep } from '../../src/notifications/sweep/sweep.ts'
 import { Clock } from '../fixtures/app/app.ts'
 import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/app/database.ts'
 import { DAY_MS } from '../fixtures/app/registration.ts'
@@ -16,7 +16,7 @@ async function startSweeps(t: Test, instances = 1, steps = STEPS, retentionDays 
   const databaseUrl = await createDatabase(t)
   const sweeps = Array.from({ length: instances }, () => {
     const db = openTestDatabase(t, asServingRole(databaseUrl))
-    return new Sweep({ db, steps, serviceReceivers: [], retentionDays, now: clock.now })
+    return new Sweep({ db, steps, serviceKinds: [], retentionDays, databaseNow: async () => clock.time })
   })
   const run = async () => (await Promise.all(sweeps.map(sweep => sweep.run()))).reduce((sum, made) => sum + made, 0)
   return { clock, databaseUrl, run }
@@ -164,7 +164,13 @@ t.test('a cadence of other days fires those, and a day taken out of it does not 
   await first.run()
   t.same(await fired(databaseUrl), ['a service 60', 'a service 1'])
   const db = openTestDatabase(t, databaseUrl)
-  const second = new Sweep({ db, steps: STEPS, serviceReceivers: [], retentionDays: 0, now: clock.now })
+  const second = new Sweep({
+    db,
+    steps: STEPS,
+    serviceKinds: [],
+    retentionDays: 0,
+    databaseNow: async () => clock.time
+  })
   t.equal(await second.run(), 0, 'not an earlier step after a later one')
 })
 
@@ -174,8 +180,7 @@ t.test('each receiver of the Site that wants the step gets its delivery, and tho
     all: randomUUID(),
     seven: randomUUID(),
     thirty: randomUUID(),
-    foreign: randomUUID(),
-    service: randomUUID()
+    foreign: randomUUID()
   }
   for (const [id, site, steps] of [
     [ids.all, 'acme', null],
@@ -185,7 +190,8 @@ t.test('each receiver of the Site that wants the step gets its delivery, and tho
   ] as const) {
     await query(
       databaseUrl,
-      `insert into notice_receivers (id, site_id, kind, addresses, steps, created_at) values ($1, $2, 'mail', '{a@b}', $3, now())`,
+      `insert into notice_receivers (id, site_id, kind, target, steps, created_at)
+       values ($1, $2, 'mail', '{"addresses": ["a@b"]}', $3, now())`,
       [id, site, steps]
     )
   }
@@ -193,19 +199,22 @@ t.test('each receiver of the Site that wants the step gets its delivery, and tho
   const sweep = new Sweep({
     db: openTestDatabase(t, asServingRole(databaseUrl)),
     steps: STEPS,
-    serviceReceivers: [{ id: ids.service, kind: 'webhook' }],
+    serviceKinds: ['webhook'],
     retentionDays: 0,
-    now: clock.now
+    databaseNow: async () => clock.time
   })
   await sweep.run()
-  const rows = await query(databaseUrl, 'select receiver_id, kind, state from notice_deliveries order by receiver_id')
+  const rows = await query(
+    databaseUrl,
+    'select receiver_id, kind, state, site_id, queue from notice_deliveries order by queue'
+  )
   t.same(
     rows,
     [
-      { receiver_id: ids.all, kind: 'mail', state: 'pending' },
-      { receiver_id: ids.seven, kind: 'mail', state: 'pending' },
-      { receiver_id: ids.service, kind: 'webhook', state: 'pending' }
-    ].sort((one, other) => (one.receiver_id < other.receiver_id ? -1 : 1))
+      { receiver_id: ids.all, kind: 'mail', state: 'pending', site_id: 'acme', queue: ids.all },
+      { receiver_id: ids.seven, kind: 'mail', state: 'pending', site_id: 'acme', queue: ids.seven },
+      { receiver_id: null, kind: 'webhook', state: 'pending', site_id: 'acme', queue: 'webhook' }
+    ].sort((one, other) => (one.queue < other.queue ? -1 : 1))
   )
 })
 
@@ -262,8 +271,8 @@ t.test('what fired long ago goes with its deliveries, once its registration has 
   const { clock, databaseUrl, run } = await startSweeps(t, 2, STEPS, 400)
   await query(
     databaseUrl,
-    `insert into notice_receivers (id, site_id, kind, addresses, created_at)
-     values (gen_random_uuid(), 'acme', 'mail', '{ops@example.com}', now())`
+    `insert into notice_receivers (id, site_id, kind, target, created_at)
+     values (gen_random_uuid(), 'acme', 'mail', '{"addresses": ["ops@example.com"]}', now())`
   )
   for (const name of ['renewed', 'deleted', 'left']) {
     await insertRegistrationRow(databaseUrl, { name, expiresAt: clock.time + 7 * DAY_MS, armedAt: clock.time - DAY_MS })

@@ -3,8 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import type { CursorKeys } from '../../admin-api/cursor.ts'
 import { answer, NoQuery, problems } from '../../admin-api/responses.ts'
-import { SiteParams } from '../../admin-api/site.ts'
-import type { Tables } from '../../database/site-scoped-pool.ts'
+import { SiteParams, siteOf, sitesOf } from '../../admin-api/site.ts'
 import { writeCalendar } from '../calendar.ts'
 import { readAlertPage, representAlert } from './listing.ts'
 import { listExpirations } from './repository.ts'
@@ -18,7 +17,6 @@ import {
 } from './schemas.ts'
 
 export interface AlertRoutesOptions {
-  tables: Tables
   /** Keys that sign the cursors of listings, the same on every instance. */
   cursorKeys: CursorKeys
   /** Alarms of the calendar, in days before expiry. */
@@ -34,11 +32,11 @@ const CALENDAR_MAX_EVENTS = 1_000
 
 /** Adds the alerts and the calendar of one Site. Register it where `siteId` has been checked. */
 export async function siteAlertRoutes(app: FastifyInstance, options: AlertRoutesOptions): Promise<void> {
-  const { tables, cursorKeys, steps, now } = options
+  const { cursorKeys, steps, now } = options
   app.addSchema(AlertSchema)
   app.addSchema(AlertPageSchema)
 
-  app.get<{ Params: Static<typeof SiteParams>; Querystring: Static<typeof AlertQuery> }>(
+  app.get<{ Querystring: Static<typeof AlertQuery> }>(
     '/alerts',
     {
       schema: {
@@ -52,14 +50,14 @@ export async function siteAlertRoutes(app: FastifyInstance, options: AlertRoutes
         response: { 200: answer('A page of alerts', 'AlertPage'), ...problems(400, 401, 403, 404, 500, 503) }
       }
     },
-    async ({ params: { siteId }, query }) => {
+    async request => {
       const at = now()
-      const { rows, nextCursor } = await readAlertPage({ db: tables.ofSite(siteId), cursorKeys }, siteId, query, at)
+      const { rows, nextCursor } = await readAlertPage(cursorKeys, siteOf(request), request.query, at)
       return { items: rows.map(row => representAlert(row, at)), nextCursor }
     }
   )
 
-  app.get<{ Params: Static<typeof SiteParams> }>(
+  app.get(
     '/expirations.ics',
     {
       schema: {
@@ -76,9 +74,10 @@ export async function siteAlertRoutes(app: FastifyInstance, options: AlertRoutes
         }
       }
     },
-    async ({ params: { siteId } }, reply) => {
+    async (request, reply) => {
+      const { siteId, db } = siteOf(request)
       const at = now()
-      const listed = await listExpirations(tables.ofSite(siteId), siteId, new Date(at), CALENDAR_MAX_EVENTS)
+      const listed = await listExpirations(db, siteId, new Date(at), CALENDAR_MAX_EVENTS)
       const calendar = writeCalendar({ siteId, ...listed, steps, now: at })
       return reply.type('text/calendar; charset=utf-8').send(Readable.from(calendar))
     }
@@ -102,14 +101,10 @@ export async function allAlertRoutes(app: FastifyInstance, options: AlertRoutesO
         response: { 200: answer('A page of alerts', 'AlertOfSitePage'), ...problems(400, 401, 403, 500, 503) }
       }
     },
-    async ({ query }) => {
+    async request => {
       const at = options.now()
-      const { rows, nextCursor } = await readAlertPage(
-        { ...options, db: options.tables.ofAllSites },
-        query.siteId,
-        query,
-        at
-      )
+      const sites = { ...sitesOf(request), siteId: request.query.siteId }
+      const { rows, nextCursor } = await readAlertPage(options.cursorKeys, sites, request.query, at)
       return { items: rows.map(row => ({ siteId: row.site_id, ...representAlert(row, at) })), nextCursor }
     }
   )

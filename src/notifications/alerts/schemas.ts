@@ -1,7 +1,6 @@
 import { Type } from 'typebox'
-import { DEFAULT_LIMIT } from '../../admin-api/page.ts'
+import { nextCursor, pageQuery } from '../../admin-api/page.ts'
 import { SITE_ID_PATTERN } from '../../admin-api/site.ts'
-import { nullable } from '../../http/json-schema.ts'
 
 export type AlertBody = Type.Static<typeof AlertSchema>
 export type AlertQueryInput = Type.Static<typeof AlertQuery>
@@ -30,8 +29,6 @@ export const AlertOfSiteSchema = Type.Object(
   { $id: 'AlertOfSite', additionalProperties: false, description: 'An alert with its Site' }
 )
 
-const nextCursor = nullable(Type.String({ description: 'Value of `cursor` for the next page; null on the last page' }))
-
 export const AlertPageSchema = Type.Object(
   { items: Type.Array(Type.Ref('Alert'), { description: 'Alerts, the latest expiry first' }), nextCursor },
   { $id: 'AlertPage', additionalProperties: false, description: 'A page of alerts' }
@@ -42,23 +39,11 @@ export const AlertOfSitePageSchema = Type.Object(
   { $id: 'AlertOfSitePage', additionalProperties: false, description: 'A page of the alerts of all Sites' }
 )
 
-const paging = {
-  limit: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 200, default: DEFAULT_LIMIT, description: 'Maximum number of items' })
-  ),
-  cursor: Type.Optional(
-    Type.String({
-      maxLength: 2_000,
-      description: '`nextCursor` of the previous page. All other parameters must be the same as there.'
-    })
-  )
-}
-
-export const AlertQuery = Type.Object(paging, { additionalProperties: false })
+export const AlertQuery = Type.Object(pageQuery, { additionalProperties: false })
 
 export const AlertAllQuery = Type.Object(
   {
-    ...paging,
+    ...pageQuery,
     siteId: Type.Optional(Type.String({ pattern: SITE_ID_PATTERN, description: 'Only the alerts of this Site' }))
   },
   { additionalProperties: false }

@@ -3,62 +3,54 @@ import { request as requestTls } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import { withinTime } from '../../concurrency/timeout.ts'
 import { request as requestPlain } from '../../http/node-http.ts'
-import { type AddressGuard, hostOf, isLoopbackAddress } from './address-guard.ts'
+import { type AddressGuard, hostOf, isLoopbackAddress, TargetRefused } from './address-guard.ts'
 import type { Resolve, ResolvedAddress } from './resolve.ts'
 
-export interface GuardedPostNeeds {
+export interface GuardedPostOptions {
   guard: AddressGuard
   resolve: Resolve
-  /** All of a request, from the name to the end of the answer, milliseconds. */
+  /** Limit of a whole request, from resolving the name to the end of the answer, milliseconds. */
   timeoutMs: number
-  /** Certificate authorities to trust in place of the system's. */
+  /** Certificate authorities to trust instead of the system's. */
   ca?: string
 }
 
-/** The name leads, or has come to lead, where grantd may not send. */
-export class TargetRefused extends Error {
-  constructor() {
-    super('the address is not one to send to')
-    this.name = 'TargetRefused'
-  }
-}
-
-/** All of a request to a webhook. */
+/** Limit of a whole request to a receiver. Stripe and GitHub give webhooks about as long. */
 export const WEBHOOK_TIMEOUT_MS = 10_000
 
-/** An answer is read up to here, so that the connection ends well, and then cut. */
-const ANSWER_LIMIT_BYTES = 65_536
+/** An answer is read up to this size, so that most connections end cleanly. The rest is cut off. */
+export const ANSWER_LIMIT_BYTES = 65_536
 
 /**
- * Sends a body to a URL that somebody else chose. The address that is judged is the one that is connected to:
- * a name is resolved here, once, and its addresses handed to the socket. Redirects are not followed.
+ * Posts a body to a URL that an administrator of a Site chose. It resolves the host once, checks the addresses and hands
+ * exactly these to the socket, so a name that changes in between leads nowhere else. It does not follow redirects.
  *
- * @returns the status of the answer, whatever it is; its body is nobody's business
+ * @returns the status of the answer; its body is dropped
  * @throws TargetRefused; the socket's error; the signal's reason; a TimeoutError
  */
 export async function guardedPost(
-  needs: GuardedPostNeeds,
+  options: GuardedPostOptions,
   target: string,
   headers: Record<string, string>,
   body: Buffer,
   signal: AbortSignal
 ): Promise<number> {
-  if (needs.guard.urlFault(target) !== undefined) throw new TargetRefused()
+  if (options.guard.urlFault(target) !== undefined) throw new TargetRefused()
   const url = new URL(target)
   const head = Promise.withResolvers<number>()
-  const ended = withinTime(needs.timeoutMs, signal, async cut => {
-    const addresses = await permittedAddresses(needs, url)
-    const response = await send(needs, url, addresses, headers, body, cut)
+  const ended = withinTime(options.timeoutMs, signal, async cut => {
+    const addresses = await permittedAddresses(options, url)
+    const response = await send(options, url, addresses, headers, body, cut)
     head.resolve(response.statusCode ?? 0)
     await drain(response)
   })
-  // Once the status is there it counts, however the rest ends.
+  // Once the status has come it counts, even if the rest of the answer breaks off.
   await ended.catch(head.reject)
   return head.promise
 }
 
 function send(
-  { ca }: GuardedPostNeeds,
+  { ca }: GuardedPostOptions,
   url: URL,
   addresses: readonly ResolvedAddress[],
   headers: Record<string, string>,
@@ -70,7 +62,7 @@ function send(
   const request = open(url, {
     method: 'POST',
     headers: { ...headers, 'content-length': body.length },
-    // A connection of its own: a pooled one may have been opened for another check.
+    // Never a pooled connection: its address may have been checked for another host.
     agent: false,
     lookup: pinnedLookup(addresses),
     signal,
@@ -82,9 +74,13 @@ function send(
   return promise
 }
 
-/** @throws TargetRefused when one of them is not to be sent to: a name that leads both ways is not trusted */
+/**
+ * Resolves the host of a URL and checks its addresses.
+ *
+ * @throws TargetRefused when one of them is not allowed: a name with public and private addresses is not trusted
+ */
 export async function permittedAddresses(
-  { guard, resolve }: Pick<GuardedPostNeeds, 'guard' | 'resolve'>,
+  { guard, resolve }: Pick<GuardedPostOptions, 'guard' | 'resolve'>,
   url: URL
 ): Promise<readonly ResolvedAddress[]> {
   const host = hostOf(url)
@@ -97,7 +93,7 @@ export async function permittedAddresses(
 }
 
 /**
- * Hands the socket the addresses that were judged, whatever the name has come to mean since.
+ * Makes a lookup that answers with the addresses that were checked.
  *
  * It calls back in a later turn, as a resolver does. A connect that fails at once (no route to the address) would
  * otherwise raise its error before the request listens to its socket, and end the process.
@@ -105,14 +101,14 @@ export async function permittedAddresses(
 function pinnedLookup(addresses: readonly ResolvedAddress[]): LookupFunction {
   return (_hostname, { all }, callback) => {
     const [first] = addresses
-    process.nextTick(() => {
+    setImmediate(() => {
       if (all === true) callback(null, [...addresses])
       else callback(null, first?.address ?? '', first?.family ?? 4)
     })
   }
 }
 
-/** @returns at the end of the answer, or when enough was read, or when it breaks off: its status is known all the same */
+/** Reads the answer until it ends, breaks off or exceeds the limit. Its status is known in any case. */
 async function drain(response: IncomingMessage): Promise<void> {
   let received = 0
   try {
@@ -121,7 +117,7 @@ async function drain(response: IncomingMessage): Promise<void> {
       if (received > ANSWER_LIMIT_BYTES) break
     }
   } catch {
-    // Cut off, by its end or by ours.
+    // The connection was closed, by the receiver or by our time limit.
   }
   response.destroy()
 }

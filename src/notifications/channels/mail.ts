@@ -1,64 +1,174 @@
+import { Type } from 'typebox'
 import { withinTime } from '../../concurrency/timeout.ts'
 import { isLoopback } from '../../http/loopback.ts'
+import type { Fault } from '../../http/problem.ts'
+import {
+  type Attempt,
+  type Channel,
+  type ChannelOptions,
+  failed,
+  type MailOptions,
+  type Outcome,
+  type Target
+} from './channel.ts'
 import type { Message } from './message.ts'
 
-export interface MailNeeds {
-  /** `smtp:` or `smtps:` URL, with credentials. */
-  smtpUrl: string
-  from: string
+const MAX_ADDRESSES = 20
+const ADDRESS_MAX_LENGTH = 254
+
+/** Sends a mail by the configured SMTP server to one or more addresses. */
+export const mail: Channel = {
+  kind: 'mail',
+  members: {
+    addresses: Type.Array(
+      Type.String({
+        maxLength: ADDRESS_MAX_LENGTH,
+        pattern: "^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$",
+        description: 'A mail address'
+      }),
+      {
+        minItems: 1,
+        maxItems: MAX_ADDRESSES,
+        uniqueItems: true,
+        description: 'Recipients of a mail receiver',
+        examples: [['ops@example.com']]
+      }
+    )
+  },
+  hasSigningSecret: false,
+  findObstacle,
+  findFaults,
+  redact: target => target,
+  send
 }
 
-/** Everything of one mail, milliseconds. */
+function findObstacle({ mail: options }: ChannelOptions): Fault | undefined {
+  if (options !== undefined) return undefined
+  return {
+    pointer: '/kind',
+    code: 'mail_not_configured',
+    detail: 'cannot be mail, because no mail server is configured'
+  }
+}
+
+async function findFaults({ mail: options }: ChannelOptions, target: Target): Promise<Fault[]> {
+  const domains = options?.domains ?? []
+  return addressesOf(target).flatMap((address, index) =>
+    isAllowed(domains, address)
+      ? []
+      : [
+          {
+            pointer: `/addresses/${index}`,
+            code: 'domain_not_allowed',
+            detail: `must be in one of these domains: ${domains.join(', ')}`
+          }
+        ]
+  )
+}
+
+async function send({ mail: options }: ChannelOptions, attempt: Attempt): Promise<Outcome> {
+  if (options === undefined) return failed('no mail server is configured')
+  const { target, message, reached, signal } = attempt
+  const addresses = addressesOf(target)
+  const waiting = addresses.filter(address => !reached.includes(address))
+  const allowed = waiting.filter(address => isAllowed(options.domains, address))
+  const refusals = allowed.length === 0 ? [] : await sendMail(options, allowed, message, signal)
+  const isRefused = (address: string) => refusals.some(refusal => refusal.address === address.toLowerCase())
+  const complaints = [
+    ...refusals.map(({ address, reason }) => `${address} (${reason})`),
+    ...waiting.filter(address => !allowed.includes(address)).map(address => `${address} (domain not allowed)`)
+  ]
+  if (complaints.length === 0) return { isDelivered: true, detail: 'accepted by the mail server' }
+  return failed(`not accepted for ${complaints.length} of ${addresses.length} recipients: ${complaints.join(', ')}`, {
+    reached: [...reached, ...allowed.filter(address => !isRefused(address))]
+  })
+}
+
+/** A recipient that the mail server refused. The address is in lower case. */
+interface Refusal {
+  address: string
+  reason: string
+}
+
+function refusalsOf(rejectedErrors: readonly unknown[]): Refusal[] {
+  return rejectedErrors.map(error => {
+    const { recipient, responseCode } = Object(error)
+    return { address: String(recipient).toLowerCase(), reason: String(responseCode ?? 'refused') }
+  })
+}
+
+/** Limit of a whole mail, and of each of its steps, milliseconds. */
 const MAIL_TIMEOUT_MS = 15_000
 const STEP_TIMEOUT_MS = 10_000
 
 /**
- * Hands a mail to the SMTP server of the configuration. nodemailer is loaded with the first one.
+ * Hands a mail to the SMTP server. nodemailer is loaded with the first mail.
  *
+ * @returns the recipients that the server refused; it took the mail for the others
  * @throws the server's refusal or the socket's error, with `responseCode` or `code`; the signal's reason
  */
-export async function sendMail(
-  { smtpUrl, from }: MailNeeds,
+async function sendMail(
+  { smtpUrl, from }: MailOptions,
   addresses: readonly string[],
-  { event, mail }: Message,
+  { event, mail: { subject, text, html } }: Message,
   signal: AbortSignal
-): Promise<void> {
+): Promise<Refusal[]> {
   const { createTransport } = await import('nodemailer')
+  // A password never goes over a network in the clear, even if somebody on the way removes STARTTLS.
+  const requireTLS = new URL(smtpUrl).username !== '' && !isLoopback(smtpUrl)
   const transport = createTransport({
     url: smtpUrl,
-    // A password never goes over a network in the clear, nor does it when somebody on the way takes STARTTLS out.
-    requireTLS: new URL(smtpUrl).username !== '' && !isLoopback(smtpUrl),
+    // Servers refuse an address literal, which would be the name on a machine whose host name has no domain.
+    name: domainOf(from),
+    requireTLS,
+    // Where plain text would be accepted, TLS without a trusted certificate is no worse. `smtps:` always verifies.
+    tls: { rejectUnauthorized: requireTLS || smtpUrl.startsWith('smtps:') },
     connectionTimeout: STEP_TIMEOUT_MS,
     greetingTimeout: STEP_TIMEOUT_MS,
     socketTimeout: STEP_TIMEOUT_MS,
-    // A mail is text: nothing in it names a file or a URL to fetch.
+    // A mail is text: nothing in it may name a file or a URL to fetch.
     disableFileAccess: true,
     disableUrlAccess: true
   })
   try {
-    await withinTime(MAIL_TIMEOUT_MS, signal, () =>
+    const { rejectedErrors = [] } = await withinTime(MAIL_TIMEOUT_MS, signal, () =>
       transport.sendMail({
         from,
         to: [...addresses],
-        subject: oneLine(mail.subject),
-        text: mail.text,
-        html: mail.html,
+        subject: oneLine(subject),
+        text,
+        html,
         date: new Date(event.time),
-        // The same on every try, so that mailboxes can tell a repetition.
+        // Every try has the same, so that mailboxes recognise a repetition.
         messageId: `<${event.id}@${domainOf(from)}>`,
         headers: { 'Auto-Submitted': 'auto-generated' }
       })
     )
+    return refusalsOf(rejectedErrors)
+  } catch (error) {
+    // It refused every recipient.
+    const { rejectedErrors } = Object(error)
+    if (Array.isArray(rejectedErrors) && rejectedErrors.length > 0) return refusalsOf(rejectedErrors)
+    throw error
   } finally {
     transport.close()
   }
 }
 
-/** A header is one line whatever is in it. */
+function isAllowed(domains: readonly string[], address: string): boolean {
+  return domains.length === 0 || domains.includes(domainOf(address).toLowerCase())
+}
+
+function addressesOf({ addresses }: Target): string[] {
+  return Array.isArray(addresses) ? addresses.map(String) : []
+}
+
+/** Keeps a header on one line, whatever characters a name has. */
 function oneLine(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
 }
 
-function domainOf(from: string): string {
-  return /@([A-Za-z0-9.-]+)>?\s*$/.exec(from)?.[1] ?? 'grantd.invalid'
+/** Returns the domain of a mail address, with or without a display name. */
+function domainOf(address: string): string {
+  return /@([A-Za-z0-9.-]+)>?\s*$/.exec(address)?.[1] ?? 'grantd.invalid'
 }

@@ -1,7 +1,7 @@
-/** An event as receivers get it (CloudEvents 1.0, structured mode). */
+/** An event as a receiver gets it (CloudEvents 1.0, structured mode). */
 export interface CloudEvent {
   specversion: '1.0'
-  /** Also `webhook-id`: the same on every try. */
+  /** Also sent as `webhook-id`. Every try of a delivery has the same. */
   id: string
   source: string
   type: string
@@ -11,15 +11,15 @@ export interface CloudEvent {
   data: Record<string, unknown>
 }
 
-/** One thing to tell, in the forms that the kinds of receivers take. */
+/** One message, in the forms that channels send. */
 export interface Message {
   event: CloudEvent
   mail: { subject: string; text: string; html: string }
 }
 
-/** What the test of a receiver tells it. `now`: milliseconds since the epoch. */
+/** Makes the message of a receiver's test. @param now milliseconds since the epoch */
 export function testMessage(id: string, source: string, siteId: string, receiverId: string, now: number): Message {
-  const text = `This is a test of notice receiver ${receiverId} of Site ${siteId}. Nothing has expired.`
+  const text = `This is a test of notice receiver ${receiverId} of Site ${siteId}. No App registration has expired.`
   return {
     event: {
       specversion: '1.0',
@@ -31,7 +31,7 @@ export function testMessage(id: string, source: string, siteId: string, receiver
       datacontenttype: 'application/json',
       data: { site: siteId, receiverId }
     },
-    // Ids have no character that HTML reads.
+    // The ids have no character that HTML would interpret.
     mail: { subject: 'Test of a notice receiver', text: `${text}\n`, html: `<p>${text}</p>\n` }
   }
 }

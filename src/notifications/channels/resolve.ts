@@ -6,20 +6,20 @@ export interface ResolvedAddress {
   family: number
 }
 
-/** Finds the addresses of a name. */
+/** Returns the addresses of a host name. */
 export type Resolve = (host: string) => Promise<readonly ResolvedAddress[]>
 
-/** Of one question to one name server; below the time of a request together. */
+/** Limit of one question to one name server. All tries together take less than a request may. */
 const QUESTION_TIMEOUT_MS = 2_000
 const TRIES = 2
 
 /**
- * Resolves names by DNS, on sockets. The system's own resolver would take a thread of libuv's few for each: names
- * whose servers don't answer could hold up those of other receivers, and Argon2. It is used for the names alone that
- * the operator lists, which may stand in /etc/hosts.
+ * Makes a resolver that asks DNS by sockets. The system's resolver would take one of libuv's few threads for each name, so
+ * names whose servers do not answer would delay other receivers and Argon2. Only host names that the operator lists are
+ * resolved by the system, because they may stand in /etc/hosts.
  *
- * @param servers address and port of name servers, in place of the system's
- * @throws the error of the name server, when there is no address
+ * @param servers address and port of name servers; the system's by default
+ * @throws the error of the name server when there is no address
  */
 export function createResolve(guard: AddressGuard, servers?: readonly string[]): Resolve {
   const resolver = new Resolver({ timeout: QUESTION_TIMEOUT_MS, tries: TRIES })
@@ -34,4 +34,10 @@ export function createResolve(guard: AddressGuard, servers?: readonly string[]):
     if (addresses.length === 0 && ipv4.status === 'rejected') throw ipv4.reason
     return addresses
   }
+}
+
+/** Returns whether this error says that a host name does not exist or has no address. */
+export function isUnknownHost(error: unknown): boolean {
+  const { code } = Object(error)
+  return code === 'ENOTFOUND' || code === 'ENODATA'
 }

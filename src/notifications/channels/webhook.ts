@@ -1,33 +1,76 @@
-import { createHmac, randomBytes } from 'node:crypto'
-import { decodeWebhookSecret, encodeWebhookSecret } from '../../crypto/webhook-secret.ts'
+import { Type } from 'typebox'
+import { within } from '../../concurrency/timeout.ts'
+import type { Fault } from '../../http/problem.ts'
+import { NOT_PUBLIC, TargetRefused } from './address-guard.ts'
+import { type Attempt, type Channel, type ChannelOptions, failed, type Outcome, type Target } from './channel.ts'
+import { guardedPost, permittedAddresses } from './guarded-post.ts'
+import { isUnknownHost } from './resolve.ts'
+import { webhookHeaders } from './standard-webhooks.ts'
 
-/** Signing secrets of webhooks, and the headers that they sign, by Standard Webhooks 1.0. */
+const URL_MAX_LENGTH = 2_000
 
-/** 256 bits. Standard Webhooks asks for 24 to 64 bytes. */
-const SIGNING_SECRET_BYTES = 32
-
-export function createSigningSecret(): string {
-  return encodeWebhookSecret(randomBytes(SIGNING_SECRET_BYTES))
+/** Posts a CloudEvents 1.0 event, signed by Standard Webhooks, to a URL. */
+export const webhook: Channel = {
+  kind: 'webhook',
+  members: {
+    url: Type.String({
+      minLength: 1,
+      maxLength: URL_MAX_LENGTH,
+      description:
+        'URL of a webhook. It must be https, without credentials or a fragment, and must lead to a public address. grantd does not follow redirects.',
+      examples: ['https://hooks.example.com/grantd']
+    })
+  },
+  hasSigningSecret: true,
+  findObstacle: () => undefined,
+  findFaults,
+  redact: target => ({ url: redactUrl(urlOf(target)) }),
+  send
 }
 
-/**
- * The headers that let a receiver know who sent this body, and when.
- *
- * @param id the same on every try, so that the receiver can tell a repetition
- * @param secrets one signature each: two while a secret is being replaced
- * @param now of this try, milliseconds since the epoch
- */
-export function webhookHeaders(
-  id: string,
-  body: Buffer,
-  secrets: readonly string[],
-  now: number
-): Record<string, string> {
-  const timestamp = String(Math.floor(now / 1_000))
-  const signatures = secrets.map(secret => {
-    const key = decodeWebhookSecret(secret)
-    if (key === undefined) throw new Error('a signing secret is malformed')
-    return `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body).digest('base64')}`
+const CONTENT_TYPE = 'application/cloudevents+json; charset=utf-8'
+/** The receiver wants no more events (Standard Webhooks). */
+const GONE = 410
+
+async function send(options: ChannelOptions, { target, message, secrets, signal }: Attempt): Promise<Outcome> {
+  const body = Buffer.from(JSON.stringify(message.event))
+  const headers = {
+    'content-type': CONTENT_TYPE,
+    'user-agent': 'grantd',
+    ...webhookHeaders(message.event.id, body, secrets, options.now())
+  }
+  const status = await guardedPost(options, urlOf(target), headers, body, signal)
+  if (status >= 200 && status < 300) return { isDelivered: true, detail: `answered ${status}` }
+  return failed(`answered ${status}`, { isFinal: status === GONE })
+}
+
+/** A URL whose name servers do not answer in this time may be saved. Each request checks its addresses again. */
+const RESOLVE_WAIT_MS = 2_000
+
+async function findFaults(options: ChannelOptions, target: Target): Promise<Fault[]> {
+  if (target['url'] === undefined) return []
+  const url = urlOf(target)
+  const detail = options.guard.urlFault(url)
+  if (detail !== undefined) return [fault(detail)]
+  let isRefused = false
+  const check = permittedAddresses(options, new URL(url)).catch((error: unknown) => {
+    // A host that does not exist is refused like a private one. Otherwise the answer would tell which names exist.
+    isRefused = error instanceof TargetRefused || isUnknownHost(error)
   })
-  return { 'webhook-id': id, 'webhook-timestamp': timestamp, 'webhook-signature': signatures.join(' ') }
+  await within(RESOLVE_WAIT_MS, check)
+  return isRefused ? [fault(NOT_PUBLIC)] : []
+}
+
+function fault(detail: string): Fault {
+  return { pointer: '/url', code: 'invalid_value', detail }
+}
+
+/** Keeps the origin only: path and query of a webhook often are what lets its caller in. */
+function redactUrl(url: string): string {
+  const { origin, pathname, search } = new URL(url)
+  return pathname === '/' && search === '' ? origin : `${origin}/…`
+}
+
+function urlOf({ url }: Target): string {
+  return String(url)
 }

@@ -1,72 +1,90 @@
 import type { Kysely } from 'kysely'
 import type { Sealing } from '../../crypto/key-encryption.ts'
 import type { Database } from '../../database/schema.ts'
-import { type Outcome, type SenderNeeds, sendMessage, type Target } from '../channels/sender.ts'
+import { MINUTE_MS, SECOND_MS } from '../../time.ts'
+import { type Attempt, type ChannelOptions, failed, type Outcome, type Target } from '../channels/channel.ts'
+import { CHANNELS, sendMessage } from '../channels/channels.ts'
 import { noticeMessage } from '../message.ts'
-import { targetOf } from '../receivers/service.ts'
-import { SERVICE_RECEIVER_IDS } from '../repository.ts'
+import { decryptSigningSecrets } from '../receivers/signing-secrets.ts'
 import { MAX_ATTEMPTS, retryDelayMs } from './backoff.ts'
+import { Places, type Try } from './places.ts'
 import { type Claimed, claimDeliveries, recordDelivered, recordFailed, releaseDelivery } from './repository.ts'
 
-export interface OutboxNeeds {
+/** A receiver that the configuration names. It gets the notices of all Sites. */
+export interface ServiceReceiver {
+  target: Target
+  secrets: readonly string[]
+}
+
+export type DeliveryResult = 'delivered' | 'failed' | 'dead'
+
+export interface OutboxOptions {
   db: Kysely<Database>
-  sender: SenderNeeds
+  channels: ChannelOptions
   sealing: Sealing
   /** `source` of events. */
   issuer: string
-  /** The receivers of the configuration, by the ids that stand for them. */
-  serviceTargets: ReadonlyMap<string, Target>
-  /** Milliseconds since the epoch. */
-  now: () => number
-  /** Told how each try went. */
-  onOutcome: (delivery: Claimed, outcome: Outcome, result: 'delivered' | 'failed' | 'dead') => void
-  /** Told of what is no outcome: the database is away, a secret can't be opened. It is tried again later. */
+  /** The receivers of the configuration, by their kind. */
+  serviceReceivers: ReadonlyMap<string, ServiceReceiver>
+  /** Time of the database, milliseconds since the epoch. An instance's own clock may be wrong. */
+  databaseNow: () => Promise<number>
+  /** Called with the result of each try. */
+  onResult: (delivery: Claimed, result: DeliveryResult, detail: string) => void
+  /** Called when a try has no result, because the database is away or a secret cannot be decrypted. It is retried. */
   onError: (error: unknown) => void
 }
 
-/** Requests under way at once, of one instance. */
-const MAX_AT_ONCE = 64
-/** Of them to one receiver: however slow it is, the others have the rest. */
-const MAX_PER_RECEIVER = 2
-/** Longer than any try takes. Should this process end during one, the next try is made after so long. */
-const LEASE_MS = 60_000
-/** The longest that closing waits for tries under way before it cuts them off. */
-const CLOSE_WAIT_MS = 1_000
+/** Longer than any try takes. If this process ends during a try, another one is made after this time. */
+const LEASE_MS = MINUTE_MS
+/** How long closing waits for the tries that are under way before it cuts them off. */
+const CLOSE_WAIT_MS = SECOND_MS
 
-/** Sends what is to be delivered, at least once, the same event id each time, no receiver waiting for another. */
+/** Delivers notices, each at least once and every try with the same event id. No receiver waits for another. */
 export class Outbox {
-  readonly #needs: OutboxNeeds
-  /** Tries under way, by the receiver they go to. */
-  readonly #underWay = new Map<Promise<void>, string>()
+  readonly #options: OutboxOptions
+  readonly #places = new Places(() => this.pumpInBackground())
+  readonly #underWay = new Set<Promise<void>>()
   readonly #closing = new AbortController()
+  /** Queues of the receivers that the configuration of this instance lacks. Another instance may have them. */
+  readonly #foreignQueues: string[]
   #isClosed = false
   #pumping: Promise<void> | undefined
   #again = false
 
-  constructor(needs: OutboxNeeds) {
-    this.#needs = needs
+  constructor(options: OutboxOptions) {
+    this.#options = options
+    this.#foreignQueues = CHANNELS.map(({ kind }) => kind).filter(kind => !options.serviceReceivers.has(kind))
   }
 
-  /** Begins what is due and can be begun now. What comes after it is begun by itself. @throws DatabaseUnavailable */
+  /**
+   * Starts the deliveries that are due, as far as there are places for them. The others are started when places are free.
+   *
+   * @throws DatabaseUnavailable
+   */
   async pump(): Promise<void> {
     this.#again = true
-    this.#pumping ??= this.#pump().finally(async () => {
+    this.#pumping ??= this.#pump().finally(() => {
       this.#pumping = undefined
-      // Asked for after the last claim was made: it would be lost otherwise.
-      if (this.#again && !this.#isClosed) await this.pump()
+      // A request that came after the last claim would be lost otherwise.
+      if (this.#again) this.pumpInBackground()
     })
     await this.#pumping
   }
 
-  /** @returns when nothing is under way */
+  /** Does the same without waiting for it. A failure goes to `onError`. */
+  pumpInBackground(): void {
+    if (!this.#isClosed) this.pump().catch(this.#options.onError)
+  }
+
+  /** Resolves when no try is under way. */
   async idle(): Promise<void> {
     while (this.#underWay.size > 0 || this.#pumping !== undefined) {
       await this.#pumping?.catch(() => {})
-      await Promise.all(this.#underWay.keys())
+      await Promise.all(this.#underWay)
     }
   }
 
-  /** Begins nothing more; what is under way has a moment to end and is then left to the next try. */
+  /** Starts no further try. Tries that do not end in a second are cut off and left to the next instance. */
   async close(): Promise<void> {
     const timer = setTimeout(() => this.#closing.abort(new Error('closing')), CLOSE_WAIT_MS)
     this.#isClosed = true
@@ -75,80 +93,87 @@ export class Outbox {
   }
 
   async #pump(): Promise<void> {
+    const { db, databaseNow } = this.#options
     while (this.#again && !this.#isClosed) {
       this.#again = false
-      const room = MAX_AT_ONCE - this.#underWay.size
-      if (room <= 0) return
-      const now = this.#needs.now()
-      const claimed = await claimDeliveries(this.#needs.db, {
+      const now = await databaseNow()
+      const limits = this.#places.limits()
+      if (limits === undefined) return
+      const claimed = await claimDeliveries(db, {
+        ...limits,
+        exceptQueues: [...limits.exceptQueues, ...this.#foreignQueues],
         now: new Date(now),
-        leaseUntil: new Date(now + LEASE_MS),
-        except: [...this.#underWay.values(), ...this.#unknown()],
-        limit: room,
-        limitPerReceiver: MAX_PER_RECEIVER
+        leaseUntil: new Date(now + LEASE_MS)
       })
       for (const delivery of claimed) {
         if (delivery.state === 'pending') this.#begin(delivery)
-        // What was cancelled leaves its place to the next of its receiver.
+        // A cancelled delivery leaves its place to the next one in its queue.
         else this.#again = true
       }
     }
   }
 
-  /** Receivers of the configuration that this instance does not have: another may. */
-  #unknown(): string[] {
-    return Object.values(SERVICE_RECEIVER_IDS).filter(id => !this.#needs.serviceTargets.has(id))
-  }
-
   #begin(delivery: Claimed): void {
-    const work = this.#deliver(delivery).then(() => {
+    const taken = this.#places.take(delivery)
+    const work = this.#deliver(delivery, taken).then(() => {
       this.#underWay.delete(work)
-      if (!this.#isClosed) this.pump().catch(this.#needs.onError)
+      this.#places.leave(taken)
+      this.pumpInBackground()
     })
-    this.#underWay.set(work, delivery.receiver_id)
+    this.#underWay.add(work)
   }
 
-  async #deliver(delivery: Claimed): Promise<void> {
-    const { db, onError, now } = this.#needs
+  /** Makes one try and records its result. It never rejects. */
+  async #deliver(delivery: Claimed, { cut }: Try): Promise<void> {
+    const { db, databaseNow, onError } = this.#options
     try {
-      const outcome = await this.#try(delivery)
-      if (outcome === undefined) await releaseDelivery(db, delivery, new Date(now()))
+      const outcome = await this.#try(delivery, AbortSignal.any([this.#closing.signal, cut.signal]))
+      if (outcome === undefined) await releaseDelivery(db, delivery, new Date(await databaseNow()))
       else await this.#record(delivery, outcome)
     } catch (error) {
-      // What became of it is not written: the lease ends, and it is tried again.
+      // The result was not recorded. The delivery is tried again when the lease ends.
       onError(error)
     }
   }
 
-  /** @returns undefined when it was cut off by closing */
-  async #try(delivery: Claimed): Promise<Outcome | undefined> {
-    const { sender, issuer, serviceTargets } = this.#needs
-    let target: Target
+  /** @returns undefined when closing cut it off */
+  async #try(delivery: Claimed, signal: AbortSignal): Promise<Outcome | undefined> {
+    const { channels, issuer, onError } = this.#options
+    let receiver: Pick<Attempt, 'target' | 'secrets'>
     try {
-      target =
-        serviceTargets.get(delivery.receiver_id) ??
-        (await targetOf(this.#needs, { ...delivery, id: delivery.receiver_id }))
+      receiver = await this.#receiverOf(delivery)
     } catch (error) {
-      this.#needs.onError(error)
-      return { isDelivered: false, detail: 'its signing secret cannot be opened', isFinal: false }
+      onError(error)
+      return failed('its signing secret cannot be decrypted')
     }
+    const attempt = { ...receiver, message: noticeMessage(delivery, issuer), reached: delivery.reached, signal }
     try {
-      return await sendMessage(sender, target, noticeMessage(delivery, issuer), this.#closing.signal)
+      return await sendMessage(channels, delivery.kind, attempt)
     } catch (error) {
       if (this.#closing.signal.aborted) return undefined
       throw error
     }
   }
 
+  async #receiverOf(delivery: Claimed): Promise<Pick<Attempt, 'target' | 'secrets'>> {
+    const { sealing, serviceReceivers, channels } = this.#options
+    const { receiver_id: id, target } = delivery
+    const serviceReceiver = id === null ? serviceReceivers.get(delivery.kind) : undefined
+    if (serviceReceiver !== undefined) return serviceReceiver
+    if (id === null || target === null) throw new Error(`delivery ${delivery.id} has no receiver`)
+    return { target, secrets: await decryptSigningSecrets(sealing, { ...delivery, id }, channels.now()) }
+  }
+
   async #record(delivery: Claimed, outcome: Outcome): Promise<void> {
-    const { db, now, onOutcome } = this.#needs
+    const { db, databaseNow, onResult } = this.#options
+    const now = await databaseNow()
     if (outcome.isDelivered) {
-      await recordDelivered(db, delivery, new Date(now()))
-      return onOutcome(delivery, outcome, 'delivered')
+      await recordDelivered(db, delivery, new Date(now))
+      return onResult(delivery, 'delivered', outcome.detail)
     }
     const isDead = outcome.isFinal || delivery.attempts >= MAX_ATTEMPTS
-    const retryAt = isDead ? undefined : new Date(now() + retryDelayMs(delivery.attempts, Math.random()))
-    await recordFailed(db, delivery, outcome.detail, retryAt)
-    onOutcome(delivery, outcome, isDead ? 'dead' : 'failed')
+    const retryAt = isDead ? undefined : new Date(now + retryDelayMs(delivery.attempts, Math.random()))
+    await recordFailed(db, delivery, outcome.detail, retryAt, outcome.reached ?? delivery.reached)
+    onResult(delivery, isDead ? 'dead' : 'failed', outcome.detail)
   }
 }

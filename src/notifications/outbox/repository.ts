@@ -1,145 +1,156 @@
-import { type Kysely, sql } from 'kysely'
+import { type Kysely, type Selectable, sql } from 'kysely'
 import type { Database, NoticeDeliveryTable, NoticeReceiverTable, NoticeTable } from '../../database/schema.ts'
-import { SERVICE_RECEIVER_IDS } from '../repository.ts'
+import { isWanted } from '../repository.ts'
 
-/** A delivery that this instance has taken, with all that trying takes. */
-export interface Claimed extends Omit<NoticeTable, 'id'> {
-  id: string
-  notice_id: string
-  receiver_id: string
-  /** Cancelled ones are not to be tried. */
-  state: NoticeDeliveryTable['state']
-  attempts: number
-  url: NoticeReceiverTable['url']
-  addresses: NoticeReceiverTable['addresses']
-  sealed_secret: NoticeReceiverTable['sealed_secret']
-  sealed_previous_secret: NoticeReceiverTable['sealed_previous_secret']
-  previous_secret_until: NoticeReceiverTable['previous_secret_until']
+/** A delivery that this instance has claimed, with its notice and its receiver. */
+export interface Claimed
+  extends Omit<NoticeTable, 'id'>,
+    Pick<
+      Selectable<NoticeDeliveryTable>,
+      'id' | 'notice_id' | 'receiver_id' | 'kind' | 'queue' | 'state' | 'attempts' | 'reached'
+    >,
+    Pick<NoticeReceiverTable, 'secret_jwe' | 'previous_secret_jwe' | 'previous_secret_expires_at'> {
+  /** Null for a receiver of the configuration. */
+  target: NoticeReceiverTable['target'] | null
 }
 
 export interface Claim {
   now: Date
-  /** Until when nobody else tries: should this process end meanwhile, another does then. */
+  /** No other instance tries before this instant. If this process ends meanwhile, another one tries then. */
   leaseUntil: Date
-  /** Receivers to leave alone. */
-  except: readonly string[]
+  /** Queues to leave out. */
+  exceptQueues: readonly string[]
+  /** Queues whose receiver was slow at its latest try. */
+  slowQueues: readonly string[]
+  /** How many deliveries to claim at most that have failed before or belong to a slow queue. */
+  slowLimit: number
   limit: number
-  limitPerReceiver: number
+  limitPerQueue: number
+  limitPerSite: number
+  /** How many places each Site holds already. They count towards `limitPerSite`. */
+  underWay: ReadonlyMap<string, number>
 }
 
 /**
- * Takes deliveries that are due, some of each receiver, and leases them. Those of an expiry that was moved or
- * deleted, or of a receiver that is gone, are cancelled in the same statement.
+ * Claims deliveries that are due, the oldest first, and leases them. In the same statement it cancels those that are no
+ * longer wanted. A cancelled delivery is returned too.
+ *
+ * The statement jumps from queue to queue in the index and reads the first deliveries of each, so its cost depends on
+ * the number of receivers that have something pending, and not on how much is pending.
  */
 export async function claimDeliveries(db: Kysely<Database>, claim: Claim): Promise<Claimed[]> {
-  const { now, leaseUntil, except, limit, limitPerReceiver } = claim
+  const { now, leaseUntil, exceptQueues, slowQueues, slowLimit, limit, limitPerQueue, limitPerSite, underWay } = claim
   const { rows } = await sql<Claimed>`
-    with receivers as (
-      select distinct receiver_id from notice_deliveries -- served by notice_deliveries_pending
-      where state = 'pending' and due_at <= ${now} and receiver_id <> all(${except}::uuid[])
+    with recursive queues (name) as (
+      (select queue from notice_deliveries where state = 'pending' order by queue limit 1)
+      union all
+      select (
+        select d.queue from notice_deliveries d -- Index: notice_deliveries_pending
+        where d.state = 'pending' and d.queue > queues.name order by d.queue limit 1
+      )
+      from queues where queues.name is not null
+    ), heads as (
+      select head.*, head.attempts > 0 or queues.name = any(${slowQueues}::text[]) as is_slow,
+        -- The Site's own receivers. Those of the configuration serve all Sites.
+        case when head.receiver_id is not null then head.site_id end as owner
+      from queues cross join lateral (
+        select d.id, d.site_id, d.receiver_id, d.attempts, d.due_at from notice_deliveries d -- Index: notice_deliveries_pending
+        where d.state = 'pending' and d.queue = queues.name and d.due_at <= ${now}
+        order by d.due_at limit ${limitPerQueue}
+      ) head
+      where queues.name <> all(${exceptQueues}::text[])
+    ), ranked as (
+      select *,
+        row_number() over (partition by owner order by is_slow, due_at) as place_in_site,
+        row_number() over (partition by is_slow order by due_at) as place_in_class
+      from heads
     ), due as (
-      select next.* from receivers cross join lateral (
-        select id, notice_id, receiver_id from notice_deliveries -- served by notice_deliveries_pending
-        where state = 'pending' and due_at <= ${now} and receiver_id = receivers.receiver_id
-        order by due_at
-        limit ${limitPerReceiver}
-        for update skip locked
-      ) next
+      select d.id, ${isWanted} as is_wanted from ranked
+      join notice_deliveries d on d.id = ranked.id -- Index: notice_deliveries_pkey
+      left join unnest(${[...underWay.keys()]}::text[], ${[...underWay.values()]}::integer[]) as busy (site_id, count)
+        on busy.site_id = ranked.owner
+      where (ranked.owner is null or place_in_site <= ${limitPerSite} - coalesce(busy.count, 0))
+        and (not is_slow or place_in_class <= ${slowLimit})
+        -- Again, because another instance may have claimed it meanwhile.
+        and d.state = 'pending' and d.due_at <= ${now}
+      order by is_slow, ranked.due_at
       limit ${limit}
+      for update of d skip locked
+    ), claimed as (
+      update notice_deliveries d set
+        state = case when due.is_wanted then 'pending' else 'cancelled' end,
+        attempts = case when due.is_wanted then d.attempts + 1 else d.attempts end,
+        last_attempt_at = case when due.is_wanted then ${now}::timestamptz else d.last_attempt_at end,
+        due_at = ${leaseUntil}
+      from due where d.id = due.id
+      returning d.id, d.notice_id, d.receiver_id, d.kind, d.queue, d.state, d.attempts, d.reached
     )
-    update notice_deliveries d set
-      state = case when gone.is_gone then 'cancelled' else 'pending' end,
-      attempts = case when gone.is_gone then d.attempts else d.attempts + 1 end,
-      last_attempt_at = case when gone.is_gone then d.last_attempt_at else ${now}::timestamptz end,
-      due_at = ${leaseUntil}
-    from due
-    join notices n on n.id = due.notice_id
-    left join registrations r on r.client_id = n.client_id and r.expires_at = n.expires_at
-    left join notice_receivers receiver on receiver.id = due.receiver_id
-    cross join lateral (
-      select r.client_id is null
-        or (receiver.id is null and due.receiver_id <> all(${Object.values(SERVICE_RECEIVER_IDS)}::uuid[])) as is_gone
-    ) gone
-    where d.id = due.id
-    returning d.id, d.notice_id, d.receiver_id, d.state, d.attempts,
-      n.site_id, n.client_id, n.name, n.enabled, n.expires_at, n.step, n.fired_at,
-      receiver.url, receiver.addresses, receiver.sealed_secret, receiver.sealed_previous_secret,
-      receiver.previous_secret_until`.execute(db)
+    select claimed.*, n.site_id, n.client_id, n.name, n.enabled, n.expires_at, n.step, n.fired_at,
+      receiver.target, receiver.secret_jwe, receiver.previous_secret_jwe, receiver.previous_secret_expires_at
+    from claimed
+    join notices n on n.id = claimed.notice_id
+    left join notice_receivers receiver on receiver.id = claimed.receiver_id`.execute(db)
   return rows
 }
 
-/** Which try this is about: a later one, of whoever it is, is not touched. */
+/** One try of a delivery. A result never overwrites the one of a later try, which another instance may have made. */
 type Try = Pick<Claimed, 'id' | 'attempts'>
 
 export function recordDelivered(db: Kysely<Database>, attempt: Try, at: Date): Promise<void> {
   return record(db, attempt, { state: 'delivered', delivered_at: at, last_error: null })
 }
 
-/** @param retryAt undefined when it is not tried again by itself */
+/** @param retryAt undefined to give the delivery up @param reached recipients that have the message */
 export function recordFailed(
   db: Kysely<Database>,
   attempt: Try,
   error: string,
-  retryAt: Date | undefined
+  retryAt: Date | undefined,
+  reached: readonly string[]
 ): Promise<void> {
   return record(db, attempt, {
     last_error: error,
+    reached: [...reached],
     ...(retryAt === undefined ? { state: 'dead' as const } : { due_at: retryAt })
   })
 }
 
-/** Gives the lease back: whoever comes next may try at once. */
+/** Gives the lease back, so that any instance may try at once. */
 export function releaseDelivery(db: Kysely<Database>, attempt: Try, at: Date): Promise<void> {
   return record(db, attempt, { due_at: at })
 }
 
-async function record(
-  db: Kysely<Database>,
-  { id, attempts }: Try,
-  change: Partial<Pick<NoticeDeliveryTable, 'state' | 'due_at' | 'delivered_at' | 'last_error'>>
-): Promise<void> {
+type DeliveryChange = Partial<
+  Pick<Selectable<NoticeDeliveryTable>, 'state' | 'due_at' | 'delivered_at' | 'last_error' | 'reached'>
+>
+
+async function record(db: Kysely<Database>, { id, attempts }: Try, change: DeliveryChange): Promise<void> {
   await db
     .updateTable('notice_deliveries')
     .set(change)
-    .where('id', '=', id) // served by notice_deliveries_pkey
+    .where('id', '=', id) // Index: notice_deliveries_pkey
     .where('attempts', '=', attempts)
     .where('state', '=', 'pending')
     .execute()
 }
 
 /**
- * Has a delivery tried anew, at once, with all its tries. Not one that is cancelled, or would be.
+ * Makes a delivery due now, with all its tries before it. A delivery that was delivered goes to all its recipients again.
  *
- * @returns was there one to try?
+ * @returns false when it is cancelled or no longer wanted
  */
-export async function retryDelivery(db: Kysely<Database>, id: string, now: Date): Promise<boolean> {
+export async function makeDue(db: Kysely<Database>, id: string, now: Date): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable('notice_deliveries as d')
-    .set({ state: 'pending', attempts: 0, due_at: now })
-    .where('d.id', '=', id) // served by notice_deliveries_pkey
+    .set({
+      state: 'pending',
+      attempts: 0,
+      due_at: now,
+      reached: sql`case when d.state = 'delivered' then '{}' else d.reached end`
+    })
+    .where('d.id', '=', id) // Index: notice_deliveries_pkey
     .where('d.state', '!=', 'cancelled')
-    .where(eb =>
-      eb.exists(
-        eb
-          .selectFrom('notices as n')
-          .innerJoin('registrations as r', join =>
-            join.onRef('r.client_id', '=', 'n.client_id').onRef('r.expires_at', '=', 'n.expires_at')
-          )
-          .whereRef('n.id', '=', 'd.notice_id')
-          .select('n.id')
-      )
-    )
-    .where(eb =>
-      eb.or([
-        eb('d.receiver_id', 'in', Object.values(SERVICE_RECEIVER_IDS)),
-        eb.exists(
-          eb
-            .selectFrom('notice_receivers as receiver')
-            .whereRef('receiver.id', '=', 'd.receiver_id')
-            .select('receiver.id')
-        )
-      ])
-    )
+    .where(isWanted)
     .executeTakeFirstOrThrow()
   return numUpdatedRows > 0n
 }

@@ -1,11 +1,11 @@
 import { Problem } from '../../http/problem.ts'
 
-export function notAWebhook(): Problem {
-  return new Problem(409, 'not_a_webhook', 'Only a webhook has a signing secret.')
+export function noSigningSecret(kind: string): Problem {
+  return new Problem(409, 'no_signing_secret', `A receiver of kind ${kind} has no signing secret.`)
 }
 
-export function tooBusy(): Problem {
-  return new Problem(503, 'unavailable', 'Too many tests are under way; try again.', {
+export function tooManyTests(): Problem {
+  return new Problem(503, 'unavailable', 'Too many tests of this Site are running. Try again later.', {
     headers: { 'retry-after': '1' }
   })
 }

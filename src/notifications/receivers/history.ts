@@ -1,30 +1,31 @@
-/** What audit events tell of a receiver. Pure. */
-
 import type { NewEvent } from '../../audit/record.ts'
+import { channelOf } from '../channels/channels.ts'
 import type { Receiver } from './repository.ts'
 
 /**
- * Per field what differs between a receiver as it was and as it is; undefined before it was made, or once it is gone.
+ * Returns the changes of a receiver for an audit event: for each field its value before and after. `before` is undefined
+ * for a new receiver, `after` for a deleted one.
  *
- * Of a URL the origin alone: path and query of a webhook often are what lets its caller in, and an event is for ever.
- * A change within one origin is a change all the same.
+ * Values are redacted by their channel, because an event is kept for ever. A change that the redaction hides is recorded
+ * all the same.
  */
 export function changesBetween(before: Receiver | undefined, after: Receiver | undefined): NewEvent['changes'] {
+  const [from, to] = [fieldsOf(before), fieldsOf(after)]
+  const [auditedFrom, auditedTo] = [auditedFieldsOf(before), auditedFieldsOf(after)]
+  const names = new Set([...Object.keys(from), ...Object.keys(to)])
+  const changed = [...names].filter(name => JSON.stringify(from[name] ?? null) !== JSON.stringify(to[name] ?? null))
   return Object.fromEntries(
-    FIELDS.filter(field => JSON.stringify(before?.[field] ?? null) !== JSON.stringify(after?.[field] ?? null)).map(
-      field => [field, { from: audited(before, field), to: audited(after, field) }]
-    )
+    changed.map(name => [name, { from: auditedFrom[name] ?? null, to: auditedTo[name] ?? null }])
   )
 }
 
-const FIELDS = ['kind', 'url', 'addresses', 'steps'] as const
+type Fields = Record<string, unknown>
 
-function audited(receiver: Receiver | undefined, field: (typeof FIELDS)[number]): unknown {
-  const value = receiver?.[field] ?? null
-  return field === 'url' && typeof value === 'string' ? originAlone(value) : value
+function fieldsOf(receiver: Receiver | undefined): Fields {
+  return receiver === undefined ? {} : { kind: receiver.kind, ...receiver.target, steps: receiver.steps }
 }
 
-function originAlone(url: string): string {
-  const { origin, pathname, search } = new URL(url)
-  return pathname === '/' && search === '' ? origin : `${origin}/…`
+function auditedFieldsOf(receiver: Receiver | undefined): Fields {
+  if (receiver === undefined) return {}
+  return fieldsOf({ ...receiver, target: channelOf(receiver.kind).redact(receiver.target) })
 }

@@ -1,16 +1,21 @@
+import { CHANNELS } from '../channels/channels.ts'
 import type { Receiver } from './repository.ts'
 import type { ReceiverBody } from './schemas.ts'
 
-/** A receiver as the admin API tells it, at this instant (milliseconds since the epoch). */
+/** Returns a receiver as the admin API shows it. @param now milliseconds since the epoch */
 export function representReceiver(row: Receiver, now: number): ReceiverBody {
-  const previousUntil = row.previous_secret_until
+  const previousExpiresAt = row.previous_secret_expires_at
   return {
     receiverId: row.id,
     kind: row.kind,
-    url: row.url,
-    addresses: row.addresses,
+    ...NO_TARGET,
+    ...row.target,
     steps: row.steps,
     createdAt: row.created_at.toISOString(),
-    previousSecretUntil: previousUntil !== null && previousUntil.getTime() > now ? previousUntil.toISOString() : null
+    previousSecretExpiresAt:
+      previousExpiresAt !== null && previousExpiresAt.getTime() > now ? previousExpiresAt.toISOString() : null
   }
 }
+
+/** The members of all channels, null. A receiver has values for those of its own channel. */
+const NO_TARGET = Object.fromEntries(CHANNELS.flatMap(({ members }) => Object.keys(members)).map(name => [name, null]))

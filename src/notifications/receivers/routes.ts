@@ -2,16 +2,17 @@ import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import { auditContextOf } from '../../admin-api/audit-context.ts'
 import { answer, NoQuery, problems } from '../../admin-api/responses.ts'
-import { SiteParams } from '../../admin-api/site.ts'
-import type { Tables } from '../../database/site-scoped-pool.ts'
+import { pathInSite, SiteParams, siteOf } from '../../admin-api/site.ts'
 import { notFound } from '../../http/problem.ts'
 import { findReceiver, listReceivers } from './repository.ts'
 import { representReceiver } from './representation.ts'
 import {
   ChangeReceiverSchema,
   CreateReceiverSchema,
+  type NewReceiver,
   ReceiverListSchema,
   ReceiverParams,
+  type ReceiverPatch,
   ReceiverSchema,
   ReceiverTestSchema,
   ReceiverWithSecretSchema
@@ -19,26 +20,19 @@ import {
 import {
   changeReceiver,
   createReceiver,
-  type ReceiverNeeds,
+  type ReceiverOptions,
   removeReceiver,
-  rotateSecret,
+  rotateSigningSecret,
   testReceiver
 } from './service.ts'
 
-type Site = { Params: Static<typeof SiteParams> }
 type One = { Params: Static<typeof ReceiverParams> }
 
 const tags = ['Notices']
 
-/** What the routes need: what the service needs in any Site. */
-export interface ReceiverRoutesNeeds extends Omit<ReceiverNeeds, 'db'> {
-  tables: Tables
-}
-
-/** Notice receivers of one Site. Register it where `siteId` has been checked. */
-export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutesNeeds): Promise<void> {
-  const { tables, now } = needs
-  const inSite = (siteId: string) => ({ ...needs, db: tables.ofSite(siteId) })
+/** Adds the notice receivers of one Site. Register it where `siteId` has been checked. */
+export async function receiverRoutes(app: FastifyInstance, options: ReceiverOptions): Promise<void> {
+  const { now } = options
   for (const schema of [
     ReceiverSchema,
     ReceiverWithSecretSchema,
@@ -50,20 +44,20 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     app.addSchema(schema)
   }
 
-  app.post<Site & { Body: Static<typeof CreateReceiverSchema> }>(
+  app.post<{ Body: NewReceiver }>(
     '/notice-receivers',
     {
       schema: {
         operationId: 'createNoticeReceiver',
-        summary: 'Make a notice receiver',
+        summary: 'Create a notice receiver',
         description:
-          "A webhook's answer holds its signing secret, this once. Webhooks get CloudEvents 1.0, signed by Standard Webhooks.",
+          'Only this answer has the signing secret of a webhook. A webhook gets CloudEvents 1.0 events, signed by Standard Webhooks.',
         tags,
         params: SiteParams,
         querystring: NoQuery,
         body: { $ref: 'CreateNoticeReceiver' },
         response: {
-          201: answer('Made', 'NoticeReceiverWithSecret', {
+          201: answer('The new receiver', 'NoticeReceiverWithSecret', {
             Location: { type: 'string', description: 'Path of the receiver' }
           }),
           ...problems(400, 401, 403, 404, 409, 413, 415, 500, 503)
@@ -71,19 +65,14 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
       }
     },
     async (request, reply) => {
-      const { siteId } = request.params
-      const { receiver, signingSecret } = await createReceiver(
-        inSite(siteId),
-        siteId,
-        request.body,
-        auditContextOf(request)
-      )
-      reply.code(201).header('location', `/v1/sites/${siteId}/notice-receivers/${receiver.id}`)
+      const site = siteOf(request)
+      const { receiver, signingSecret } = await createReceiver(site, options, request.body, auditContextOf(request))
+      reply.code(201).header('location', pathInSite(site, `/notice-receivers/${receiver.id}`))
       return { ...representReceiver(receiver, now()), signingSecret }
     }
   )
 
-  app.get<Site>(
+  app.get(
     '/notice-receivers',
     {
       schema: {
@@ -92,12 +81,13 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
         tags,
         params: SiteParams,
         querystring: NoQuery,
-        response: { 200: answer('All of them', 'NoticeReceiverList'), ...problems(400, 401, 403, 404, 500, 503) }
+        response: { 200: answer('All receivers', 'NoticeReceiverList'), ...problems(400, 401, 403, 404, 500, 503) }
       }
     },
-    async ({ params: { siteId } }) => {
+    async request => {
+      const { siteId, db } = siteOf(request)
       const at = now()
-      return { items: (await listReceivers(tables.ofSite(siteId), siteId)).map(row => representReceiver(row, at)) }
+      return { items: (await listReceivers(db, siteId)).map(row => representReceiver(row, at)) }
     }
   )
 
@@ -106,41 +96,42 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     {
       schema: {
         operationId: 'getNoticeReceiver',
-        summary: 'Read a notice receiver',
+        summary: 'Get a notice receiver',
         tags,
         params: ReceiverParams,
         querystring: NoQuery,
         response: { 200: answer('The receiver', 'NoticeReceiver'), ...problems(400, 401, 403, 404, 500, 503) }
       }
     },
-    async ({ params: { siteId, receiverId } }) => {
-      const receiver = await findReceiver(tables.ofSite(siteId), siteId, receiverId)
+    async request => {
+      const { siteId, db } = siteOf(request)
+      const receiver = await findReceiver(db, siteId, request.params.receiverId)
       if (receiver === undefined) throw notFound()
       return representReceiver(receiver, now())
     }
   )
 
-  app.patch<One & { Body: Static<typeof ChangeReceiverSchema> }>(
+  app.patch<One & { Body: ReceiverPatch }>(
     '/notice-receivers/:receiverId',
     {
       schema: {
         operationId: 'changeNoticeReceiver',
         summary: 'Change a notice receiver',
-        description: 'Its kind stays. What is still to be delivered goes where it is then.',
+        description: 'The kind of a receiver cannot change. Pending deliveries go to the new target.',
         tags,
         params: ReceiverParams,
         querystring: NoQuery,
         body: { $ref: 'ChangeNoticeReceiver' },
         response: {
-          200: answer('As it is now', 'NoticeReceiver'),
+          200: answer('The changed receiver', 'NoticeReceiver'),
           ...problems(400, 401, 403, 404, 413, 415, 500, 503)
         }
       }
     },
     async request => {
-      const { siteId, receiverId } = request.params
-      const receiver = await changeReceiver(inSite(siteId), siteId, receiverId, request.body, auditContextOf(request))
-      return representReceiver(receiver, now())
+      const { body, params } = request
+      const context = auditContextOf(request)
+      return representReceiver(await changeReceiver(siteOf(request), options, params.receiverId, body, context), now())
     }
   )
 
@@ -150,19 +141,18 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
       schema: {
         operationId: 'deleteNoticeReceiver',
         summary: 'Delete a notice receiver',
-        description: 'What was not yet delivered to it is cancelled.',
+        description: 'Pending deliveries to the receiver are cancelled.',
         tags,
         params: ReceiverParams,
         querystring: NoQuery,
         response: {
-          204: { description: 'Gone', type: 'null' },
+          204: { description: 'The receiver was deleted', type: 'null' },
           ...problems(400, 401, 403, 404, 413, 415, 500, 503)
         }
       }
     },
     async (request, reply) => {
-      const { siteId, receiverId } = request.params
-      await removeReceiver(inSite(siteId), siteId, receiverId, auditContextOf(request))
+      await removeReceiver(siteOf(request), options, request.params.receiverId, auditContextOf(request))
       return reply.code(204).send()
     }
   )
@@ -172,26 +162,22 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     {
       schema: {
         operationId: 'rotateNoticeReceiverSecret',
-        summary: 'Give a webhook a new signing secret',
+        summary: "Rotate a webhook's signing secret",
         description:
-          'The answer holds it, this once. The one before goes on signing beside it for 24 hours. Once more within them makes another in place of the new one.',
+          'Only this answer has the new secret. The previous secret signs beside it for 24 hours. Another rotation within these 24 hours replaces the new secret and keeps the previous one.',
         tags,
         params: ReceiverParams,
         querystring: NoQuery,
         response: {
-          200: answer('With its new secret', 'NoticeReceiverWithSecret'),
+          200: answer('The receiver with its new secret', 'NoticeReceiverWithSecret'),
           ...problems(400, 401, 403, 404, 409, 413, 415, 500, 503)
         }
       }
     },
     async request => {
-      const { siteId, receiverId } = request.params
-      const { receiver, signingSecret } = await rotateSecret(
-        inSite(siteId),
-        siteId,
-        receiverId,
-        auditContextOf(request)
-      )
+      const { receiverId } = request.params
+      const context = auditContextOf(request)
+      const { receiver, signingSecret } = await rotateSigningSecret(siteOf(request), options, receiverId, context)
       return { ...representReceiver(receiver, now()), signingSecret }
     }
   )
@@ -201,19 +187,20 @@ export async function receiverRoutes(app: FastifyInstance, needs: ReceiverRoutes
     {
       schema: {
         operationId: 'testNoticeReceiver',
-        summary: 'Send a test event now',
-        description: 'Waits for what the receiver says, at most as long as a notice would.',
+        summary: 'Send a test event',
+        description:
+          'grantd sends the event at once and answers with the result. It waits for the receiver as long as it would for a notice, and runs at most four tests of a Site at once.',
         tags,
         params: ReceiverParams,
         querystring: NoQuery,
         response: {
-          200: answer('What became of it', 'NoticeReceiverTest'),
+          200: answer('The result of the test', 'NoticeReceiverTest'),
           ...problems(400, 401, 403, 404, 413, 415, 500, 503)
         }
       }
     },
-    async ({ params: { siteId, receiverId } }) => {
-      const { isDelivered, detail, eventId } = await testReceiver(inSite(siteId), siteId, receiverId)
+    async request => {
+      const { isDelivered, detail, eventId } = await testReceiver(siteOf(request), options, request.params.receiverId)
       return { delivered: isDelivered, detail, eventId }
     }
   )

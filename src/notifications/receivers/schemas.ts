@@ -1,84 +1,85 @@
-import { Type } from 'typebox'
-import { SITE_ID_PATTERN } from '../../admin-api/site.ts'
+import { type TSchema, Type } from 'typebox'
+import { siteId } from '../../admin-api/site.ts'
 import { nullable, textEnum } from '../../http/json-schema.ts'
+import { CHANNELS } from '../channels/channels.ts'
 
-export type ReceiverBody = Type.Static<typeof ReceiverSchema>
+/** A body that the schemas below have checked. Beside these members it has those of the channels. */
+export interface ReceiverPatch {
+  steps?: number[] | null
+}
+export interface NewReceiver extends ReceiverPatch {
+  kind: string
+}
+export interface ReceiverBody extends NewReceiver {
+  receiverId: string
+  createdAt: string
+  previousSecretExpiresAt: string | null
+}
 
 export const UUID_PATTERN = '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
 
-const KINDS = ['webhook', 'mail'] as const
-const MAX_ADDRESSES = 20
-const ADDRESS_MAX_LENGTH = 254
-const URL_MAX_LENGTH = 2_000
 const MAX_STEPS = 10
 const MAX_STEP_DAYS = 365
 
-const kind = textEnum(KINDS, { description: 'How it is told', examples: ['webhook'] })
-const url = Type.String({
-  minLength: 1,
-  maxLength: URL_MAX_LENGTH,
-  description:
-    'Of a webhook: https, without credentials or fragment, not to a loopback, private or reserved address. Redirects are not followed.',
-  examples: ['https://hooks.example.com/grantd']
-})
-const addresses = Type.Array(
-  Type.String({
-    maxLength: ADDRESS_MAX_LENGTH,
-    pattern: "^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$",
-    description: 'A mail address'
-  }),
-  {
-    minItems: 1,
-    maxItems: MAX_ADDRESSES,
-    uniqueItems: true,
-    description: 'Of mail: who gets it',
-    examples: [['ops@example.com']]
-  }
-)
-const steps = nullable(
-  Type.Array(Type.Integer({ minimum: 0, maximum: MAX_STEP_DAYS, description: 'Days before expiry; 0 at expiry' }), {
-    minItems: 1,
-    maxItems: MAX_STEPS,
-    uniqueItems: true,
-    description: 'The steps of the cadence that it wants, in days before expiry; null for all',
-    examples: [[7, 0]]
-  })
+export const kind = textEnum(
+  CHANNELS.map(channel => channel.kind),
+  { description: 'Channel by which the receiver is notified', examples: ['webhook'] }
 )
 
+const steps = nullable(
+  Type.Array(
+    Type.Integer({ minimum: 0, maximum: MAX_STEP_DAYS, description: 'Days before expiry; 0 for the expiry itself' }),
+    {
+      minItems: 1,
+      maxItems: MAX_STEPS,
+      uniqueItems: true,
+      description: 'Steps that the receiver wants, as days from `NOTICE_DAYS`. It is null for all steps.',
+      examples: [[7, 0]]
+    }
+  )
+)
+
+/** The members of all channels. Which of them a receiver has depends on its kind. */
+const members = Object.assign({}, ...CHANNELS.map(channel => channel.members))
+
+function eachOf(wrap: (schema: TSchema) => TSchema): Record<string, TSchema> {
+  return Object.fromEntries(Object.entries<TSchema>(members).map(([name, schema]) => [name, wrap(schema)]))
+}
+
 export const CreateReceiverSchema = Type.Object(
-  { kind, url: Type.Optional(url), addresses: Type.Optional(addresses), steps: Type.Optional(steps) },
+  { kind, ...eachOf(Type.Optional), steps: Type.Optional(steps) },
   {
     $id: 'CreateNoticeReceiver',
     additionalProperties: false,
-    description: 'A notice receiver to make: a webhook with its url, or mail with its addresses'
+    description: 'A new notice receiver. A webhook needs `url`, a mail receiver needs `addresses`.'
   }
 )
 
 export const ChangeReceiverSchema = Type.Object(
-  { url: Type.Optional(url), addresses: Type.Optional(addresses), steps: Type.Optional(steps) },
+  { ...eachOf(Type.Optional), steps: Type.Optional(steps) },
   {
     $id: 'ChangeNoticeReceiver',
     additionalProperties: false,
     minProperties: 1,
-    description: 'The members to change; the others stay'
+    description: 'The members to change. Members that are left out stay as they are.'
   }
 )
 
 const represented = {
   receiverId: Type.String({
     pattern: UUID_PATTERN,
-    description: 'Made by grantd',
+    description: 'Id of the receiver, assigned by grantd',
     examples: ['0d1f6a52-8c55-4f0e-9a53-5d1f3d3c9b1e']
   }),
   kind,
-  url: nullable(url),
-  addresses: nullable(addresses),
+  ...eachOf(nullable),
   steps,
-  createdAt: Type.String({ format: 'date-time', description: 'When it was made' }),
-  previousSecretUntil: nullable(
+  createdAt: Type.String({ format: 'date-time', description: 'Time at which the receiver was created' }),
+  previousSecretExpiresAt: nullable(
     Type.String({
       format: 'date-time',
-      description: 'While the signing secret is being replaced: until when the previous one signs too'
+      description:
+        'Time until which the previous signing secret signs too. It is null unless the secret was rotated in the last 24 hours.'
     })
   )
 }
@@ -86,7 +87,7 @@ const represented = {
 export const ReceiverSchema = Type.Object(represented, {
   $id: 'NoticeReceiver',
   additionalProperties: false,
-  description: 'Somebody whom the Site wants told of expiries'
+  description: 'A webhook or a mail receiver that gets the expiry notices of a Site'
 })
 
 export const ReceiverWithSecretSchema = Type.Object(
@@ -95,7 +96,7 @@ export const ReceiverWithSecretSchema = Type.Object(
     signingSecret: nullable(
       Type.String({
         description:
-          'Signs what a webhook gets (Standard Webhooks). This answer is the only one that ever has it; null for mail.',
+          'Secret that signs the requests to a webhook (Standard Webhooks). Only this answer has it. It is null for mail.',
         examples: ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw0exampleexample=']
       })
     )
@@ -103,27 +104,29 @@ export const ReceiverWithSecretSchema = Type.Object(
   {
     $id: 'NoticeReceiverWithSecret',
     additionalProperties: false,
-    description: 'A notice receiver with its signing secret'
+    description: 'A notice receiver with its new signing secret'
   }
 )
 
 export const ReceiverListSchema = Type.Object(
-  { items: Type.Array(Type.Ref('NoticeReceiver'), { description: 'All of the Site' }) },
+  { items: Type.Array(Type.Ref('NoticeReceiver'), { description: 'All receivers of the Site, the oldest first' }) },
   { $id: 'NoticeReceiverList', additionalProperties: false, description: 'The notice receivers of a Site' }
 )
 
 export const ReceiverTestSchema = Type.Object(
   {
-    delivered: Type.Boolean({ description: 'Did the receiver take it?' }),
-    detail: Type.String({ description: 'What happened, for people', examples: ['answered 204'] }),
-    eventId: Type.String({ description: '`webhook-id` and CloudEvents id of the test event' })
+    delivered: Type.Boolean({ description: 'Whether the receiver accepted the test event' }),
+    detail: Type.String({ description: 'Result in words for administrators', examples: ['answered 204'] }),
+    eventId: Type.String({ description: '`webhook-id` of the request and CloudEvents id of the test event' })
   },
-  { $id: 'NoticeReceiverTest', additionalProperties: false, description: 'What became of a test' }
+  { $id: 'NoticeReceiverTest', additionalProperties: false, description: 'Result of a test' }
 )
-
-const siteId = Type.String({ pattern: SITE_ID_PATTERN, description: 'Id of the Site', examples: ['acme'] })
 
 export const ReceiverParams = Type.Object({
   siteId,
-  receiverId: Type.String({ pattern: UUID_PATTERN, description: 'Id of the receiver' })
+  receiverId: Type.String({
+    pattern: UUID_PATTERN,
+    description: 'Id of the receiver',
+    examples: ['0d1f6a52-8c55-4f0e-9a53-5d1f3d3c9b1e']
+  })
 })

@@ -1,19 +1,19 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { Kysely, Transaction } from 'kysely'
+import type { Transaction } from 'kysely'
 import type { AuditContext } from '../../admin-api/audit-context.ts'
+import { withLocked } from '../../admin-api/locked.ts'
 import { requireRoom } from '../../admin-api/quota.ts'
-import { invalidRequest } from '../../admin-api/validation.ts'
+import type { Site } from '../../admin-api/site.ts'
 import { type NewEvent, recordEvent } from '../../audit/record.ts'
 import type { Sealing } from '../../crypto/key-encryption.ts'
 import type { Database, NoticeReceiverTable } from '../../database/schema.ts'
-import { type Fault, notFound } from '../../http/problem.ts'
-import { NOT_PUBLIC } from '../channels/address-guard.ts'
-import { permittedAddresses, TargetRefused } from '../channels/guarded-post.ts'
+import { notFound } from '../../http/problem.ts'
+import { DAY_MS } from '../../time.ts'
+import type { ChannelOptions, Outcome } from '../channels/channel.ts'
+import { channelOf, sendMessage } from '../channels/channels.ts'
 import { testMessage } from '../channels/message.ts'
-import { type Outcome, type SenderNeeds, sendMessage, type Target } from '../channels/sender.ts'
-import { createSigningSecret } from '../channels/webhook.ts'
-import { notAWebhook, tooBusy } from './errors.ts'
+import { createSigningSecret } from '../channels/standard-webhooks.ts'
+import { noSigningSecret } from './errors.ts'
 import { changesBetween } from './history.ts'
 import {
   beginOverlap,
@@ -23,71 +23,59 @@ import {
   insertReceiver,
   lockReceiver,
   type Receiver,
-  type ReceiverChange,
   replaceSecret,
   updateReceiver
 } from './repository.ts'
-import { openSecrets, sealSecret } from './secrets.ts'
+import type { NewReceiver, ReceiverPatch } from './schemas.ts'
+import { decryptSigningSecrets, encryptSigningSecret } from './signing-secrets.ts'
+import type { TestRuns } from './test-runs.ts'
+import { findChangeFaults, findCreateFaults, refuseFaults, targetFaults, targetOf } from './validation.ts'
 
-/** What deciding on receivers needs. */
-export interface ReceiverNeeds {
-  db: Kysely<Database>
-  sender: SenderNeeds
+export interface ReceiverOptions {
+  channels: ChannelOptions
   sealing: Sealing
+  testRuns: TestRuns
   /** `source` of events. */
   issuer: string
-  /** The steps of the cadence, days before expiry. */
+  /** Steps of the cadence, in days before expiry. */
   steps: readonly number[]
   maxReceiversPerSite: number
   /** Milliseconds since the epoch. */
   now: () => number
 }
 
-export interface ReceiverInput {
-  kind: 'webhook' | 'mail'
-  url?: string
-  addresses?: string[]
-  steps?: number[] | null
-}
-
-/** How long the secret before goes on signing beside a new one. */
-const OVERLAP_MS = 24 * 3_600_000
+/** How long a replaced secret still signs beside the new one. */
+const OVERLAP_MS = DAY_MS
 
 /**
- * Makes a receiver. A webhook's signing secret exists in the answer only; what stays is sealed.
+ * Creates a receiver. Its signing secret, if its channel signs, is in the result only; the database has it encrypted.
  *
  * @throws Problem 400 with every fault; 409 `quota_exceeded`
  */
 export async function createReceiver(
-  needs: ReceiverNeeds,
-  siteId: string,
-  { kind, url, addresses, steps = null }: ReceiverInput,
+  { siteId, db }: Site,
+  options: ReceiverOptions,
+  input: NewReceiver,
   context: AuditContext
 ): Promise<{ receiver: Receiver; signingSecret: string | null }> {
-  refuse([
-    ...memberFaults(kind, { url, addresses }, true),
-    ...(kind === 'mail' && needs.sender.mail === undefined ? [NO_MAIL] : []),
-    ...stepFaults(needs, steps),
-    ...(await urlFaults(needs, url))
-  ])
+  refuseFaults(await findCreateFaults(options, input))
   const id = randomUUID()
-  const signingSecret = kind === 'webhook' ? createSigningSecret() : null
+  const signingSecret = channelOf(input.kind).hasSigningSecret ? createSigningSecret() : null
   const row: NoticeReceiverTable = {
     id,
     site_id: siteId,
-    kind,
-    url: url ?? null,
-    addresses: addresses ?? null,
-    steps,
-    sealed_secret: signingSecret === null ? null : await sealSecret(needs.sealing, id, signingSecret),
-    sealed_previous_secret: null,
-    previous_secret_until: null,
-    created_at: new Date(needs.now())
+    kind: input.kind,
+    target: targetOf(input),
+    steps: input.steps ?? null,
+    secret_jwe: signingSecret === null ? null : await encryptSigningSecret(options.sealing, id, signingSecret),
+    previous_secret_jwe: null,
+    previous_secret_expires_at: null,
+    created_at: new Date(options.now())
   }
-  await needs.db.transaction().execute(async trx => {
+  await db.transaction().execute(async trx => {
     await requireRoom(trx, siteId, {
       of: 'notice receivers',
-      maxPerSite: needs.maxReceiversPerSite,
+      maxPerSite: options.maxReceiversPerSite,
       count: countOfSite
     })
     await insertReceiver(trx, row)
@@ -96,114 +84,101 @@ export async function createReceiver(
   return { receiver: row, signingSecret }
 }
 
-/** @throws Problem 400 with every fault; 404 */
+/** Changes a receiver. @throws Problem 400 with every fault; 404 */
 export async function changeReceiver(
-  needs: ReceiverNeeds,
-  siteId: string,
+  { siteId, db }: Site,
+  options: ReceiverOptions,
   id: string,
-  input: Omit<ReceiverInput, 'kind'>,
+  input: ReceiverPatch,
   context: AuditContext
 ): Promise<Receiver> {
-  // Resolving a name takes a while: not while the row is locked.
-  const faults = await urlFaults(needs, input.url)
-  return needs.db.transaction().execute(async trx => {
-    const receiver = await lockReceiver(trx, siteId, id)
-    if (receiver === undefined) throw notFound()
-    refuse([...memberFaults(receiver.kind, input, false), ...stepFaults(needs, input.steps ?? null), ...faults])
-    const change: ReceiverChange = { ...input }
-    const changed = { ...receiver, ...change }
+  // Resolving a host takes a while, so it is done before the row is locked.
+  const faults = await targetFaults(options, input)
+  return withLocked(db, { lock: trx => lockReceiver(trx, siteId, id) }, async (trx, receiver) => {
+    refuseFaults([...findChangeFaults(options, receiver.kind, input), ...faults])
+    const changed = {
+      ...receiver,
+      target: { ...receiver.target, ...targetOf(input) },
+      steps: input.steps === undefined ? receiver.steps : input.steps
+    }
     const changes = changesBetween(receiver, changed)
     if (Object.keys(changes).length === 0) return receiver
-    await updateReceiver(trx, id, change)
-    await record(trx, changed, 'receiver.changed', changes, needs.now(), context)
+    await updateReceiver(trx, id, { target: changed.target, steps: changed.steps })
+    await record(trx, changed, 'receiver.changed', changes, options.now(), context)
     return changed
   })
 }
 
-/** What was not yet delivered to it is cancelled. @throws Problem 404 */
+/** Deletes a receiver. Its pending deliveries are cancelled. @throws Problem 404 */
 export async function removeReceiver(
-  { db, now }: ReceiverNeeds,
-  siteId: string,
+  { siteId, db }: Site,
+  { now }: ReceiverOptions,
   id: string,
   context: AuditContext
 ): Promise<void> {
-  await db.transaction().execute(async trx => {
-    const receiver = await lockReceiver(trx, siteId, id)
-    if (receiver === undefined) throw notFound()
+  await withLocked(db, { lock: trx => lockReceiver(trx, siteId, id) }, async (trx, receiver) => {
     await deleteReceiver(trx, id)
     await record(trx, receiver, 'receiver.deleted', changesBetween(receiver, undefined), now(), context)
   })
 }
 
 /**
- * Gives a webhook a new signing secret. For a day both sign, so that its owner can change over. Once more within that day
- * makes another in place of the new one: whoever still verifies with the one before is not cut off sooner.
+ * Gives a receiver a new signing secret. For a day the previous one signs too. Another rotation within that day replaces
+ * the new secret and keeps the previous one, so that a receiver that still verifies with it is not cut off early.
  *
- * @throws Problem 404; 409 for mail
+ * @throws Problem 404; 409 when its channel does not sign
  */
-export async function rotateSecret(
-  needs: ReceiverNeeds,
-  siteId: string,
+export async function rotateSigningSecret(
+  { siteId, db }: Site,
+  options: ReceiverOptions,
   id: string,
   context: AuditContext
 ): Promise<{ receiver: Receiver; signingSecret: string }> {
   const signingSecret = createSigningSecret()
-  const sealed = await sealSecret(needs.sealing, id, signingSecret)
-  const at = needs.now()
-  const receiver = await needs.db.transaction().execute(async trx => {
-    const found = await lockReceiver(trx, siteId, id)
-    if (found === undefined) throw notFound()
-    if (found.kind !== 'webhook') throw notAWebhook()
-    const from = found.previous_secret_until
+  const jwe = await encryptSigningSecret(options.sealing, id, signingSecret)
+  const at = options.now()
+  const receiver = await withLocked(db, { lock: trx => lockReceiver(trx, siteId, id) }, async (trx, found) => {
+    if (!channelOf(found.kind).hasSigningSecret) throw noSigningSecret(found.kind)
+    const from = found.previous_secret_expires_at
     const isUnderWay = from !== null && from.getTime() > at
-    const previousUntil = isUnderWay ? from : new Date(at + OVERLAP_MS)
-    if (isUnderWay) await replaceSecret(trx, id, sealed)
-    else await beginOverlap(trx, id, sealed, previousUntil)
-    const changes = { previousSecretUntil: { from: from?.toISOString() ?? null, to: previousUntil.toISOString() } }
-    await record(trx, found, 'receiver.rotated', changes, at, context)
-    return { ...found, previous_secret_until: previousUntil }
+    const previousExpiresAt = isUnderWay ? from : new Date(at + OVERLAP_MS)
+    if (isUnderWay) await replaceSecret(trx, id, jwe)
+    else await beginOverlap(trx, id, jwe, previousExpiresAt)
+    const changes = {
+      previousSecretExpiresAt: { from: from?.toISOString() ?? null, to: previousExpiresAt.toISOString() }
+    }
+    await record(trx, found, 'receiver.secret_rotated', changes, at, context)
+    return { ...found, previous_secret_expires_at: previousExpiresAt }
   })
   return { receiver, signingSecret }
 }
 
-/** More tests at once than any honest caller makes. */
-const MAX_TESTS_AT_ONCE = 8
-let testsUnderWay = 0
-
 /**
- * Sends a test event now, the way notices go.
+ * Sends a test event now, in the same way as a notice.
  *
- * @throws Problem 404; 503 when too many tests are under way
+ * @throws Problem 404; 503 when too many tests of this Site are running
  */
 export async function testReceiver(
-  needs: ReceiverNeeds,
-  siteId: string,
+  { siteId, db }: Site,
+  options: ReceiverOptions,
   id: string
 ): Promise<Outcome & { eventId: string }> {
-  const row = await findReceiverWithSecrets(needs.db, siteId, id)
+  const row = await findReceiverWithSecrets(db, siteId, id)
   if (row === undefined) throw notFound()
-  if (testsUnderWay >= MAX_TESTS_AT_ONCE) throw tooBusy()
-  testsUnderWay++
-  try {
+  return options.testRuns.run(siteId, async () => {
     const eventId = randomUUID()
-    const message = testMessage(eventId, needs.issuer, siteId, id, needs.now())
-    const target = await targetOf(needs, row)
-    return { ...(await sendMessage(needs.sender, target, message, new AbortController().signal)), eventId }
-  } finally {
-    testsUnderWay--
-  }
+    const outcome = await sendMessage(options.channels, row.kind, {
+      target: row.target,
+      message: testMessage(eventId, options.issuer, siteId, id, options.now()),
+      secrets: await decryptSigningSecrets(options.sealing, row, options.now()),
+      reached: [],
+      signal: new AbortController().signal
+    })
+    return { ...outcome, eventId }
+  })
 }
 
-/** Where this receiver is, with its secrets opened. */
-export async function targetOf(
-  { sealing, now }: Pick<ReceiverNeeds, 'sealing' | 'now'>,
-  row: Pick<NoticeReceiverTable, 'url' | 'addresses'> & Parameters<typeof openSecrets>[1]
-): Promise<Target> {
-  if (row.url === null) return { kind: 'mail', addresses: row.addresses ?? [] }
-  return { kind: 'webhook', url: row.url, secrets: await openSecrets(sealing, row, now()) }
-}
-
-/** In the transaction of the change, as its last step. */
+/** Records an audit event in the transaction of the change, as its last step. */
 function record(
   trx: Transaction<Database>,
   { site_id: siteId, id: subject }: Receiver,
@@ -213,50 +188,4 @@ function record(
   context: AuditContext
 ): Promise<void> {
   return recordEvent(trx, { siteId, subject, action, changes, at, context })
-}
-
-const NO_MAIL: Fault = { pointer: '/kind', code: 'mail_not_configured', detail: 'no mail server is configured here' }
-
-/** Each kind has its own member, and not the other's. */
-function memberFaults(
-  kind: ReceiverInput['kind'],
-  given: { url?: unknown; addresses?: unknown },
-  isNew: boolean
-): Fault[] {
-  const [own, other] = kind === 'webhook' ? (['url', 'addresses'] as const) : (['addresses', 'url'] as const)
-  const faults: Fault[] = []
-  if (isNew && given[own] === undefined) {
-    faults.push({ pointer: `/${own}`, code: 'required', detail: `is required for ${kind}` })
-  }
-  if (given[other] !== undefined) {
-    faults.push({ pointer: `/${other}`, code: 'unknown_member', detail: `is not a member of ${kind}` })
-  }
-  return faults
-}
-
-function stepFaults({ steps }: ReceiverNeeds, wanted: readonly number[] | null): Fault[] {
-  return (wanted ?? []).flatMap((step, index) =>
-    steps.includes(step)
-      ? []
-      : [{ pointer: `/steps/${index}`, code: 'invalid_value', detail: `must be one of ${steps.join(', ')}` }]
-  )
-}
-
-/** A name that nobody knows yet, or now, may be saved: what it leads to is judged again with each request. */
-const RESOLVE_WAIT_MS = 2_000
-
-async function urlFaults({ sender }: ReceiverNeeds, url: string | undefined): Promise<Fault[]> {
-  if (url === undefined) return []
-  const detail = sender.guard.urlFault(url)
-  if (detail !== undefined) return [{ pointer: '/url', code: 'invalid_value', detail }]
-  const refusal = permittedAddresses(sender, new URL(url)).then(
-    () => undefined,
-    (error: unknown) => (error instanceof TargetRefused ? NOT_PUBLIC : undefined)
-  )
-  const refused = await Promise.race([refusal, sleep(RESOLVE_WAIT_MS, undefined, { ref: false })])
-  return refused === undefined ? [] : [{ pointer: '/url', code: 'invalid_value', detail: refused }]
-}
-
-function refuse(faults: readonly Fault[]): void {
-  if (faults.length > 0) throw invalidRequest(faults)
 }

@@ -21,7 +21,7 @@ async function eventsOf(grantd: Grantd): Promise<Json[]> {
   return (await grantd.asAdmin('GET', '/v1/sites/acme/audit-events')).json().items.toReversed()
 }
 
-t.test('each change of a receiver is an event: what was made, changed, given a new secret, deleted', async t => {
+t.test('creating, changing, rotating and deleting a receiver each record an audit event', async t => {
   const { clock, grantd, make } = await startAudited(t)
   const { path, receiverId } = await make('https://hooks.example.com')
   clock.advance(1_000)
@@ -51,8 +51,8 @@ t.test('each change of a receiver is an event: what was made, changed, given a n
         }
       ],
       [
-        'receiver.rotated',
-        { previousSecretUntil: { from: null, to: new Date(clock.time + 24 * HOUR_MS).toISOString() } }
+        'receiver.secret_rotated',
+        { previousSecretExpiresAt: { from: null, to: new Date(clock.time + 24 * HOUR_MS).toISOString() } }
       ],
       [
         'receiver.deleted',
@@ -67,7 +67,7 @@ t.test('each change of a receiver is an event: what was made, changed, given a n
 })
 
 // [NOTICE-6]
-t.test('no event holds a signing secret, or the path and query of a URL; that those changed shows', async t => {
+t.test('no audit event has a signing secret or the path and query of a URL, but each change is recorded', async t => {
   const { grantd, make } = await startAudited(t)
   const { path, signingSecret } = await make('https://hooks.example.com/services/T0/canary-path?token=canary-query')
   await grantd.asAdmin('PATCH', path, { body: { url: 'https://hooks.example.com/services/T0/canary-next' } })
@@ -79,7 +79,7 @@ t.test('no event holds a signing secret, or the path and query of a URL; that th
   t.same((await eventsOf(grantd))[1].changes, { url: { from: url, to: url } })
 })
 
-t.test('what changes nothing is no event, and so is what is refused', async t => {
+t.test('a change without effect and a refused change record no audit event', async t => {
   const { grantd, make } = await startAudited(t)
   const { path } = await make('https://hooks.example.com/a')
   await grantd.asAdmin('PATCH', path, { body: { url: 'https://hooks.example.com/a', steps: null } })
@@ -93,7 +93,7 @@ t.test('what changes nothing is no event, and so is what is refused', async t =>
 })
 
 // [NOTICE-7]
-t.test('a change that cannot be recorded is not made', async t => {
+t.test('a change of a receiver that cannot be recorded is not made', async t => {
   const { grantd, make } = await startAudited(t)
   const { path } = await make('https://hooks.example.com/a')
   const rows = () => query(grantd.databaseUrl, 'select * from notice_receivers')
