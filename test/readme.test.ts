@@ -3,7 +3,7 @@ import path from 'node:path'
 import t from 'tap'
 import { describeConfig } from '../src/config/config.ts'
 import { CONFIGURATION_FILE, withConfiguration } from '../tools/configuration.ts'
-import { README_FILE } from '../tools/readme.ts'
+import { README_FILE, withSample } from '../tools/readme.ts'
 import { ROOT } from './fixtures/run/paths.ts'
 
 const readme = readFileSync(README_FILE, 'utf8')
@@ -13,6 +13,10 @@ t.test('docs/configuration.md lists every variable that src/config reads; "npm r
   const page = readFileSync(CONFIGURATION_FILE, 'utf8')
   t.equal(page, withConfiguration(page))
   for (const { name } of describeConfig()) t.equal(page.split(`| \`${name}\``).length, 2, `one row for ${name}`)
+})
+
+t.test('the curl lines of the README print what it shows; "npm run docs" writes it', async t => {
+  t.equal(await withSample(readme), readme)
 })
 
 t.test('.env.example names every variable, with its default where that is a number', async t => {
