@@ -20,7 +20,7 @@ export interface SelfTime {
 const IDLE = new Set(['(idle)', '(root)'])
 
 /** Returns the self time of each function while the process was busy, the longest first. */
-export function selfTimes(profile: CpuProfile, nameOf = functionName): SelfTime[] {
+export function selfTimes(profile: CpuProfile, nameOf = functionOf): SelfTime[] {
   const names = new Map(profile.nodes.map(({ id, callFrame }) => [id, callFrame]))
   const times = new Map<string, number>()
   profile.samples.forEach((id, index) => {
@@ -34,9 +34,9 @@ export function selfTimes(profile: CpuProfile, nameOf = functionName): SelfTime[
 
 type Frame = CpuProfile['nodes'][number]['callFrame']
 
-function functionName({ functionName, url, lineNumber }: Frame): string {
-  const name = functionName === '' ? '(anonymous)' : functionName
-  return url === '' ? nativeName(name) : `${name} ${shortUrl(url)}:${lineNumber + 1}`
+function functionOf({ functionName, url, lineNumber }: Frame): string {
+  if (url === '') return nativeName(functionName)
+  return `${functionName === '' ? '(anonymous)' : functionName} ${shortUrl(url)}:${lineNumber + 1}`
 }
 
 /** Returns the room of grantd, the package or the module of Node that a frame belongs to. */
@@ -50,6 +50,7 @@ export function originOf({ functionName, url }: Frame): string {
 
 /** V8 puts its own states, such as `(program)`, in parentheses. */
 function nativeName(name: string): string {
+  if (name === '') return '(anonymous) (native)'
   return name.startsWith('(') ? name : `${name} (native)`
 }
 
