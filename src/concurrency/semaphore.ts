@@ -23,6 +23,12 @@ export interface SemaphoreOptions {
   maxWaitMs?: number
 }
 
+export interface SemaphoreLoad {
+  running: number
+  waiting: number
+  rejected: number
+}
+
 /** Limits how many callers work at once and how many more wait, first come, first served. */
 export class Semaphore {
   readonly #options: SemaphoreOptions
@@ -36,7 +42,7 @@ export class Semaphore {
   }
 
   /** Counts the callers that hold a permit and that wait now, and those that were rejected since the start. */
-  get load(): { running: number; waiting: number; rejected: number } {
+  get load(): SemaphoreLoad {
     return { running: this.#running, waiting: this.#waiting.size, rejected: this.#rejected }
   }
 

@@ -1,8 +1,12 @@
-import type { Semaphore } from '../concurrency/semaphore.ts'
+import type { SemaphoreLoad } from '../concurrency/semaphore.ts'
 import type { Registry } from '../metrics/registry.ts'
 
 /** Measures Argon2 work, which runs behind a semaphore. */
-export function measureArgon2(registry: Registry, semaphore: Semaphore, gate: 'token' | 'admin'): void {
+export function measureArgon2(
+  registry: Registry,
+  semaphore: { readonly load: SemaphoreLoad },
+  gate: 'token' | 'admin'
+): void {
   const labels = { gate }
   registry.reading(
     { name: 'grantd_argon2_running', help: 'Argon2 hashes being computed.' },

@@ -1,10 +1,11 @@
-import { type Semaphore, SemaphoreFull } from '../concurrency/semaphore.ts'
+import type { FairSemaphore } from '../concurrency/fair-semaphore.ts'
+import { SemaphoreFull } from '../concurrency/semaphore.ts'
 import { checksumOf, createClientSecret, hashClientSecret } from '../credentials/secret.ts'
-import { tooBusy } from './errors.ts'
+import { hungUp, tooBusy } from './errors.ts'
 
 export interface SecretOptions {
-  /** Limits how many secrets are hashed at once. */
-  hashing: Semaphore
+  /** Limits how many secrets are hashed at once. Each Site has a queue of its own. */
+  hashing: FairSemaphore
   /** Start of every secret, by which scanners recognise one. */
   secretPrefix: string
 }
@@ -16,13 +17,23 @@ export interface NewSecret {
   checksum: string
 }
 
-/** Makes a secret and its hash. @throws Problem 503 when too many secrets wait to be hashed */
-export async function makeSecret({ hashing, secretPrefix }: SecretOptions): Promise<NewSecret> {
+/**
+ * Makes a secret and its hash.
+ *
+ * @param signal aborts when the caller hangs up, which frees its place in the queue
+ * @throws Problem 503 when too many secrets of this Site, or of all Sites, wait to be hashed
+ */
+export async function makeSecret(
+  { hashing, secretPrefix }: SecretOptions,
+  siteId: string,
+  signal: AbortSignal
+): Promise<NewSecret> {
   const clientSecret = createClientSecret(secretPrefix)
   try {
-    const hash = await hashing.run(() => hashClientSecret(clientSecret))
+    const hash = await hashing.run(siteId, () => hashClientSecret(clientSecret), signal)
     return { clientSecret, hash, checksum: checksumOf(clientSecret) }
   } catch (error) {
+    if (signal.aborted) throw hungUp()
     throw error instanceof SemaphoreFull ? tooBusy() : error
   }
 }

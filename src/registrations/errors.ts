@@ -14,6 +14,11 @@ export function tooBusy(): Problem {
   })
 }
 
+/** Nobody reads this answer. The log line of the request has its reason. */
+export function hungUp(): Problem {
+  return new Problem(503, 'unavailable', 'The caller closed the connection.', { reason: 'hung_up' })
+}
+
 export function rotationUnderWay(): Problem {
   return new Problem(
     409,

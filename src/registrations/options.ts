@@ -1,4 +1,4 @@
-import { Semaphore } from '../concurrency/semaphore.ts'
+import { FairSemaphore } from '../concurrency/fair-semaphore.ts'
 import { measureArgon2 } from '../credentials/metrics.ts'
 import type { Sealing } from '../crypto/key-encryption.ts'
 import type { Registry } from '../metrics/registry.ts'
@@ -10,8 +10,11 @@ interface RegistrationSettings
   metrics: Registry
 }
 
-/** Administrators hash behind a queue of their own, so that a flood at the token endpoint does not stop them. */
-const HASHING = { permits: 1, maxWaiting: 100 }
+/**
+ * A hash takes a core for about 10 ms, so one at a time leaves room for tokens. A caller at the end of a full queue waits
+ * for a quarter of a second when its Site is the only one that is busy.
+ */
+const HASHING = { permits: 1, maxWaitingPerKey: 25, maxWaiting: 500 }
 
 /** Builds what the routes of registrations share: the queue of hashing and the keys derived from KEY_ENCRYPTION_KEY. */
 export function registrationOptions({
@@ -19,7 +22,7 @@ export function registrationOptions({
   metrics,
   ...settings
 }: RegistrationSettings): RegistrationRoutesOptions {
-  const hashing = new Semaphore(HASHING)
+  const hashing = new FairSemaphore(HASHING)
   measureArgon2(metrics, hashing, 'admin')
   return {
     ...settings,

@@ -5,6 +5,7 @@ import type { CursorKeys } from '../admin-api/cursor.ts'
 import { etag, etagHeader, IfMatch } from '../admin-api/if-match.ts'
 import { answer, NoQuery, problems } from '../admin-api/responses.ts'
 import { pathInSite, SiteParams, siteOf, sitesOf } from '../admin-api/site.ts'
+import { hangUpSignal } from '../http/hang-up.ts'
 import { notFound } from '../http/problem.ts'
 import type { Target } from './changes.ts'
 import type { RegistrationFields } from './fields.ts'
@@ -89,8 +90,9 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
     async (request, reply) => {
       const site = siteOf(request)
       const { body, version } = await createRegistration(site, options, request.body, {
+        context: auditContextOf(request),
         idempotencyKey: request.headers['idempotency-key'],
-        context: auditContextOf(request)
+        signal: hangUpSignal(reply)
       })
       return reply
         .code(201)

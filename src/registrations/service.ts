@@ -1,3 +1,4 @@
+import type { AuditContext } from '../admin-api/audit-context.ts'
 import { withLocked } from '../admin-api/locked.ts'
 import { requireRoom, requireRoomForOneMore } from '../admin-api/quota.ts'
 import type { Site } from '../admin-api/site.ts'
@@ -16,7 +17,7 @@ import {
   type RegistrationFields
 } from './fields.ts'
 import { eventsBetween } from './history.ts'
-import { answerOnce, type IdempotencyOptions, type IdempotentRequest } from './idempotency/service.ts'
+import { answerOnce, type IdempotencyOptions } from './idempotency/service.ts'
 import {
   countOfSite,
   deleteRegistration,
@@ -37,6 +38,14 @@ export interface RegistrationOptions extends SecretOptions, IdempotencyOptions {
   maxPerSite: number
 }
 
+/** How a caller asks for a new secret. */
+export interface SecretRequest {
+  /** The `Idempotency-Key` header. */
+  idempotencyKey: string | undefined
+  /** Aborts when the caller hangs up. */
+  signal: AbortSignal
+}
+
 /** The answer with a new secret. A retry gets it again, byte for byte. */
 export interface SecretAnswer {
   body: CreatedRegistrationBody
@@ -54,7 +63,7 @@ export function createRegistration(
   site: Site,
   options: RegistrationOptions,
   input: RegistrationFields,
-  { idempotencyKey, context }: Omit<IdempotentRequest, 'request'>
+  { context, idempotencyKey, signal }: SecretRequest & { context: AuditContext }
 ): Promise<SecretAnswer> {
   const { siteId } = site
   const { now, maxLifetimeDays, maxPerSite } = options
@@ -68,7 +77,7 @@ export function createRegistration(
         const fields = normaliseFields(input)
         refuse(faultsOf(fields, { now: now(), maxLifetimeDays }))
         await requireRoomForOneMore(site, quota)
-        return { fields, secret: await makeSecret(options) }
+        return { fields, secret: await makeSecret(options, siteId, signal) }
       },
       change: async (trx, { fields, secret }) => {
         await requireRoom(trx, siteId, quota)

@@ -3,6 +3,7 @@ import type { Static } from 'typebox'
 import { etag, etagHeader, IfMatch } from '../../admin-api/if-match.ts'
 import { answer, NoQuery, problems } from '../../admin-api/responses.ts'
 import { siteOf } from '../../admin-api/site.ts'
+import { hangUpSignal } from '../../http/hang-up.ts'
 import { IdempotencyKey } from '../idempotency/schemas.ts'
 import { type OneRegistration, type RegistrationRoutesOptions, targetOf } from '../routes.ts'
 import { RegistrationParams } from '../schemas.ts'
@@ -42,14 +43,10 @@ export async function rotationRoutes(app: FastifyInstance, options: Registration
     },
     async (request, reply) => {
       const { overlapSeconds = OVERLAP_DEFAULT_SECONDS } = request.body
-      const idempotencyKey = request.headers['idempotency-key']
-      const { body, version } = await rotate(
-        siteOf(request),
-        options,
-        targetOf(request),
-        overlapSeconds,
-        idempotencyKey
-      )
+      const { body, version } = await rotate(siteOf(request), options, targetOf(request), overlapSeconds, {
+        idempotencyKey: request.headers['idempotency-key'],
+        signal: hangUpSignal(reply)
+      })
       return reply.code(201).header('etag', etag(version)).send(body)
     }
   )

@@ -19,7 +19,7 @@ import {
   rotateSecret
 } from '../repository.ts'
 import { representRegistration } from '../representation.ts'
-import type { RegistrationOptions, SecretAnswer } from '../service.ts'
+import type { RegistrationOptions, SecretAnswer, SecretRequest } from '../service.ts'
 
 /**
  * Makes a new secret. The previous one is accepted for `overlapSeconds` more, so that its consumers can change over.
@@ -35,7 +35,7 @@ export function rotate(
   options: RegistrationOptions,
   target: Target,
   overlapSeconds: number,
-  idempotencyKey: string | undefined
+  { idempotencyKey, signal }: SecretRequest
 ): Promise<SecretAnswer> {
   const { clientId, ifMatch, context } = target
   const { now } = options
@@ -50,7 +50,7 @@ export function rotate(
         if (registration === undefined) throw notFound()
         requireVersion(ifMatch, registration.version)
         requireRotatable(registration, now())
-        return makeSecret(options)
+        return makeSecret(options, site.siteId, signal)
       },
       change: async (trx, { clientSecret, hash, checksum }) => {
         const before = await lockRow(trx, lockOf(site, target))

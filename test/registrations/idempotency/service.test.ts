@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from 'node:net'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { recordEvent } from '../../../src/audit/record.ts'
-import { Semaphore } from '../../../src/concurrency/semaphore.ts'
+import { FairSemaphore } from '../../../src/concurrency/fair-semaphore.ts'
 import { idempotentAnswerPurge } from '../../../src/registrations/idempotency/plugin.ts'
 import { createRegistration } from '../../../src/registrations/service.ts'
 import { Clock, signAdminToken, startApp } from '../../fixtures/app/app.ts'
@@ -318,18 +318,18 @@ async function proxyThatLosesCommits(t: Test, databaseUrl: string) {
 }
 
 /** Counts the hashes. */
-class CountingSemaphore extends Semaphore {
+class CountingSemaphore extends FairSemaphore {
   hashes = 0
 
-  override run<T>(work: () => Promise<T>): Promise<T> {
+  override run<T>(key: string, work: () => Promise<T>): Promise<T> {
     this.hashes++
-    return super.run(work)
+    return super.run(key, work)
   }
 }
 
 t.test('a retry costs no hash, and no column of the table has anything of what it tells', async t => {
   const databaseUrl = await createDatabase(t)
-  const hashing = new CountingSemaphore({ permits: 1, maxWaiting: 10 })
+  const hashing = new CountingSemaphore({ permits: 1, maxWaitingPerKey: 10, maxWaiting: 10 })
   const site = { siteId: 'acme', db: openTestDatabase(t, databaseUrl) }
   const options = {
     hashing,
@@ -341,8 +341,9 @@ t.test('a retry costs no hash, and no column of the table has anything of what i
   }
   const key = randomUUID()
   const input = { name: 'canary name', expiresAt: inDays(10), enabled: true, scopes: ['canary:scope'] }
-  const first = await createRegistration(site, options, input, { idempotencyKey: key, context: CONTEXT })
-  t.same(await createRegistration(site, options, input, { idempotencyKey: key, context: CONTEXT }), first)
+  const request = { idempotencyKey: key, context: CONTEXT, signal: new AbortController().signal }
+  const first = await createRegistration(site, options, input, request)
+  t.same(await createRegistration(site, options, input, request), first)
   t.equal(hashing.hashes, 1)
   const rows = await query(databaseUrl, 'select * from idempotent_answers')
   t.equal(rows.length, 1)
