@@ -23,7 +23,7 @@ function commandsOf(page: string): string[] {
 
 t.test('every curl command of the pages for administrators and clients works, in the order of the page', async t => {
   const DATA_DIR = temporaryFolder(t)
-  const server = await spawnServer(t, { DATA_DIR })
+  const server = await spawnServer(t, { DATA_DIR, NOTICE_WEBHOOK_ALLOW: 'localhost' })
   await untilPrinted(server, 'API reference')
   const [ADMIN_TOKEN = ''] = /^eyJ\S+$/m.exec(server.output()) ?? []
   const { PATH = '' } = process.env
@@ -39,6 +39,7 @@ t.test('every curl command of the pages for administrators and clients works, in
   const others = ['clients.md', 'notices.md', 'audit.md'].flatMap(commandsOf)
   for (const command of [create, ...others, ...life]) {
     const current = command
+      .replace('hooks.example.com', 'localhost')
       .replace(/2027-\d\d-\d\dT[\d:]+Z/, inDays(300))
       .replace(/2028-\d\d-\d\dT[\d:]+Z/, inDays(600))
     const stdout = await runInShell(PRELUDE + current, environment)
