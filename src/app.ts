@@ -80,9 +80,9 @@ export async function buildApp(
   const notifications = notificationOptions({ ...options, ...config.notices, issuer, cursorKeys, db: background })
   const audit = { cursorKeys: sealing.keys('audit cursors') }
 
-  const app = createServer({ log: options.log, trustedProxies: config.trustedProxies, ajvOptions: AJV_OPTIONS })
+  const app = createServer({ ...config, log: options.log, metrics, drain, ajvOptions: AJV_OPTIONS })
   await beforeRoutes(app)
-  await app.register(requestHandling, { ...config, drain, onMethodNotAllowed: answerMethodNotAllowed })
+  await app.register(requestHandling, { drain, onMethodNotAllowed: answerMethodNotAllowed })
   await app.register(requestMetrics, {
     registry: metrics,
     observers: [measureTokenRequests(metrics), measureAdminRequests(metrics, ADMIN_PREFIX)]

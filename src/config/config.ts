@@ -75,6 +75,7 @@ function arrange(variables: Variables) {
     host: variables.host,
     port: variables.port,
     maxConnections: variables.maxConnections,
+    keepAliveSeconds: variables.keepAliveSeconds,
     /** Undefined when metrics are turned off. */
     metricsPort: variables.metricsPort === 0 ? undefined : variables.metricsPort,
     workers: variables.workers,

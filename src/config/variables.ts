@@ -42,8 +42,13 @@ export function readVariables(read: Read) {
     port: read('PORT', 'Port to listen on.', wholeNumber(3000, 1, 65_535)),
     maxConnections: read(
       'MAX_CONNECTIONS',
-      'Maximum number of open connections. Further connections are closed without an answer.',
+      'Maximum number of open connections of an instance. One source may hold half of them, unless it is in TRUSTED_PROXIES. Further connections are closed without an answer.',
       wholeNumber(10_000, 1, 1_000_000)
+    ),
+    keepAliveSeconds: read(
+      'KEEP_ALIVE_SECONDS',
+      'How long a connection stays open between two requests, in seconds. It must be longer than the idle timeout of the load balancer in front of grantd.',
+      wholeNumber(72, 1, 3_600)
     ),
     metricsPort: read(
       'METRICS_PORT',

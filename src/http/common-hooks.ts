@@ -1,29 +1,27 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 
-/** A body in a coding (gzip, br): what is behind us and what is before us might read two different ones. */
+/** A body with a Content-Encoding. A proxy in front of grantd could read another body than grantd does. */
 class EncodedBody extends Error {
   readonly statusCode = 415
 }
 
-/** More than one Host: what is before us may have gone by the other (RFC 9112 §3.2). */
+/** More than one Host header. A proxy in front of grantd may have used the other one (RFC 9112 §3.2). */
 export class AmbiguousHost extends Error {
   readonly statusCode = 400
 
   constructor() {
-    super('There is more than one Host header.')
+    super('The request has more than one Host header.')
   }
 }
 
-/** What holds for every request and every answer. Call it before the routes are registered. */
+/** Adds what applies to every request and every answer. Call it before the routes are registered. */
 export function addCommonHooks(app: FastifyInstance): void {
-  // An expectation that nobody has: Node would refuse it unheard and unlogged. Meeting it is not required (RFC 9110 §10.1.1).
-  app.server.on('checkExpectation', (request, response) => void app.server.emit('request', request, response))
   app.addHook('onRequest', (request, reply, done) => {
     withCommonHeaders(reply)
-    // Told back to a caller that gave one: refusals of strangers stay the same bytes.
+    // Only for a caller that sent one, so that all refusals of strangers have the same bytes.
     if (request.headers['x-request-id'] === request.id) reply.header('x-request-id', request.id)
     const { host, 'content-encoding': encoding } = request.headers
-    // Node joins them by a comma (joinDuplicateHeaders), which no name in DNS has.
+    // Node joins two with a comma (joinDuplicateHeaders), which no host name has.
     if (host?.includes(',')) return done(new AmbiguousHost())
     done(encoding === undefined || encoding === 'identity' ? undefined : new EncodedBody('the body is encoded'))
   })

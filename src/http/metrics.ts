@@ -1,7 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import type { Registry } from '../metrics/registry.ts'
+import type { ConnectionLimit } from './connection-limit.ts'
 import type { Outcome } from './outcome.ts'
+import { onRequestEnd } from './request-end.ts'
 
 /** A request that was answered completely, or whose caller has gone. */
 export interface EndedRequest {
@@ -23,33 +25,42 @@ interface RequestMetricsOptions {
   observers: readonly ((request: EndedRequest) => void)[]
 }
 
-/** Measures requests. Register it before the routes. Without it everything else works. */
+/** Measures requests. Register it after `requestHandling` and before the routes. Without it everything else works. */
 export const requestMetrics = fastifyPlugin(
   async (app: FastifyInstance, { registry, observers }: RequestMetricsOptions): Promise<void> => {
     let inFlight = 0
     registry.reading({ name: 'grantd_http_requests_in_flight', help: 'Requests being processed.' }, () => inFlight)
-    app.addHook('onRequest', (request, reply, done) => {
+    app.addHook('onRequest', (_request, _reply, done) => {
       inFlight++
-      // Fastify's onResponse is not called when the caller has hung up.
-      reply.raw.on('close', () => {
-        inFlight--
-        const { method, url, routeOptions, outcome } = request
-        const [path = ''] = url.split('?', 1)
-        const { statusCode: status, elapsedTime, raw } = reply
-        const isComplete = raw.writableFinished
-        const ended = {
-          method,
-          path,
-          route: routeOptions.url,
-          outcome,
-          status,
-          isComplete,
-          seconds: elapsedTime / 1_000
-        }
-        for (const observe of observers) observe(ended)
-      })
       done()
+    })
+    onRequestEnd(app, ({ method, url, routeOptions, outcome }, { statusCode, elapsedTime, raw }) => {
+      inFlight--
+      const [path = ''] = url.split('?', 1)
+      const ended = {
+        method,
+        path,
+        route: routeOptions.url,
+        outcome,
+        status: statusCode,
+        isComplete: raw.writableFinished,
+        seconds: elapsedTime / 1_000
+      }
+      for (const observe of observers) observe(ended)
     })
   },
   { name: 'request-metrics' }
 )
+
+/** Measures the connections of callers. */
+export function measureConnections(registry: Registry, limit: Pick<ConnectionLimit, 'load'>): void {
+  registry.reading({ name: 'grantd_http_connections', help: 'Open connections of callers.' }, () => limit.load.open)
+  registry.reading(
+    {
+      name: 'grantd_http_connections_rejected_total',
+      help: 'Connections that were closed because of MAX_CONNECTIONS or the share of one source.',
+      type: 'counter'
+    },
+    () => limit.load.rejected
+  )
+}

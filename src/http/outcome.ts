@@ -32,5 +32,7 @@ export function setOutcome(request: FastifyRequest, outcome: Outcome): void {
 
 /** Records an answer with an error status: `failed` for a fault of grantd or its database, else `refused`. */
 export function setRefused(request: FastifyRequest, status: number, reason: string): void {
-  setOutcome(request, { result: status >= 500 ? 'failed' : 'refused', reason })
+  // A caller that hung up before its request was complete is not refused for what is missing.
+  const hungUp = request.raw.destroyed && !request.raw.complete
+  setOutcome(request, { result: status >= 500 ? 'failed' : 'refused', reason: hungUp ? 'aborted' : reason })
 }

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import { onRequestEnd } from './request-end.ts'
 import { sourceOf } from './source.ts'
 
 /**
- * The id of a request, in the log and in audit events: the caller's `X-Request-Id` where it is well-formed: too
- * short to hold a Client secret.
+ * Returns the id of a request, for the log and for audit events: the caller's `X-Request-Id` when it is well-formed, else
+ * a new one. Such an id is too short to hold a Client secret.
  */
 export function requestId(request: IncomingMessage): string {
   const given = request.headers['x-request-id']
@@ -13,10 +14,11 @@ export function requestId(request: IncomingMessage): string {
 }
 
 /**
- * One line per request: route, not URL (a query may hold anything); no header, no body.
+ * Logs one line for each request, also when its caller has hung up. It shows the route rather than the URL, because a
+ * query may hold anything, and no header or body.
  */
 export function logRequests(app: FastifyInstance): void {
-  app.addHook('onResponse', (request: FastifyRequest, reply: FastifyReply, done) => {
+  onRequestEnd(app, (request, reply) => {
     request.log.info(
       {
         requestId: request.id,
@@ -26,10 +28,10 @@ export function logRequests(app: FastifyInstance): void {
         durationMs: Math.round(reply.elapsedTime * 10) / 10,
         source: sourceOf(request),
         ...request.caller,
-        ...(request.outcome !== undefined && 'reason' in request.outcome && { reason: request.outcome.reason })
+        ...(request.outcome !== undefined && 'reason' in request.outcome && { reason: request.outcome.reason }),
+        ...(!reply.raw.writableFinished && { hungUp: true })
       },
       'request'
     )
-    done()
   })
 }

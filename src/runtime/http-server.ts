@@ -32,7 +32,7 @@ export async function serve({ config, instance, log, metrics }: ServeOptions): P
   return {
     isReady: async () => drain.takesClients && (await isReachable(connection.lookups)),
     close: async isReplaced => {
-      await drain.run(app.server, isReplaced)
+      await drain.run(isReplaced)
       await app.close()
     }
   }

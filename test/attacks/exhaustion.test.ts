@@ -14,8 +14,8 @@ import { OPERATIONS } from './operations.ts'
 
 const FORM = { 'Content-Type': 'application/x-www-form-urlencoded' }
 const MIB = 1_048_576
-const SOCKETS = 4
-const PIPELINED = 250
+const SOCKETS = 20
+const PIPELINED = 50
 
 /** Resident memory of a process, bytes. */
 async function residentBytes(pid: number | undefined): Promise<number> {
@@ -150,7 +150,7 @@ async function statusOfHead(
 t.test(
   'beyond MAX_CONNECTIONS a connection is closed; those that are open are served, and places come free',
   async t => {
-    const grantd = await startApp(t, { environment: { MAX_CONNECTIONS: '20' } })
+    const grantd = await startApp(t, { environment: { MAX_CONNECTIONS: '20', TRUSTED_PROXIES: '127.0.0.1' } })
     const { hostname, port } = new URL(grantd.baseUrl)
     const open = async (): Promise<Socket> => {
       const socket = connect(Number(port), hostname)

@@ -146,6 +146,7 @@ const VARIABLES: Record<string, Variable> = {
   },
   PORT: whole(config => config.port, 3_000, 1, 65_535),
   MAX_CONNECTIONS: whole(config => config.maxConnections, 10_000, 1, 1_000_000),
+  KEEP_ALIVE_SECONDS: whole(config => config.keepAliveSeconds, 72, 1, 3_600),
   ISSUER: {
     read: config => config.issuer,
     fallback: 'http://127.0.0.1:3000',

@@ -15,13 +15,13 @@ t.test('a request with more than one Host is refused (RFC 9112 §3.2)', async t 
       `POST /oauth/token HTTP/1.1\r\nHost: grantd\r\n${second}\r\n${FORM}\r\n`
     )
     t.match(token, /^HTTP\/1\.1 400 /)
-    t.match(token, '{"error":"invalid_request","error_description":"There is more than one Host header."}')
+    t.match(token, '{"error":"invalid_request","error_description":"The request has more than one Host header."}')
     const admin = await exchangeBytes(
       grantd.baseUrl,
       `GET /v1/audit-events HTTP/1.1\r\nHost: grantd\r\n${second}\r\nConnection: close\r\n\r\n`
     )
     t.match(admin, /^HTTP\/1\.1 400 /)
-    t.match(admin, '"detail":"There is more than one Host header."')
+    t.match(admin, '"detail":"The request has more than one Host header."')
     const nowhere = await exchangeBytes(
       grantd.baseUrl,
       `GET /oauth/token HTTP/1.1\r\nHost: grantd\r\n${second}\r\nConnection: close\r\n\r\n`
