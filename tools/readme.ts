@@ -1,16 +1,12 @@
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
-import os from 'node:os'
+import { execFile } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
+import { startService } from './service.ts'
 
 /** Runs the curl lines of README.md against a real service and writes what they print below them. */
 
-const ROOT = path.join(import.meta.dirname, '..')
-export const README_FILE = path.join(ROOT, 'README.md')
+export const README_FILE = path.join(import.meta.dirname, '../README.md')
 
 const SAMPLE = /(<!-- sample: npm run docs -->\n+```\n)([\s\S]*?)(```\n+<!-- end -->)/
 const BASE_URL = 'http://127.0.0.1:3000'
@@ -80,41 +76,6 @@ function wrapped(json: string): string {
     else lines.push(lines.length === 0 ? piece : ` ${piece}`)
   }
   return lines.join('\n')
-}
-
-async function startService(): Promise<{ baseUrl: string; adminToken: string; stop: () => Promise<void> }> {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'grantd-readme-'))
-  const port = await freePort()
-  const service = spawn(process.execPath, ['src/commands/start.ts'], {
-    cwd: ROOT,
-    env: { PATH: process.env['PATH'], DATA_DIR: folder, PORT: String(port), METRICS_PORT: '0' },
-    stdio: ['ignore', 'pipe', 'inherit']
-  })
-  const closed = once(service, 'close')
-  const stop = async () => {
-    service.kill('SIGTERM')
-    await closed
-    rmSync(folder, { recursive: true, force: true, maxRetries: 20 })
-  }
-  const said: string[] = []
-  for await (const line of createInterface(service.stdout)) {
-    said.push(line)
-    if (/^eyJ\S+$/.test(line)) {
-      service.stdout.resume()
-      return { baseUrl: `http://127.0.0.1:${port}`, adminToken: line, stop }
-    }
-  }
-  await stop()
-  throw new Error(`grantd ended without printing an admin token:\n${said.join('\n')}`)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  await new Promise(resolve => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 if (process.argv[1] === import.meta.filename) {

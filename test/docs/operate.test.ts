@@ -1,0 +1,8 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { OPERATE_FILE, withMetrics } from '../../tools/metrics-table.ts'
+
+t.test('docs/operate.md lists every metric; "npm run docs" writes it', async t => {
+  const page = readFileSync(OPERATE_FILE, 'utf8')
+  t.equal(await withMetrics(page), page)
+})

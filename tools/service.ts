@@ -1,0 +1,59 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import os from 'node:os'
+import path from 'node:path'
+import { createInterface } from 'node:readline'
+
+const ROOT = path.join(import.meta.dirname, '..')
+
+/** A grantd in development mode. */
+export interface RunningService {
+  baseUrl: string
+  metricsUrl: string
+  /** Token of a Global Administrator. */
+  adminToken: string
+  stop: () => Promise<void>
+}
+
+/** Starts grantd on an empty data folder. @throws Error when it ends before it listens */
+export async function startService(): Promise<RunningService> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'grantd-docs-'))
+  const [port, metricsPort] = [await freePort(), await freePort()]
+  const service = spawn(process.execPath, ['src/commands/start.ts'], {
+    cwd: ROOT,
+    env: { PATH: process.env['PATH'], DATA_DIR: folder, PORT: String(port), METRICS_PORT: String(metricsPort) },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  const closed = once(service, 'close')
+  const stop = async () => {
+    service.kill('SIGTERM')
+    await closed
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20 })
+  }
+  const said: string[] = []
+  for await (const line of createInterface(service.stdout)) {
+    said.push(line)
+    if (/^eyJ\S+$/.test(line)) {
+      service.stdout.resume()
+      return {
+        baseUrl: `http://127.0.0.1:${port}`,
+        metricsUrl: `http://127.0.0.1:${metricsPort}/metrics`,
+        adminToken: line,
+        stop
+      }
+    }
+  }
+  await stop()
+  throw new Error(`grantd ended without printing an admin token:\n${said.join('\n')}`)
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  await new Promise(resolve => server.close(resolve))
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
