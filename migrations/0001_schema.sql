@@ -49,28 +49,53 @@ comment on column registrations.secret_checksum is 'last six characters of the s
 comment on column registrations.previous_secret_hash is 'hash of the secret before the latest rotation; kept after it was retired, so that its use is noticed';
 comment on column registrations.previous_secret_expires_at is 'the instant from which the previous secret is refused';
 
--- Listings of one Site in the default order, and the count for the quota.
+-- Listings of one Site, whose rows the quota bounds: in the default order, by expiry, and the count for the quota.
 create index registrations_site_id_name_folded on registrations (site_id, name_folded, client_id);
 create index registrations_site_id_expires_at on registrations (site_id, expires_at, client_id);
--- Listings over all Sites.
-create index registrations_name_folded on registrations (name_folded, client_id);
+-- Listings over all Sites. The first one also serves the search, which reads nothing but this index. A trigram index
+-- would not help: "like" is not leakproof, so that no index on it is used under row-level security.
+create index registrations_name_folded on registrations (name_folded, client_id) include (site_id);
 create index registrations_registered_at on registrations (registered_at, client_id);
 create index registrations_expires_at on registrations (expires_at, client_id);
+create index registrations_enabled on registrations (enabled, client_id);
 
--- A table of its own, because each exchange updates a row of it. The row is narrow and no index holds a column that each
--- exchange changes, so that Postgres updates it in place (heap-only tuples).
+-- A table of its own, because each exchange updates a row of it. The row is narrow, and no index holds a column that each
+-- exchange changes, so that Postgres updates it in place (heap-only tuples). The hour of the latest use changes rarely
+-- enough for an index: listings by Last used read it in the order of the hour, and sort within the hour.
 create table registration_last_used (
-  client_id                    text                    constraint registration_last_used_pkey primary key
-                                              constraint registration_last_used_client_id_fkey references registrations on delete cascade,
-  last_used_at                 timestamptz(3) not null,
-  odd_credential_used_at       timestamptz(3),
-  even_credential_used_at      timestamptz(3)
+  client_id               text           constraint registration_last_used_pkey primary key
+                                         constraint registration_last_used_client_id_fkey references registrations on delete cascade,
+  last_used_at            timestamptz(3),
+  odd_credential_used_at  timestamptz(3),
+  even_credential_used_at timestamptz(3),
+  last_used_hour          timestamptz(0) not null generated always as (
+    coalesce(date_bin('1 hour', last_used_at, timestamptz '2000-01-01 00:00:00Z'), '-infinity')
+  ) stored
 ) with (fillfactor = 50);
 
-comment on table registration_last_used is 'Last used of each registration that has obtained a token';
-comment on column registration_last_used.last_used_at is 'instant of the latest successful exchange; only moves forward';
+comment on table registration_last_used is 'Last used of each registration';
+comment on column registration_last_used.last_used_at is 'instant of the latest successful exchange; null for none; only moves forward';
 comment on column registration_last_used.odd_credential_used_at is 'latest exchange with a credential whose number is odd; when older than the current credential, it belongs to an earlier one';
 comment on column registration_last_used.even_credential_used_at is 'the same for credentials whose number is even';
+comment on column registration_last_used.last_used_hour is 'start of the hour of last_used_at; -infinity for never';
+
+create index registration_last_used_last_used_hour on registration_last_used (last_used_hour, client_id);
+
+-- Each registration has a row from the beginning, so that listings by Last used find those that were never used. Only a
+-- session that sees all Sites may write this table, so the function becomes one for the time of its statement.
+create function create_last_used() returns trigger
+  language plpgsql security definer set search_path from current as $$
+declare
+  sites constant text := coalesce(current_setting('grantd.site_id', true), '');
+begin
+  perform set_config('grantd.site_id', '*', true);
+  insert into registration_last_used (client_id) select client_id from created;
+  perform set_config('grantd.site_id', sites, true);
+  return null;
+end
+$$;
+create trigger create_last_used after insert on registrations referencing new table as created
+  for each statement execute function create_last_used();
 
 -- Answers to requests with an Idempotency-Key, for retries within ten minutes.
 create table idempotent_answers (

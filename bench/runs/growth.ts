@@ -64,13 +64,14 @@ async function addRegistrations(databaseUrl: string, count: number): Promise<voi
          ${same}
        from generate_series(1, ${count}) as i, (select * from registrations limit 1) as original;
      create temp table originals as select ${all} from registrations;
-     create temp table uses as select * from registration_last_used;
+     create temp table uses as select client_id, last_used_at from registration_last_used;
      truncate registrations, registration_last_used cascade;
      insert into registrations (${all})
        select * from (select * from copies union all select * from originals) as all_of_them order by random();
-     insert into registration_last_used select * from uses;
-     insert into registration_last_used (client_id, last_used_at)
-       select client_id, now() - random() * interval '300 days' from copies where random() < 0.8 order by random()`
+     update registration_last_used set last_used_at = uses.last_used_at
+       from uses where uses.client_id = registration_last_used.client_id;
+     update registration_last_used set last_used_at = now() - random() * interval '300 days'
+       from copies where copies.client_id = registration_last_used.client_id and random() < 0.8`
   )
   await query(databaseUrl, 'vacuum analyze')
 }

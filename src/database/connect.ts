@@ -60,8 +60,14 @@ const PLAN_ONCE = 'plan_cache_mode = force_generic_plan'
 const IN_THE_ORDER_GIVEN = ['enable_hashjoin = off', 'enable_mergejoin = off', 'enable_seqscan = off']
 /** Less than writing Last used may delay a token. The write fails then and is tried again. */
 const LAST_USED_LOCK_TIMEOUT = "lock_timeout = '40ms'"
-/** Session settings of the pipelined connections. */
-export const pipelinedSettings = {
+/**
+ * Each statement of an administrator's request has an index. Where Postgres underestimates how many rows a filter
+ * leaves, it would read a whole table instead.
+ */
+const BY_INDEX = ['enable_seqscan = off']
+/** Session settings of the administrators' pool and of the pipelined connections. */
+export const sessionSettings = {
+  administration: BY_INDEX,
   lookups: [ALL_SITES_VISIBLE, PLAN_ONCE, LOOKUP_SERVER_TIMEOUT],
   lastUsedWriter: [ALL_SITES_VISIBLE, PLAN_ONCE, ...IN_THE_ORDER_GIVEN, LAST_USED_LOCK_TIMEOUT]
 } as const
@@ -79,7 +85,12 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
   const locator = new PrimaryLocator(servingUrl)
   const pool = { connectionString: servingUrl, locator, queryTimeoutMs: QUERY_TIMEOUT_MS, onIdleError }
   const backgroundSize = Math.ceil(poolSize * BACKGROUND_SHARE)
-  const tables = openTables({ ...pool, maxConnections: poolSize - backgroundSize, waiting: ADMIN_WAITING })
+  const tables = openTables({
+    ...pool,
+    maxConnections: poolSize - backgroundSize,
+    waiting: ADMIN_WAITING,
+    settings: sessionSettings.administration
+  })
   const background = openDatabase({ ...pool, maxConnections: backgroundSize })
   const { lookups, lastUsedWriter } = openPipelinedConnections(servingUrl, options, locator)
   return {
@@ -116,7 +127,7 @@ export function openPipelinedConnections(
       locator,
       name: 'lookups',
       queryTimeoutMs: LOOKUP_TIMEOUT_MS,
-      settings: pipelinedSettings.lookups,
+      settings: sessionSettings.lookups,
       onConnectionChange
     }),
     lastUsedWriter: openPipelinedConnection({
@@ -124,7 +135,7 @@ export function openPipelinedConnections(
       locator,
       name: 'last used',
       queryTimeoutMs: QUERY_TIMEOUT_MS,
-      settings: pipelinedSettings.lastUsedWriter,
+      settings: sessionSettings.lastUsedWriter,
       onConnectionChange
     })
   }

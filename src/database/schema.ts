@@ -40,10 +40,13 @@ export interface RegistrationTable {
 
 export interface RegistrationLastUsedTable {
   client_id: string
-  last_used_at: Date
+  /** Null for never. */
+  last_used_at: Date | null
   /** Use of the credentials whose number is odd. */
   odd_credential_used_at: Date | null
   even_credential_used_at: Date | null
+  /** Start of the hour of the latest use; -infinity for never. Postgres computes it. */
+  last_used_hour: GeneratedAlways<Date>
 }
 
 export interface SigningKeyTable {

@@ -18,6 +18,8 @@ export interface PoolOptions {
   waiting?: Omit<SemaphoreOptions, 'permits'>
   /** Limit of a statement, milliseconds; 0 for none. The server cancels it. If that fails, its connection is closed. */
   queryTimeoutMs: number
+  /** More settings for its sessions, each as `name = value`. */
+  settings?: readonly string[]
   /** Called with errors of connections that were idle. */
   onIdleError: (error: Error) => void
 }
@@ -53,13 +55,14 @@ const SERVER_SHARE = 0.9
  * @throws DatabaseUnavailable from a query when the database cannot be reached or cannot write now, or when no
  * connection becomes free in time
  */
-export function openTables({ waiting = BACKGROUND_WAITING, ...options }: PoolOptions): Tables {
+export function openTables({ waiting = BACKGROUND_WAITING, settings = [], ...options }: PoolOptions): Tables {
   const { locator = new PrimaryLocator(options.connectionString) } = options
   const generations = new ConnectionGenerations(locator)
   const pool = new pg.Pool({
     Client: generations.Client,
     onConnect: async client => {
-      await Promise.all([prepareSession(client, limitsOf(options.queryTimeoutMs)), locator.assertPrimary(client)])
+      const session = prepareSession(client, [...limitsOf(options.queryTimeoutMs), ...settings])
+      await Promise.all([session, locator.assertPrimary(client)])
     },
     max: options.maxConnections,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,

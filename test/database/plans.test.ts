@@ -1,6 +1,6 @@
 import type { CompiledQuery, Kysely } from 'kysely'
 import t from 'tap'
-import { pipelinedSettings } from '../../src/database/connect.ts'
+import { sessionSettings } from '../../src/database/connect.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { recordUses, recordUsesOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
@@ -8,7 +8,7 @@ import { findCredentials, findUnchanged } from '../../src/registrations/reposito
 import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/app/database.ts'
 
 /** What every exchange asks, and on which lane. */
-const STATEMENTS: [string, keyof typeof pipelinedSettings, (db: Kysely<Database>) => Promise<unknown>][] = [
+const STATEMENTS: [string, keyof typeof sessionSettings, (db: Kysely<Database>) => Promise<unknown>][] = [
   ['findCredentials', 'lookups', db => findCredentials(db, [])],
   ['findUnchanged', 'lookups', db => findUnchanged(db, [], [])],
   ['recordUsesOfUnchanged', 'lastUsedWriter', db => recordUsesOfUnchanged(db, [])],
@@ -70,13 +70,13 @@ t.test('the wall changes no plan of the token endpoint, whether 3 are registered
          from generate_series(1, $1::int) i`,
       [registrations]
     )
-    await query(url, 'insert into registration_last_used select client_id, now() from registrations')
+    await query(url, 'update registration_last_used set last_used_at = now()')
     await query(url, 'analyze')
     for (const [name, lane, work] of STATEMENTS) {
       const text = await textOf(db, work)
-      const behind = await planOf(asServingRole(url), pipelinedSettings[lane], text)
+      const behind = await planOf(asServingRole(url), sessionSettings[lane], text)
       const what = `${name} of ${registrations}`
-      t.same(stepsOf(behind), stepsOf(await planOf(url, pipelinedSettings[lane], text)), what)
+      t.same(stepsOf(behind), stepsOf(await planOf(url, sessionSettings[lane], text)), what)
       t.match(behind.join('\n'), /InitPlan/, `${what} is behind the wall`)
       t.notMatch(behind.join('\n'), /current_setting/, `${what} asks for the setting once, not for each row`)
       if (registrations > 3) t.notMatch(behind.join('\n'), /Seq Scan/, what)

@@ -57,7 +57,7 @@ async function furnish(t: Test, url: string, siteId: string): Promise<Ids> {
   const expired = Date.now() - 1_000
   const { clientId } = await insertRegistrationRow(url, { siteId, expiresAt: expired, armedAt: expired })
   const [receiverId, noticeId, deliveryId] = [randomUUID(), randomUUID(), randomUUID()]
-  await query(url, 'insert into registration_last_used values ($1, now())', [clientId])
+  await query(url, 'update registration_last_used set last_used_at = now() where client_id = $1', [clientId])
   await query(
     url,
     `insert into notice_receivers (id, site_id, kind, target, created_at)
@@ -345,7 +345,8 @@ t.test(
     t.equal((await grantd.exchange(registered)).status, 200)
     t.equal((await grantd.asAdmin('PATCH', registered.path, { body: { enabled: false } })).status, 200)
     t.equal((await grantd.asAdmin('DELETE', registered.path)).status, 204)
-    t.same(await query(url, 'select from registration_last_used'), [], 'deleted with its registration')
+    const ofDeleted = 'select from registration_last_used where client_id = $1'
+    t.same(await query(url, ofDeleted, [registered.clientId]), [], 'deleted with its registration')
     t.same(await queryInSites(owner, '', 'select from audit_events'), [], 'who names no Site sees none, as owner too')
 
     const { PATH = '' } = process.env

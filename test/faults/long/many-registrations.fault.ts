@@ -86,7 +86,8 @@ function fill(databaseUrl: string): Promise<void> {
     )
     await client.query(
       `insert into registration_last_used (client_id, last_used_at)
-     select client_id, now() - interval '1 minute' from registrations on conflict do nothing`
+     select client_id, now() - interval '1 minute' from registrations
+     on conflict (client_id) do update set last_used_at = excluded.last_used_at`
     )
     await client.query('vacuum analyze')
   })

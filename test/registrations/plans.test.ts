@@ -1,0 +1,144 @@
+import { Kysely, PostgresDialect } from 'kysely'
+import type pg from 'pg'
+import t from 'tap'
+import { sessionSettings } from '../../src/database/connect.ts'
+import type { Database } from '../../src/database/schema.ts'
+import { expiryRange, REGISTRATION_STATES } from '../../src/registrations/lifecycle.ts'
+import { type Listing, listRegistrations, type SortKey } from '../../src/registrations/repository.ts'
+import { asServingRole, createDatabase, query, withClient } from '../fixtures/app/database.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
+
+const NOW = Date.parse('2026-11-25T10:30:00.000Z')
+const REGISTRATIONS = 60_000
+/** A filter that leaves few rows visits all that it leaves, in two tables. A scan would visit 60,000. */
+const MOST_ROWS_VISITED = 10_000
+
+/** Each sort, with a row after which the next page begins. */
+const SORTS: { [Key in SortKey]: Listing['after'] } = {
+  name: { value: 'service 3', clientId: '' },
+  clientId: { value: null, clientId: 'a'.repeat(20) },
+  registeredAt: { value: new Date(NOW - 100 * DAY_MS).toISOString(), clientId: '' },
+  expiresAt: { value: new Date(NOW + 100 * DAY_MS).toISOString(), clientId: '' },
+  enabled: { value: true, clientId: 'a' },
+  lastUsedAt: { value: new Date(NOW - 10 * DAY_MS).toISOString(), clientId: '' }
+}
+const SORT_KEYS: SortKey[] = ['name', 'clientId', 'registeredAt', 'expiresAt', 'enabled', 'lastUsedAt']
+const FILTERS: Record<string, Partial<Listing>> = {
+  'no filter': {},
+  'enabled only': { enabled: true },
+  'disabled only': { enabled: false },
+  'unused for 300 days': { unusedSince: NOW - 300 * DAY_MS },
+  'unused for a day': { unusedSince: NOW - DAY_MS },
+  'a rare text': { search: 'service 4711' },
+  'a text of no name': { search: 'nowhere' },
+  ...Object.fromEntries(REGISTRATION_STATES.map(state => [`state ${state}`, { expiry: expiryRange(state, NOW) }]))
+}
+const ANY: Listing = {
+  ...{ siteId: undefined, sort: 'name', descending: false, limit: 50, after: undefined, search: undefined },
+  ...{ enabled: undefined, expiry: {}, unusedSince: undefined }
+}
+
+interface PlanNode {
+  'Node Type': string
+  'Relation Name'?: string
+  'Index Name'?: string
+  'Actual Rows': number
+  'Actual Loops': number
+  'Rows Removed by Filter'?: number
+  'Heap Fetches'?: number
+  Plans?: PlanNode[]
+}
+
+/** The statement that a listing sends, with its parameters. */
+async function statementOf(listing: Listing): Promise<{ text: string; values: unknown[] }> {
+  const sent: { text: string; values: unknown[] }[] = []
+  const client = {
+    query: async (text: string, values: readonly unknown[]) => {
+      sent.push({ text, values: [...values] })
+      return { command: 'SELECT' as const, rowCount: 0, rows: [] }
+    },
+    release: () => {}
+  }
+  const pool = { options: {}, connect: async () => client, end: async () => {} }
+  // A client without cursors is all that this statement needs.
+  const db = new Kysely<Database>({ dialect: new PostgresDialect(Object({ pool })) })
+  await listRegistrations(db, listing)
+  const [statement] = sent
+  if (statement === undefined) throw new Error('nothing was sent')
+  return statement
+}
+
+async function planOf(client: pg.Client, listing: Listing): Promise<PlanNode[]> {
+  const { text, values } = await statementOf(listing)
+  const { rows } = await client.query(`explain (analyze, timing off, format json) ${text}`, values)
+  const flatten = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(flatten)]
+  return flatten(rows[0]['QUERY PLAN'][0].Plan)
+}
+
+/** Rows of tables that a plan reads. An index that holds all columns is read without its table. */
+function rowsVisited(plan: readonly PlanNode[]): number {
+  return plan
+    .filter(node => 'Relation Name' in node)
+    .filter(node => !(node['Node Type'] === 'Index Only Scan' && node['Heap Fetches'] === 0))
+    .reduce(
+      (sum, node) => sum + (node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops'],
+      0
+    )
+}
+
+t.test('every sort and every filter is served by an index, also over all Sites, forward and backward', async t => {
+  const url = await createDatabase(t)
+  // Skewed: the first of 500 Sites has an eighth of the rows. One in fifty is disabled, one in a thousand expires soon.
+  await query(
+    url,
+    `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled,
+       registered_at, expires_at, expiry_set_at)
+     select substr(md5(i::text), 1, 20), 'site-' || floor(500 * power(i / $1::float, 3)), 'service ' || i, 'service ' || i,
+       '$argon2id$' || repeat('x', 87), now(), '{devices.read,devices.write}', hashint4(i) % 50 <> 0,
+       $2::timestamptz - i * interval '5 minutes',
+       $2::timestamptz + case when hashint4(i) % 1000 = 1 then -10 when hashint4(i) % 1000 = 2 then 5
+         when hashint4(i) % 1000 = 3 then 20 else 40 + abs(hashint4(i + 1) % 300) end * interval '1 day', now()
+     from generate_series(1, $1::int) i`,
+    [REGISTRATIONS, new Date(NOW)]
+  )
+  await query(
+    url,
+    `update registration_last_used set last_used_at = case abs(hashtext(client_id)) % 50 when 0 then null
+       when 1 then $1::timestamptz - interval '310 days'
+       else $1::timestamptz - abs(hashtext(client_id || 'x')) % 100000 * interval '20 seconds' end`,
+    [new Date(NOW)]
+  )
+  // Commits are asynchronous in tests, and vacuum passes over pages whose commits are not on disk.
+  await query(url, 'checkpoint')
+  for (const table of ['registrations', 'registration_last_used']) await query(url, `vacuum analyze ${table}`)
+  await withClient(asServingRole(url), async client => {
+    await client.query(sessionSettings.administration.map(setting => `set ${setting}`).join(';'))
+    const worst: [number, string][] = []
+    for (const siteId of [undefined, 'site-250']) {
+      await client.query(`set grantd.site_id = '${siteId ?? '*'}'`)
+      for (const sort of SORT_KEYS) {
+        for (const [filter, listing] of Object.entries(FILTERS)) {
+          for (const descending of [false, true]) {
+            for (const after of [undefined, SORTS[sort]]) {
+              const what = `${sort} ${descending ? 'desc' : 'asc'}, ${filter}, ${siteId ?? 'all Sites'}, ${after ? 'next' : 'first'} page`
+              const plan = await planOf(client, {
+                ...ANY,
+                ...listing,
+                siteId,
+                sort,
+                descending,
+                after
+              })
+              const scans = plan.filter(node => node['Node Type'] === 'Seq Scan' && node['Actual Loops'] > 0)
+              if (scans.length > 0) t.fail(`${what} scans ${scans.map(node => node['Relation Name'])}`)
+              worst.push([rowsVisited(plan), what])
+            }
+          }
+        }
+      }
+    }
+    worst.sort(([one], [other]) => other - one)
+    for (const [rows, what] of worst.slice(0, 12)) t.comment(`${rows} rows: ${what}`)
+    for (const [rows, what] of worst) if (rows > MOST_ROWS_VISITED) t.fail(`${what} visits ${rows} rows`)
+  })
+})
