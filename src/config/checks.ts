@@ -1,5 +1,5 @@
 import { isLoopback } from '../http/loopback.ts'
-import { issuer as issuerFormat } from './formats.ts'
+import { issuer as issuerFormat, mailDomainOf } from './formats.ts'
 import type { Variables } from './variables.ts'
 
 /*
@@ -69,7 +69,14 @@ function isSecure(url: string, { isProduction }: Derived): boolean {
 }
 
 function noticeFaults(variables: Variables, derived: Derived): string[] {
-  const { noticeWebhookUrl: url, noticeWebhookSecrets, smtpUrl, noticeMailFrom, noticeMailTo } = variables
+  const {
+    noticeWebhookUrl: url,
+    noticeWebhookSecrets,
+    smtpUrl,
+    noticeMailFrom,
+    noticeMailTo,
+    noticeMailDomains
+  } = variables
   const faults: string[] = []
   if (url !== undefined && noticeWebhookSecrets.length === 0) {
     faults.push('NOTICE_WEBHOOK_SECRET must be set when NOTICE_WEBHOOK_URL is set')
@@ -79,6 +86,10 @@ function noticeFaults(variables: Variables, derived: Derived): string[] {
     faults.push('NOTICE_MAIL_FROM must be set when SMTP_URL is set')
   }
   if (smtpUrl === undefined && noticeMailTo.length > 0) faults.push('SMTP_URL must be set when NOTICE_MAIL_TO is set')
+  const isForeign = (address: string) => !noticeMailDomains.includes(mailDomainOf(address))
+  if (noticeMailDomains.length > 0 && noticeMailTo.some(isForeign)) {
+    faults.push('NOTICE_MAIL_TO must have addresses in NOTICE_MAIL_DOMAINS only')
+  }
   return faults
 }
 

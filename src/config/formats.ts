@@ -128,3 +128,8 @@ export function mailDomain(value: string): string {
   if (!/^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(value)) throw new Error('a list of domains such as example.com')
   return value.toLowerCase()
 }
+
+/** Returns the domain of a mail address, with or without a display name, in lower case. */
+export function mailDomainOf(address: string): string {
+  return (/@([^@<>]+)>?$/.exec(address)?.[1] ?? '').toLowerCase()
+}

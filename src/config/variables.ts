@@ -212,7 +212,7 @@ export function readVariables(read: Read) {
     noticeMailFrom: read('NOTICE_MAIL_FROM', 'Sender of mails. Required with SMTP_URL.', optional(mailbox, 'none')),
     noticeMailDomains: read(
       'NOTICE_MAIL_DOMAINS',
-      'Domains that the addresses of mail receivers may have, separated by commas. NOTICE_MAIL_TO is not limited.',
+      'Domains that grantd may send mail to, separated by commas.',
       list(mailDomain, 'any')
     ),
     noticeMailTo: read(

@@ -573,6 +573,15 @@ t.test('a webhook needs its secret, and mail its server and its sender', async t
   t.match(faultsOf({ NOTICE_WEBHOOK_URL: 'https://hooks.example.com' }), [/^NOTICE_WEBHOOK_SECRET must be set/])
   t.match(faultsOf({ SMTP_URL: 'smtp://localhost' }), [/^NOTICE_MAIL_FROM must be set/])
   t.match(faultsOf({ NOTICE_MAIL_TO: 'ops@example.com' }), [/^SMTP_URL must be set/])
+  const mail = {
+    SMTP_URL: 'smtp://localhost',
+    NOTICE_MAIL_FROM: 'grantd@example.com',
+    NOTICE_MAIL_DOMAINS: 'example.com'
+  }
+  t.same(faultsOf({ ...mail, NOTICE_MAIL_TO: 'Ops <ops@Example.com>' }), [])
+  t.match(faultsOf({ ...mail, NOTICE_MAIL_TO: 'ops@example.com, eve@evil.example' }), [
+    /^NOTICE_MAIL_TO .* NOTICE_MAIL_DOMAINS/
+  ])
 })
 
 t.test('production refuses a webhook by plain http, on loopback too, and sends none there', async t => {

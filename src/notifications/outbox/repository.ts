@@ -32,8 +32,8 @@ export interface Claim {
 }
 
 /**
- * Claims deliveries that are due, the oldest first, and leases them. In the same statement it cancels those that are no
- * longer wanted. A cancelled delivery is returned too.
+ * Claims deliveries that are due and leases them: first one of each queue, the oldest first, then a second one. In the
+ * same statement it cancels those that are no longer wanted. A cancelled delivery is returned too.
  *
  * The statement jumps from queue to queue in the index and reads the first deliveries of each, so its cost depends on
  * the number of receivers that have something pending, and not on how much is pending.
@@ -54,15 +54,16 @@ export async function claimDeliveries(db: Kysely<Database>, claim: Claim): Promi
         -- The Site's own receivers. Those of the configuration serve all Sites.
         case when head.receiver_id is not null then head.site_id end as owner
       from queues cross join lateral (
-        select d.id, d.site_id, d.receiver_id, d.attempts, d.due_at from notice_deliveries d -- Index: notice_deliveries_pending
+        select d.id, d.site_id, d.receiver_id, d.attempts, d.due_at, row_number() over (order by d.due_at) as place_in_queue
+        from notice_deliveries d -- Index: notice_deliveries_pending
         where d.state = 'pending' and d.queue = queues.name and d.due_at <= ${now}
         order by d.due_at limit ${limitPerQueue}
       ) head
       where queues.name <> all(${exceptQueues}::text[])
     ), ranked as (
       select *,
-        row_number() over (partition by owner order by is_slow, due_at) as place_in_site,
-        row_number() over (partition by is_slow order by due_at) as place_in_class
+        row_number() over (partition by owner order by is_slow, place_in_queue, due_at) as place_in_site,
+        row_number() over (partition by is_slow order by place_in_queue, due_at) as place_in_class
       from heads
     ), due as (
       select d.id, ${isWanted} as is_wanted from ranked
@@ -73,7 +74,7 @@ export async function claimDeliveries(db: Kysely<Database>, claim: Claim): Promi
         and (not is_slow or place_in_class <= ${slowLimit})
         -- Again, because another instance may have claimed it meanwhile.
         and d.state = 'pending' and d.due_at <= ${now}
-      order by is_slow, ranked.due_at
+      order by is_slow, place_in_queue, ranked.due_at
       limit ${limit}
       for update of d skip locked
     ), claimed as (
