@@ -149,6 +149,124 @@ t.test('a dead delivery can be retried, with the same event id', async t => {
   ])
 })
 
+t.test('a retry is sent at once, and does not wait for the next sweep', async t => {
+  const { clock, receiver, grantd, inDays } = await startNotices(t)
+  receiver.answer = response => response.writeHead(410).end()
+  await grantd.register({ expiresAt: inDays(8) })
+  clock.advance(DAY_MS)
+  await untilDeliveries(grantd, 'it is dead', states => states[0] === 'dead')
+  // Another instance of the same service, which sweeps once an hour.
+  const idle = await startApp(t, {
+    environment: { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '3600' },
+    now: clock.now,
+    databaseUrl: grantd.databaseUrl
+  })
+  await grantd.close()
+  receiver.answer = response => response.writeHead(204).end()
+  const [{ noticeId, deliveries }] = await list(idle)
+  const path = `${NOTICES}/${noticeId}/deliveries/${deliveries[0].deliveryId}/retry`
+  t.equal((await idle.asAdmin('POST', path)).status, 202)
+  await untilReceived(receiver, 2)
+  await untilDeliveries(idle, 'it is delivered', states => states[0] === 'delivered')
+})
+
+t.test("a Site does not see why the service's own receivers fail, and cannot retry what they have", async t => {
+  const server = await startMailServer(t)
+  server.refusedRecipients.set('ops@operator.example', 550)
+  const { clock, grantd, inDays } = await startNotices(t, {
+    SMTP_URL: server.url,
+    NOTICE_MAIL_FROM: 'grantd@example.com',
+    NOTICE_MAIL_TO: 'Ops <ops@operator.example>, sec@operator.example'
+  })
+  await grantd.register({ expiresAt: inDays(8) })
+  clock.advance(DAY_MS)
+  const ofService = async () =>
+    (await list(grantd)).flatMap(({ noticeId, deliveries }) =>
+      deliveries.flatMap((delivery: Json) => (delivery.receiverId === null ? [{ noticeId, ...delivery }] : []))
+    )[0]
+  await until('it failed', async () => (await ofService())?.attempts === 1 && (await ofService()).lastError !== null)
+  t.equal((await ofService()).lastError, 'The log of grantd has the reason.')
+  t.same(
+    server.mails.map(({ to }) => to),
+    [['sec@operator.example']]
+  )
+  const retry = async () => {
+    const { noticeId, deliveryId } = await ofService()
+    return grantd.asAdmin('POST', `${NOTICES}/${noticeId}/deliveries/${deliveryId}/retry`)
+  }
+  server.refusedRecipients.clear()
+  t.equal((await retry()).status, 202)
+  await until('it is delivered', async () => (await ofService()).state === 'delivered')
+  t.same(
+    server.mails.map(({ to }) => to),
+    [['sec@operator.example'], ['ops@operator.example']],
+    'the retry goes to the one that refused it'
+  )
+  const refused = await retry()
+  t.equal(refused.status, 409)
+  t.match(refused.json(), { code: 'already_delivered' })
+})
+
+t.test('a receiver that is down for a day then gets every notice once (spec 32)', async t => {
+  const { clock, receiver, grantd, inDays } = await startNotices(t)
+  let accepted: string[] = []
+  let isDown = true
+  receiver.answer = (response, request) => {
+    if (!isDown) accepted.push(String(request.headers['webhook-id']))
+    response.writeHead(isDown ? 503 : 204).end()
+  }
+  for (let index = 0; index < 3; index++) await grantd.register({ expiresAt: inDays(8) })
+  clock.advance(DAY_MS)
+  await untilReceived(receiver, 3)
+  const downUntil = clock.time + DAY_MS
+  while (accepted.length < 3) {
+    const pending = async () => (await list(grantd)).flatMap(({ deliveries }) => deliveries)
+    await until('all have failed', async () => (await pending()).every(({ lastError }: Json) => lastError !== null))
+    const next = (await pending()).flatMap(({ state, nextAttemptAt }: Json) =>
+      state === 'pending' ? [Date.parse(nextAttemptAt)] : []
+    )
+    t.ok(next.length > 0, 'none is dead')
+    if (next.length === 0) break
+    clock.time = Math.max(clock.time, ...next)
+    isDown = clock.time < downUntil
+    const [before, count] = [receiver.received.length, next.length]
+    await until('all are tried', () => receiver.received.length === before + count)
+    await until('the results are written', async () =>
+      (await pending()).every(
+        ({ state, nextAttemptAt }: Json) => state !== 'pending' || Date.parse(nextAttemptAt) > clock.time
+      )
+    )
+  }
+  t.ok(clock.time >= downUntil)
+  await untilDeliveries(grantd, 'all are delivered', states => states.every(state => state === 'delivered'))
+  t.same(accepted.toSorted(), (await list(grantd)).map(({ noticeId }) => noticeId).sort(), 'each once')
+  accepted = []
+})
+
+t.test(
+  'a clock that is 40 days ahead fires no notice early and deletes none, because the database has the time',
+  async t => {
+    const clock = new Clock()
+    const databaseNow = async () => clock.time
+    const grantd = await startApp(t, {
+      environment: { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1' },
+      now: () => clock.time + 40 * DAY_MS,
+      databaseNow
+    })
+    const inDays = (days: number) => new Date(clock.time + days * DAY_MS).toISOString()
+    await grantd.register({ name: 'later', expiresAt: inDays(60) })
+    await grantd.register({ name: 'now', expiresAt: inDays(50) })
+    // The registration was made by a clock that is ahead: its steps count from then on.
+    await query(grantd.databaseUrl, 'update registrations set expiry_set_at = $1', [new Date(clock.time)])
+    clock.advance(20 * DAY_MS)
+    await until('the due one has fired', async () => (await list(grantd)).length > 0)
+    t.same(
+      (await list(grantd)).map(({ name, step, firedAt }) => [name, step, firedAt]),
+      [['now', 30, new Date(clock.time).toISOString()]]
+    )
+  }
+)
+
 t.test('a delivery of another Site or notice is answered byte for byte like an unknown one', async t => {
   const { clock, receiver, grantd, inDays } = await startNotices(t)
   await grantd.register({ expiresAt: inDays(8) })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { AddressGuard } from '../../../src/notifications/channels/address-guard.ts'
 import { createResolve } from '../../../src/notifications/channels/resolve.ts'
-import { startNameServer } from './name-server.ts'
+import { startNameServer } from '../../fixtures/peers/name-server.ts'
 
 const NAMES = new Map([
   ['hooks.example.test', '192.0.2.7'],
