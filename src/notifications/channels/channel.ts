@@ -6,7 +6,7 @@ import type { Message } from './message.ts'
 /** Address of a receiver: the members of its channel, such as `{ url }` or `{ addresses }`. */
 export type Target = Record<string, unknown>
 
-/** What channels send with. */
+/** The parts that channels send with. */
 export interface ChannelOptions extends GuardedPostOptions {
   /** Undefined when no mail server is configured. */
   mail: MailOptions | undefined
