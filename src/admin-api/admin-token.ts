@@ -1,26 +1,50 @@
-import { errors, type JWTVerifyGetKey, jwtVerify } from 'jose'
-import { type AdministeredSites, readAdministeredSites } from './access.ts'
+import {
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  type JWTVerifyResult,
+  jwtVerify
+} from 'jose'
+import { type AdministeredSites, findClaim, readAdministeredSites } from './access.ts'
 
-/** Whose tokens are taken, and how their keys are found. */
+/** An identity provider whose tokens are accepted, and how its keys are found. */
 export interface TrustedIssuer {
   issuer: string
   audience: string
-  /** @throws IssuerUnavailable when the keys can't be had now */
+  /** @throws IssuerUnavailable when the keys cannot be fetched now */
   keys: JWTVerifyGetKey
 }
 
-/** Who sent an admin request. */
+/** The sender of an admin request. */
 export interface Administrator {
-  /** `sub` of the token, or its client. */
+  /** `sub` of the token. */
   subject: string
   /** `iss` of the token. */
   issuer: string
-  sites: AdministeredSites
+  /** Undefined when the token does not have the claim that lists Sites. */
+  sites: AdministeredSites | undefined
   /** `kid` of the key that signed the token. */
   keyId: string | undefined
 }
 
-/** The keys of the identity provider can't be had now: whether a token is good is unknown. */
+/** Why a token is refused. It is for the log: the answer says only that the token is not valid. */
+export type TokenRefusal =
+  | 'algorithm_not_allowed'
+  | 'bad_signature'
+  | 'malformed_token'
+  | 'no_expiry'
+  | 'no_subject'
+  | 'not_an_access_token'
+  | 'token_expired'
+  | 'token_not_yet_valid'
+  | 'unknown_key'
+  | 'wrong_audience'
+  | 'wrong_issuer'
+
+export type Verification = { administrator: Administrator } | { administrator?: never; refusal: TokenRefusal }
+
+/** The keys of the identity provider cannot be fetched now, so it is unknown whether a token is good. */
 export class IssuerUnavailable extends Error {
   constructor(cause: unknown) {
     super('the keys of the identity provider are not available', { cause })
@@ -28,20 +52,29 @@ export class IssuerUnavailable extends Error {
   }
 }
 
-/** Asymmetric only: with a shared secret, whoever verifies could also sign (RFC 8725 §3.1). */
+/** Asymmetric algorithms only: with a shared secret, grantd could also sign (RFC 8725 §3.1). */
 const ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 ]
 
-/** Clocks of an identity provider and of ours differ by so much at most. */
-const CLOCK_TOLERANCE_SECONDS = 5
+/** The clocks of the identity provider and of this machine may differ by this much. */
+const CLOCK_TOLERANCE_SECONDS = 60
+
+/** Tokens that providers sign with the same keys and that give no access (RFC 8725 §3.11). */
+const OTHER_TYPES = new Set([
+  'logout+jwt',
+  'dpop+jwt',
+  'secevent+jwt',
+  'oauth-authz-req+jwt',
+  'token-introspection+jwt'
+])
 
 /**
  * Verifies an administrator's token (RFC 7519, RFC 8725).
  *
+ * @param sitesClaim name of the claim that lists Sites, as `findClaim` takes it
  * @param now milliseconds since the epoch
- * @returns undefined for a token that isn't good, whatever is wrong with it
  * @throws IssuerUnavailable
  */
 export async function verifyAdminToken(
@@ -49,9 +82,9 @@ export async function verifyAdminToken(
   sitesClaim: string,
   token: string,
   now: number
-): Promise<Administrator | undefined> {
+): Promise<Verification> {
   try {
-    const { payload, protectedHeader } = await jwtVerify(token, keys, {
+    const { payload, protectedHeader } = await verifyWithEachKey(token, keys, {
       issuer,
       audience,
       algorithms: ALGORITHMS,
@@ -59,15 +92,59 @@ export async function verifyAdminToken(
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
       currentDate: new Date(now)
     })
-    const subject = payload.sub ?? payload['client_id']
-    return {
-      subject: typeof subject === 'string' ? subject : 'unknown',
-      issuer,
-      sites: readAdministeredSites(payload[sitesClaim]),
-      keyId: protectedHeader.kid
-    }
+    if (OTHER_TYPES.has(mediaTypeOf(protectedHeader.typ))) return { refusal: 'not_an_access_token' }
+    const { sub: subject } = payload
+    if (typeof subject !== 'string' || subject === '') return { refusal: 'no_subject' }
+    return { administrator: { subject, issuer, sites: sitesOf(payload, sitesClaim), keyId: protectedHeader.kid } }
   } catch (error) {
-    if (error instanceof errors.JOSEError || error instanceof TypeError) return undefined
+    if (error instanceof errors.JOSEError || error instanceof TypeError) return { refusal: refusalOf(error) }
     throw error
   }
+}
+
+/** A token without `kid` is verified with each key of its type, and so are keys that share a `kid`. */
+async function verifyWithEachKey(
+  token: string,
+  keys: JWTVerifyGetKey,
+  options: JWTVerifyOptions
+): Promise<JWTVerifyResult> {
+  try {
+    return await jwtVerify(token, keys, options)
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+    for await (const key of error) {
+      try {
+        return await jwtVerify(token, key, options)
+      } catch (reason) {
+        if (!(reason instanceof errors.JWSSignatureVerificationFailed)) throw reason
+      }
+    }
+    throw new errors.JWSSignatureVerificationFailed()
+  }
+}
+
+/** A `typ` may leave out `application/` (RFC 7515 §4.1.9). */
+function mediaTypeOf(type: string | undefined): string {
+  return (type ?? '').toLowerCase().replace(/^application\//, '')
+}
+
+function sitesOf(payload: JWTPayload, sitesClaim: string): AdministeredSites | undefined {
+  const claim = findClaim(payload, sitesClaim)
+  return claim === undefined ? undefined : readAdministeredSites(claim)
+}
+
+function refusalOf(error: Error): TokenRefusal {
+  if (error instanceof errors.JWTExpired) return 'token_expired'
+  if (error instanceof errors.JWTClaimValidationFailed) return CLAIMS[error.claim] ?? 'malformed_token'
+  if (error instanceof errors.JWSSignatureVerificationFailed) return 'bad_signature'
+  if (error instanceof errors.JWKSNoMatchingKey) return 'unknown_key'
+  if (error instanceof errors.JOSEAlgNotAllowed) return 'algorithm_not_allowed'
+  return 'malformed_token'
+}
+
+const CLAIMS: Record<string, TokenRefusal> = {
+  iss: 'wrong_issuer',
+  aud: 'wrong_audience',
+  exp: 'no_expiry',
+  nbf: 'token_not_yet_valid'
 }

@@ -52,7 +52,7 @@ export async function openInstance({ config, log, onConnectionChange, migrates }
   const { trusted, signToken } =
     identityProvider === undefined
       ? await openDevelopmentMode(config.dataFolder, sitesClaim)
-      : { trusted: trustIdentityProvider(identityProvider), signToken: undefined }
+      : { trusted: trustIdentityProvider(identityProvider, log), signToken: undefined }
   const options = await keySetOptions(config, connection.background)
   return { connection, sealing: options.sealing, keySet: await loadKeySet(options), trusted, signToken }
 }

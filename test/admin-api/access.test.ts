@@ -12,13 +12,17 @@ t.test('a list of Sites gives rights on these Sites and no other', async t => {
   }
 })
 
-t.test('one Site may be a string instead of a list, and is taken whole', async t => {
+t.test('a string names one Site, or several that are separated by single spaces', async t => {
   const sites = readAdministeredSites('acme')
   t.ok(mayAdminister(sites, 'acme'))
   t.notOk(mayAdminister(sites, 'a'))
-  const joined = readAdministeredSites('acme globex')
-  t.notOk(mayAdminister(joined, 'acme'))
-  t.notOk(mayAdminister(joined, 'globex'))
+  t.same(readAdministeredSites('acme globex initech'), new Set(['acme', 'globex', 'initech']))
+  t.equal(readAdministeredSites('acme *'), 'all')
+  for (const other of ['acme,globex', 'acme\tglobex', ' acme', 'acme ', 'acme  globex', 'acme\nglobex']) {
+    const others = readAdministeredSites(other)
+    for (const site of ['acme', 'globex', '']) t.notOk(mayAdminister(others, site), JSON.stringify(other))
+  }
+  t.notOk(mayAdminister(readAdministeredSites(['acme globex']), 'acme'), 'an item of a list is taken whole')
 })
 
 t.test('* makes a Global Administrator, alone or in a list', async t => {

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { IssuerUnavailable, type TrustedIssuer, verifyAdminToken } from '../../src/admin-api/admin-token.ts'
 import { trustIdentityProvider } from '../../src/admin-api/identity-provider.ts'
+import { HOUR_MS } from '../../src/time.ts'
 import { startApp } from '../fixtures/app/app.ts'
 import { type Answer, type Grantd, send } from '../fixtures/app/grantd.ts'
 import {
@@ -26,17 +27,18 @@ async function startWithKey(t: Test, path = ''): Promise<IdentityProvider> {
 }
 
 async function isGood(trusted: TrustedIssuer, token: string): Promise<boolean> {
-  return (await verifyAdminToken(trusted, 'site_admin', token, Date.now())) !== undefined
+  const { administrator } = await verifyAdminToken(trusted, 'site_admin', token, Date.now())
+  return administrator !== undefined
 }
 
 function unknownKeys(count: number): ProviderKey[] {
   return Array.from({ length: count }, (_, index) => ({ ...unpublished, kid: `unknown-${index}` }))
 }
 
-/** Moves the clock that the cool-down is counted on. */
+/** Moves the monotonic clock. */
 function advanceClock(t: Test, ms: number): void {
-  const { now } = Date
-  t.intercept(Date, 'now', { value: () => now() + ms })
+  const now = performance.now.bind(performance)
+  t.intercept(performance, 'now', { value: () => now() + ms })
 }
 
 function readList(grantd: Grantd, token: string): Promise<Answer> {
@@ -112,7 +114,10 @@ t.test('a discovered key set by plain http is refused, but for a loopback one wh
   const provider = await startWithKey(t)
   const token = await provider.sign(key)
   const { issuer } = provider
-  const production = trustIdentityProvider({ issuer, audience: AUDIENCE, jwksUri: undefined, allowsLoopback: false })
+  const production = trustIdentityProvider(
+    { issuer, audience: AUDIENCE, jwksUri: undefined, allowsLoopback: false },
+    provider.log
+  )
   await t.rejects(isGood(production, token), IssuerUnavailable)
   t.equal(provider.jwksFetches, 0)
   provider.documents.set(DISCOVERY_PATH, { issuer, jwks_uri: 'http://identity.example.com/keys' })
@@ -178,6 +183,64 @@ t.test('a new key of the provider is picked up after the cool-down, and one that
   advanceClock(t, 2 * COOL_DOWN_MS + 2)
   t.notOk(await isGood(trusted, await provider.sign(unpublished)))
   t.notOk(await isGood(trusted, await provider.sign(key)))
+  t.ok(await isGood(trusted, await provider.sign(nextKey)))
+})
+
+t.test('published keys work for 24 hours while the provider cannot be reached, and unknown keys never do', async t => {
+  const provider = await startWithKey(t)
+  const trusted = provider.trusted()
+  const token = await provider.sign(key)
+  t.ok(await isGood(trusted, token))
+  await provider.stop()
+  // 23.9 hours together.
+  for (const hours of [0.2, 1, 22.7]) {
+    advanceClock(t, hours * HOUR_MS)
+    t.ok(await isGood(trusted, token), `${hours} h`)
+    await t.rejects(
+      isGood(trusted, await provider.sign({ ...unpublished, kid: `unknown ${hours}` })),
+      IssuerUnavailable
+    )
+    await t.rejects(isGood(trusted, await provider.sign(nextKey)), IssuerUnavailable, 'a key that nobody has seen')
+  }
+  t.same(
+    provider.lines,
+    ['error: the keys of the identity provider cannot be fetched'],
+    'one line for the whole outage'
+  )
+  advanceClock(t, 0.2 * HOUR_MS)
+  await t.rejects(isGood(trusted, token), IssuerUnavailable)
+  provider.publish([nextKey])
+  await provider.start()
+  advanceClock(t, 0.1 * HOUR_MS)
+  t.ok(await isGood(trusted, await provider.sign(nextKey)))
+  t.notOk(await isGood(trusted, token), 'the withdrawn key is refused as soon as the provider is back')
+  t.same(provider.lines.slice(1), ['info: the identity provider is available again'])
+})
+
+t.test('a caller whose key is known waits a second at most for a provider that does not answer', async t => {
+  const provider = await startWithKey(t)
+  const trusted = provider.trusted()
+  const token = await provider.sign(key)
+  t.ok(await isGood(trusted, token))
+  provider.isSilent = true
+  advanceClock(t, 11 * 60_000)
+  const startedAt = performance.now()
+  t.same(new Set(await Promise.all(Array.from({ length: 20 }, () => isGood(trusted, token)))), new Set([true]))
+  t.ok(performance.now() - startedAt < 4_000)
+  t.equal(provider.jwksFetches, 2, 'all of them wait for one fetch')
+})
+
+t.test('a change of the system time neither keeps a withdrawn key nor drops a good one', async t => {
+  const provider = await startWithKey(t)
+  const trusted = provider.trusted()
+  const token = await provider.sign(key, { exp: Math.floor(Date.now() / 1_000) + 100 * 86_400 })
+  const { now } = Date
+  t.intercept(Date, 'now', { value: () => now() + 40 * 24 * HOUR_MS })
+  t.ok(await isGood(trusted, token))
+  t.intercept(Date, 'now', { value: now })
+  provider.publish([nextKey])
+  advanceClock(t, 600_001)
+  t.notOk(await isGood(trusted, token))
   t.ok(await isGood(trusted, await provider.sign(nextKey)))
 })
 

@@ -340,7 +340,7 @@ t.test('why a caller was refused is in the log, and only there', async t => {
   }
   const token = async (sites: string[]): Promise<string> => `Bearer ${await grantd.adminToken(sites)}`
   t.same(await ask(COLLECTION), { status: 401, reason: 'no_token', isNamed: false })
-  t.same(await ask(COLLECTION, 'Bearer x'), { status: 401, reason: 'bad_token', isNamed: false })
+  t.same(await ask(COLLECTION, 'Bearer x'), { status: 401, reason: 'malformed_token', isNamed: false })
   t.same(await ask(COLLECTION, await token([])), { status: 403, reason: 'no_rights', isNamed: true })
   t.same(await ask(COLLECTION, await token(['globex'])), { status: 404, reason: 'other_site', isNamed: true })
   t.same(await ask('/v1/app-registrations', await token(['acme'])), {

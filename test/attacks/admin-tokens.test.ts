@@ -86,7 +86,7 @@ t.test('claims that are missing, of another, or over open nothing (RFC 7519 §4.
     { exp: null },
     { exp: now - 60 },
     { exp: 0 },
-    { nbf: now + 60 },
+    { nbf: now + 300 },
     { nbf: String(now - 60) },
     { nbf: 1e300 }
   ]) {
@@ -216,7 +216,9 @@ t.test('a key set that is poisoned makes no forged token good, and no answer a f
       if (answer.status === 503) t.equal(answer.headers['retry-after'], '1', what)
     }
     const good = await read(grantd, await provider.sign(ec))
-    t.ok([401, 503].includes(good.status), `${what}, a good token: ${good.status}`)
+    // Each key with the id of a token is tried, so that one of them more makes no good token bad.
+    const expected = what === 'two keys of one id' ? [200] : [401, 503]
+    t.ok(expected.includes(good.status), `${what}, a good token: ${good.status}`)
     await grantd.close()
     await provider.stop()
   }

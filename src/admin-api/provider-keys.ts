@@ -1,0 +1,116 @@
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import { within } from '../concurrency/timeout.ts'
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../time.ts'
+import { IssuerUnavailable } from './admin-token.ts'
+
+export interface ProviderKeysOptions {
+  /** Fetches the JWKS. */
+  fetchKeys: () => Promise<JSONWebKeySet>
+  log: ProviderLog
+}
+
+export interface ProviderLog {
+  info: (fields: object, message: string) => void
+  error: (fields: object, message: string) => void
+}
+
+/** A key that the provider withdraws is refused at the latest after this time. */
+const FRESH_MS = 10 * MINUTE_MS
+/** How long published keys keep working while the provider cannot be reached. */
+const USABLE_MS = 24 * HOUR_MS
+/** Minimum pause after a fetch before an unknown `kid` causes another one. */
+const COOL_DOWN_MS = 30 * SECOND_MS
+/** Minimum pause after a fetch that failed: a flood of tokens must not become a flood of fetches. */
+const RETRY_MS = SECOND_MS
+/** The same while keys are held that can be used. */
+const RETRY_WITH_KEYS_MS = 30 * SECOND_MS
+/** How long a caller waits for newer keys when keys are held that can be used. */
+const MAX_WAIT_MS = SECOND_MS
+
+interface HeldKeys {
+  find: JWTVerifyGetKey
+  fetchedAt: number
+}
+
+/**
+ * The keys of the identity provider. They are fetched when the first token comes, every 10 minutes as long as tokens come,
+ * and when a token names an unknown key.
+ *
+ * Ages are measured with a monotonic clock, so that a change of the system time neither keeps a withdrawn key nor drops a
+ * good one.
+ */
+export class ProviderKeys {
+  readonly #options: ProviderKeysOptions
+  #held: HeldKeys | undefined
+  #fetch: Promise<HeldKeys> | undefined
+  /** The latest fetch, when it failed. */
+  #failure: { at: number; cause: unknown } | undefined
+
+  constructor(options: ProviderKeysOptions) {
+    this.#options = options
+  }
+
+  /** @throws IssuerUnavailable when no usable keys are held; JWKSNoMatchingKey for an unknown key */
+  readonly find: JWTVerifyGetKey = async (header, token) => {
+    const held = await this.#usableKeys()
+    try {
+      return await findIn(held, header, token)
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey) || !this.#mayHaveNewKeys(held)) throw error
+      return findIn(await this.#fetchAfter(RETRY_MS), header, token)
+    }
+  }
+
+  async #usableKeys(): Promise<HeldKeys> {
+    const held = this.#held
+    if (held === undefined || ageOf(held.fetchedAt) > USABLE_MS) return this.#fetchAfter(RETRY_MS)
+    if (ageOf(held.fetchedAt) <= FRESH_MS) return held
+    // A fetch that takes longer goes on for later callers, and one that fails leaves the held keys.
+    await within(MAX_WAIT_MS, this.#fetchAfter(RETRY_WITH_KEYS_MS)).catch(() => false)
+    return this.#held ?? held
+  }
+
+  /** While the provider cannot be reached, it is unknown whether it has published a key. */
+  #mayHaveNewKeys({ fetchedAt }: HeldKeys): boolean {
+    return this.#failure !== undefined || ageOf(fetchedAt) > COOL_DOWN_MS
+  }
+
+  async #fetchAfter(pauseMs: number): Promise<HeldKeys> {
+    if (this.#fetch === undefined && this.#failure !== undefined && ageOf(this.#failure.at) < pauseMs) {
+      throw new IssuerUnavailable(this.#failure.cause)
+    }
+    this.#fetch ??= this.#fetchNow().finally(() => {
+      this.#fetch = undefined
+    })
+    return this.#fetch
+  }
+
+  async #fetchNow(): Promise<HeldKeys> {
+    const { fetchKeys, log } = this.#options
+    try {
+      this.#held = { find: createLocalJWKSet(await fetchKeys()), fetchedAt: performance.now() }
+      if (this.#failure !== undefined) log.info({}, 'the identity provider is available again')
+      this.#failure = undefined
+      return this.#held
+    } catch (cause) {
+      if (this.#failure === undefined) log.error({ err: cause }, 'the keys of the identity provider cannot be fetched')
+      this.#failure = { at: performance.now(), cause }
+      throw new IssuerUnavailable(cause)
+    }
+  }
+}
+
+/** Errors that are about the token. Any other one means that the provider publishes a key that cannot be used. */
+const ABOUT_THE_TOKEN = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
+
+async function findIn({ find }: HeldKeys, ...[header, token]: Parameters<JWTVerifyGetKey>) {
+  try {
+    return await find(header, token)
+  } catch (error) {
+    throw ABOUT_THE_TOKEN.some(kind => error instanceof kind) ? error : new IssuerUnavailable(error)
+  }
+}
+
+function ageOf(at: number): number {
+  return performance.now() - at
+}
