@@ -360,3 +360,61 @@ t.test('a retry costs no hash, and no column of the table has anything of what i
     }
   }
 })
+
+t.test('while KEY_ENCRYPTION_KEY is changed, a retry finds what the first try made, on whichever instance', async t => {
+  const databaseUrl = await createDatabase(t)
+  const site = { siteId: 'acme', db: openTestDatabase(t, databaseUrl) }
+  const [old, next] = [randomBytes(32), randomBytes(32)]
+  const instance = (...retryPeppers: Buffer[]) => ({
+    hashing: new FairSemaphore({ permits: 1, maxWaitingPerKey: 10, maxWaiting: 10 }),
+    now: Date.now,
+    retryPeppers,
+    secretPrefix: 'grantd_',
+    maxLifetimeDays: 730,
+    maxPerSite: 100
+  })
+  const phases = { before: instance(old), during: instance(next, old), after: instance(next) }
+  const input = { name: 'billing', expiresAt: inDays(10), enabled: true, scopes: [] }
+  for (const [first, second] of [
+    ['before', 'during'],
+    ['during', 'before'],
+    ['during', 'after'],
+    ['during', 'during']
+  ] as const) {
+    const request = { idempotencyKey: randomUUID(), context: CONTEXT, signal: new AbortController().signal }
+    const made = await createRegistration(site, phases[first], input, request)
+    t.same(await createRegistration(site, phases[second], input, request), made, `${first}, then ${second}`)
+    await t.rejects(createRegistration(site, phases[second], { ...input, name: 'other' }, request), {
+      code: 'idempotency_key_reused'
+    })
+    // At once, so that neither finds the other's answer before its own transaction.
+    const twins = { ...request, idempotencyKey: randomUUID() }
+    const [one, other] = await Promise.all([
+      createRegistration(site, phases[first], input, twins),
+      createRegistration(site, phases[second], input, twins)
+    ])
+    t.same(one, other, `${first} and ${second} at once`)
+  }
+  t.equal((await count(databaseUrl)).registrations, 8)
+})
+
+t.test('a retry of a rotation gets the same 201 with the same secret, and rotates once', async t => {
+  const one = await startApp(t)
+  const other = await startApp(t, { databaseUrl: one.databaseUrl })
+  const { path, clientId } = await one.register()
+  const headers = { 'idempotency-key': randomUUID(), 'if-match': '"1"' }
+  const rotate = (grantd: Grantd, body?: unknown) =>
+    grantd.asAdmin('POST', `${path}/rotate-secret`, { headers, ...(body !== undefined && { body }) })
+  const answers = await Promise.all([one, other, one, other].map(grantd => rotate(grantd)))
+  t.equal(answers[0]?.status, 201)
+  t.equal(new Set(answers.map(answer => JSON.stringify(told(answer)))).size, 1)
+  const first = answers[0]?.json()
+  t.same(told(await rotate(other, { overlapSeconds: 86_400 })), told(await rotate(one)), 'the default, spelled out')
+  t.equal((await rotate(one, { overlapSeconds: 1 })).status, 422)
+  t.equal((await one.asAdmin('GET', path)).headers.etag, '"2"')
+  t.equal((await one.exchange({ clientId, clientSecret: first.clientSecret })).status, 200)
+  const created = await create(one, retryable(headers['idempotency-key']))
+  t.equal(created.status, 422, 'the key of a rotation does not create')
+  await one.asAdmin('DELETE', path)
+  t.equal((await rotate(one)).status, 201, 'as created, also after a delete')
+})
