@@ -116,29 +116,77 @@ create index idempotent_answers_expires_at on idempotent_answers (expires_at);
 
 -- The times of a key are decided once, when it is made. src/signing-keys/rotation.ts says how an instance uses them.
 create table signing_keys (
-  kid         text                    constraint signing_keys_pkey primary key,
+  kid         text           constraint signing_keys_pkey primary key,
   algorithm   text           not null,
   public_jwk  jsonb          not null,
   private_jwe text           not null,
+  proof_hash  bytea          not null,
   created_at  timestamptz(3) not null,
   generation  integer        not null constraint signing_keys_generation_key unique,
   signs_from  timestamptz(3) not null,
   signs_until timestamptz(3) not null,
+  constraint signing_keys_kid_format check (kid ~ '^[A-Za-z0-9_-]{43}$'),
   constraint signing_keys_algorithm check (algorithm in ('ES256', 'RS256', 'EdDSA')),
+  constraint signing_keys_private_jwe_format check (private_jwe ~ '^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$'),
+  constraint signing_keys_proof_hash_length check (length(proof_hash) = 32),
   constraint signing_keys_time check (signs_from < signs_until)
 );
 
 comment on table signing_keys is 'keys that sign access tokens, for all Sites';
 comment on column signing_keys.kid is 'JWK thumbprint (RFC 7638)';
 comment on column signing_keys.private_jwe is 'the private JWK, encrypted under KEY_ENCRYPTION_KEY (JWE, dir, A256GCM)';
-comment on column signing_keys.generation is 'counts keys of all algorithms; unique, so that one of several instances that make the next key at once succeeds';
+comment on column signing_keys.proof_hash is 'SHA-256 of a proof that only the KEY_ENCRYPTION_KEY of private_jwe yields; it must come with the next key, and with a change of this one';
+comment on column signing_keys.generation is 'counts keys of all algorithms';
 comment on column signing_keys.signs_from is 'no instance signs with the key before, except with the first key and with one that replaces a compromised one';
 comment on column signing_keys.signs_until is 'from then on, an instance that has a newer key signs with that';
 
--- Destroys private keys that no living token needs. The serving role cannot delete keys in any other way, so neither a
--- fault of an instance nor its clock can destroy a key too early. A key is retired when a newer one has been signing for
--- three hours: the longest time that an instance signs without the database (1 h), the longest life of a token (1 h),
--- and a margin for clocks. A newer key of another algorithm counts when the key's own time has been over for as long.
+-- The serving role may neither insert, update nor delete keys. It does so by three functions only. The first two demand a
+-- proof that its caller has KEY_ENCRYPTION_KEY. So a stolen login of the database can add no key that would take the
+-- place of a real one, and can overwrite none.
+
+-- Adds the next key. Returns false when another instance has added one meanwhile, or when the decision is too old: a
+-- process may have been stopped, or a statement held up in the network, and the key would not be published long enough.
+create function add_signing_key(
+  kid text, algorithm text, public_jwk jsonb, private_jwe text, proof_hash bytea, created_at timestamptz,
+  generation integer, signs_from timestamptz, signs_until timestamptz, proof bytea, decided_at timestamptz
+) returns boolean
+  language plpgsql security definer set search_path from current as $$
+#variable_conflict use_column
+declare
+  latest signing_keys;
+begin
+  -- One instance after the other. Reading goes on.
+  lock table signing_keys in share row exclusive mode;
+  select * into latest from signing_keys order by generation desc limit 1;
+  if add_signing_key.generation <> coalesce(latest.generation, 0) + 1
+    or clock_timestamp() >= add_signing_key.decided_at + interval '60 seconds' then
+    return false;
+  end if;
+  if latest.kid is not null and sha256(add_signing_key.proof) is distinct from latest.proof_hash then
+    raise exception 'the latest signing key was made with another KEY_ENCRYPTION_KEY' using errcode = 'insufficient_privilege';
+  end if;
+  insert into signing_keys (kid, algorithm, public_jwk, private_jwe, proof_hash, created_at, generation, signs_from, signs_until)
+    values (add_signing_key.kid, add_signing_key.algorithm, add_signing_key.public_jwk, add_signing_key.private_jwe,
+      add_signing_key.proof_hash, add_signing_key.created_at, add_signing_key.generation, add_signing_key.signs_from,
+      add_signing_key.signs_until);
+  return true;
+end
+$$;
+
+-- Replaces the encryption of a key, when KEY_ENCRYPTION_KEY changes. Returns whether it was done: it is not when another
+-- instance was first, or when the proof is not that of the key.
+create function reencrypt_signing_key(kid text, private_jwe text, proof_hash bytea, proof bytea) returns boolean
+  language plpgsql security definer set search_path from current as $$
+begin
+  update signing_keys as key set private_jwe = $2, proof_hash = $3 where key.kid = $1 and key.proof_hash = sha256($4);
+  return found;
+end
+$$;
+
+-- Destroys private keys that no living token needs, by the clock of the database, so that neither a fault of an instance
+-- nor its clock can destroy a key too early. A key is retired when a newer one has been signing for three hours: the
+-- longest time that an instance signs without the database (1 h), the longest life of a token (1 h), and a margin for
+-- clocks. A newer key of another algorithm counts when the key's own time has been over for as long.
 create function destroy_retired_signing_keys(at timestamptz) returns setof text
   language sql security definer set search_path from current
 as $$
@@ -151,7 +199,12 @@ as $$
     )
     returning kid
 $$;
-revoke execute on function destroy_retired_signing_keys(timestamptz) from public;
+
+revoke execute on function
+  add_signing_key(text, text, jsonb, text, bytea, timestamptz, integer, timestamptz, timestamptz, bytea, timestamptz),
+  reencrypt_signing_key(text, text, bytea, bytea),
+  destroy_retired_signing_keys(timestamptz)
+  from public;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Audit

@@ -38,9 +38,10 @@ begin
       ('select, insert, update, delete', 'registrations'),
       ('select, insert, update',         'registration_last_used'),
       ('select, insert, update, delete', 'idempotent_answers'),
-      -- The role creates keys, and re-encrypts them when KEY_ENCRYPTION_KEY changes. It cannot replace a key.
-      ('select, insert, update (private_jwe)', 'signing_keys'),
-      ('execute',                        'function destroy_retired_signing_keys(timestamptz)'),
+      ('select',                         'signing_keys'),
+      ('execute',                        'function add_signing_key'),
+      ('execute',                        'function reencrypt_signing_key'),
+      ('execute',                        'function destroy_retired_signing_keys'),
       ('select, insert',                 'audit_events'),
       ('select',                         'audit_chains'),
       ('select, insert, update, delete', 'notice_receivers'),

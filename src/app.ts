@@ -34,7 +34,7 @@ import { idempotentAnswerPurge } from './registrations/idempotency/plugin.ts'
 import { registrationOptions } from './registrations/options.ts'
 import { rotationRoutes } from './registrations/rotation/routes.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
-import type { TendedKeySet } from './signing-keys/key-set.ts'
+import type { RotatingKeySet } from './signing-keys/key-set.ts'
 import { measureSigningKey } from './signing-keys/metrics.ts'
 import { signingKeyRotation } from './signing-keys/plugin.ts'
 import { jwksRoutes } from './signing-keys/routes.ts'
@@ -43,7 +43,7 @@ import { jwksRoutes } from './signing-keys/routes.ts'
 export interface AppOptions extends Pick<Connection, 'tables' | 'background' | 'lookups' | 'lastUsedWriter'> {
   config: Config
   sealing: Sealing
-  keySet: TendedKeySet
+  keySet: RotatingKeySet
   /** The issuer of administrators' tokens. */
   trusted: TrustedIssuer
   log: FastifyBaseLogger

@@ -13,7 +13,7 @@ import { createLog } from '../src/http/log.ts'
 import { PROBLEM_TYPE } from '../src/http/problem.ts'
 import { Registry } from '../src/metrics/registry.ts'
 import { TOKEN_PATH } from '../src/oauth/token/routes.ts'
-import type { TendedKeySet } from '../src/signing-keys/key-set.ts'
+import type { RotatingKeySet } from '../src/signing-keys/key-set.ts'
 
 /** `npm run openapi`: writes openapi.yaml from the routes. */
 
@@ -106,7 +106,7 @@ async function describeRoutes(app: FastifyInstance): Promise<void> {
 
 /** Returns the parts that building the routes takes. None of them is connected to anything. */
 function unconnected() {
-  const keySet: TendedKeySet = {
+  const keySet: RotatingKeySet = {
     get active(): never {
       throw new Error('there is no key here')
     },
@@ -114,7 +114,7 @@ function unconnected() {
     activeTimes: undefined,
     published: async () => [],
     cacheSeconds: () => 0,
-    tend: async () => {}
+    refresh: async () => {}
   }
   const keys = async (): Promise<never> => {
     throw new Error('there is no issuer here')

@@ -55,6 +55,8 @@ export interface SigningKeyTable {
   public_jwk: Record<string, unknown>
   /** The private JWK as a compact JWE. */
   private_jwe: string
+  /** SHA-256 of a proof that only the KEY_ENCRYPTION_KEY of `private_jwe` yields. */
+  proof_hash: Buffer
   created_at: Date
   /** Counts keys of all algorithms. */
   generation: number

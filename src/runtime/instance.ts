@@ -9,7 +9,7 @@ import { DatabaseUnavailable } from '../database/errors.ts'
 import { openDevelopmentMode } from '../development/admin-issuer.ts'
 import { banner } from '../development/banner.ts'
 import { isLoopback } from '../http/loopback.ts'
-import { loadKeySet, type TendedKeySet } from '../signing-keys/key-set.ts'
+import { loadKeySet, type RotatingKeySet } from '../signing-keys/key-set.ts'
 import { openConnection } from './connection.ts'
 import { keySetOptions } from './key-set-options.ts'
 
@@ -17,7 +17,7 @@ import { keySetOptions } from './key-set-options.ts'
 export interface Instance {
   connection: Connection
   sealing: Sealing
-  keySet: TendedKeySet
+  keySet: RotatingKeySet
   /** The issuer of administrators' tokens. */
   trusted: TrustedIssuer
   /** Signs an admin token. Only in development mode. @param sites ids, or `*` for all */

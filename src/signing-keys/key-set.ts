@@ -4,12 +4,13 @@ import type { SigningAlgorithm } from '../config/config.ts'
 import type { Sealing } from '../crypto/key-encryption.ts'
 import { DatabaseUnavailable } from '../database/errors.ts'
 import type { Database } from '../database/schema.ts'
+import { DAY_MS, HOUR_MS } from '../time.ts'
 import {
+  addSigningKey,
   databaseTime,
   destroyRetiredKeys,
-  insertSigningKey,
   listSigningKeys,
-  replaceSeal,
+  reencryptSigningKey,
   type SigningKeyRow
 } from './repository.ts'
 import {
@@ -22,39 +23,40 @@ import {
   publishedKeys,
   signingKey
 } from './rotation.ts'
-import { generateSigningKey, type OpenedKey, openSigningKey, type SigningKey, sealAnew } from './signing-key.ts'
+import { generateSigningKey, type OpenedKey, openSigningKey, reencrypt, type SigningKey } from './signing-key.ts'
 
 export interface KeySet {
-  /** Signs here. @throws DatabaseUnavailable when the database has been away for so long that others may have retired it */
+  /** The key that signs. @throws DatabaseUnavailable when the database has been away so long that others may have retired it */
   readonly active: SigningKey
-  /** The public halves of all keys that a verifier may need. */
+  /** Returns the public halves of all keys that a verifier may need. */
   readonly published: () => Promise<readonly JWK[]>
-  /** How long they may be kept, seconds. */
+  /** Returns how long they may be cached, seconds. */
   readonly cacheSeconds: () => number
 }
 
-/** A key set that somebody tends. */
-export interface TendedKeySet extends KeySet {
+/** A key set that follows the database. */
+export interface RotatingKeySet extends KeySet {
   /** `kid` of the key that signs, if any. */
   readonly activeKid: string | undefined
-  /** Its time, milliseconds since the epoch. */
+  /** Its times, milliseconds since the epoch. */
   readonly activeTimes: Pick<KeyTimes, 'signsFrom' | 'signsUntil'> | undefined
   /**
-   * Reads the keys, makes the next one when it is due, destroys what is retired, seals anew, and turns to the key that
-   * signs now. Call it every few seconds. Whatever fails, the key that signs is one that may.
+   * Reads the keys, adds the next one when it is due, destroys retired ones, re-encrypts those of the previous
+   * KEY_ENCRYPTION_KEY, and changes to the key that signs now. Call it every few seconds. Whatever fails, the active key
+   * is one that may sign.
    *
-   * @throws DatabaseUnavailable; Error that names KEY_ENCRYPTION_KEY when it doesn't open a key
+   * @throws DatabaseUnavailable; Error that names KEY_ENCRYPTION_KEY when it does not decrypt a key
    */
-  tend(): Promise<void>
+  refresh(): Promise<void>
 }
 
-export interface KeyStore {
+export interface KeySetOptions {
   db: Kysely<Database>
   sealing: Sealing
   algorithm: SigningAlgorithm
   /** Days that a key signs; 0 for no end. */
   rotationDays: number
-  /** Milliseconds since the epoch. */
+  /** Returns milliseconds since the epoch. */
   now: () => number
 }
 
@@ -63,25 +65,29 @@ interface KnownKey extends KeyTimes {
   opened: OpenedKey | undefined
 }
 
-export const DAY_MS = 86_400_000
-/** Instances with another KEY_ENCRYPTION_KEY may seal it their way again: no race of seals. */
-const SEAL_INTERVAL_MS = 3_600_000
-/** The database's own rule is slower by that. */
-const DESTROYED_AFTER_MS = 3_600_000
+/** Instances with another KEY_ENCRYPTION_KEY may re-encrypt a key their way. They must not race. */
+const REENCRYPTION_INTERVAL_MS = HOUR_MS
+/** The database destroys a key an hour later than the rule retires it. */
+const DESTROYED_AFTER_MS = HOUR_MS
+
+/** Creates a key set that has read nothing yet. */
+export function createKeySet(options: KeySetOptions): RotatingKeySet {
+  return new DatabaseKeySet(options)
+}
 
 /**
- * The signing keys of this instance. What it knows is what it last read; what that means is decided in rotation.ts.
- * Each change to the table is one statement, so that an instance may end at any step.
+ * The signing keys as this instance read them last. rotation.ts decides what that means. Each change of the table is one
+ * statement, so that an instance may end at any step.
  */
-export class RotatingKeySet implements TendedKeySet {
-  readonly #store: KeyStore
+class DatabaseKeySet implements RotatingKeySet {
+  readonly #options: KeySetOptions
   #known: Known<KnownKey> = { keys: [], readAt: Number.NEGATIVE_INFINITY }
   #active: SigningKey | undefined
   #activeTimes: KnownKey | undefined
-  #sealedAt = Number.NEGATIVE_INFINITY
+  #reencryptedAt = Number.NEGATIVE_INFINITY
 
-  constructor(store: KeyStore) {
-    this.#store = store
+  constructor(options: KeySetOptions) {
+    this.#options = options
   }
 
   get active(): SigningKey {
@@ -98,43 +104,43 @@ export class RotatingKeySet implements TendedKeySet {
   }
 
   readonly published = async (): Promise<readonly JWK[]> =>
-    publishedKeys(this.#known, this.#store.now()).flatMap(({ opened }) => opened?.publicJwk ?? [])
+    publishedKeys(this.#known, this.#options.now()).flatMap(({ opened }) => opened?.publicJwk ?? [])
 
-  readonly cacheSeconds = (): number => Math.floor(cacheMs(this.#known, this.#store.now()) / 1_000)
+  readonly cacheSeconds = (): number => Math.floor(cacheMs(this.#known, this.#options.now()) / 1_000)
 
-  async tend(): Promise<void> {
-    const { db, now } = this.#store
+  async refresh(): Promise<void> {
+    const { db, now } = this.#options
     try {
       await this.#read()
-      if (this.#isNextDue()) await this.#makeNext()
+      if (this.#isNextDue()) await this.#addNext()
       const { keys } = this.#known
       if (keys.some(key => isRetired(key, keys, now() - DESTROYED_AFTER_MS))) await destroyRetiredKeys(db, now())
-      if (now() >= this.#sealedAt + SEAL_INTERVAL_MS) await this.#sealAnew()
+      if (now() >= this.#reencryptedAt + REENCRYPTION_INTERVAL_MS) await this.#reencrypt()
     } finally {
-      this.#settle()
+      this.#chooseActive()
     }
-    this.#tellUnopened()
+    this.#assertAllDecrypted()
   }
 
   async #read(): Promise<void> {
-    const readAt = this.#store.now()
-    const rows = await listSigningKeys(this.#store.db)
+    const readAt = this.#options.now()
+    const rows = await listSigningKeys(this.#options.db)
     this.#known = { keys: await Promise.all(rows.map(row => this.#know(row))), readAt }
-    // At once: what else there is to tend may take its time.
-    this.#settle()
+    // At once, because the other steps of a refresh may take their time.
+    this.#chooseActive()
   }
 
-  #settle(): void {
-    const { algorithm, now } = this.#store
+  #chooseActive(): void {
+    const { algorithm, now } = this.#options
     this.#activeTimes = signingKey(this.#known, algorithm, now())
     this.#active = this.#activeTimes?.opened?.signingKey
   }
 
   async #know(row: SigningKeyRow): Promise<KnownKey> {
     const before = this.#known.keys.find(({ kid }) => kid === row.kid)?.opened
-    const isSame = before?.sealed === row.private_jwe
-    // One that was opened once stays so when others seal it with a KEY_ENCRYPTION_KEY that is unknown here.
-    const opened = isSame ? before : ((await openSigningKey(this.#store.sealing, row)) ?? before)
+    const isSame = before?.encrypted === row.private_jwe
+    // A key that was decrypted once stays usable when others re-encrypt it with a KEY_ENCRYPTION_KEY that is unknown here.
+    const opened = isSame ? before : ((await openSigningKey(this.#options.sealing, row)) ?? before)
     return {
       kid: row.kid,
       algorithm: row.algorithm,
@@ -146,66 +152,77 @@ export class RotatingKeySet implements TendedKeySet {
     }
   }
 
+  /** Only an instance that can decrypt the latest key can add the next. */
   #isNextDue(): boolean {
-    const { algorithm, rotationDays, now } = this.#store
-    return isNextKeyDue(this.#known.keys, algorithm, rotationDays * DAY_MS, now())
+    const { algorithm, rotationDays, now } = this.#options
+    const { keys } = this.#known
+    return latestOf(keys)?.isUsable !== false && isNextKeyDue(keys, algorithm, rotationDays * DAY_MS, now())
   }
 
-  async #makeNext(): Promise<void> {
-    const { db, sealing, algorithm, rotationDays, now } = this.#store
+  async #addNext(): Promise<void> {
+    const { db, sealing, algorithm, rotationDays, now } = this.#options
     const decidedAt = await databaseTime(db)
     await this.#read()
     if (!this.#isNextDue()) return
-    const times = nextKeyTimes(this.#known.keys, rotationDays * DAY_MS, now())
-    const place = { generation: nextGeneration(this.#known.keys), ...times }
-    await insertSigningKey(db, await generateSigningKey(sealing, algorithm, place, now()), decidedAt)
+    const { keys } = this.#known
+    const latest = latestOf(keys)
+    const times = nextKeyTimes(keys, rotationDays * DAY_MS, now())
+    const key = await generateSigningKey(
+      sealing,
+      algorithm,
+      { generation: (latest?.generation ?? 0) + 1, ...times },
+      now()
+    )
+    await addSigningKey(db, key, latest?.opened?.proof, decidedAt)
     await this.#read()
   }
 
-  async #sealAnew(): Promise<void> {
-    const { db, sealing, now } = this.#store
+  async #reencrypt(): Promise<void> {
+    const { db, sealing, now } = this.#options
     for (const { kid, opened } of this.#known.keys) {
       if (opened === undefined || opened.isCurrent) continue
-      await replaceSeal(db, kid, opened.sealed, await sealAnew(sealing, opened.signingKey))
+      await reencryptSigningKey(db, kid, await reencrypt(sealing, opened.signingKey), opened.proof)
     }
-    this.#sealedAt = now()
+    this.#reencryptedAt = now()
   }
 
-  #tellUnopened(): void {
+  #assertAllDecrypted(): void {
     const kids = this.#known.keys.filter(key => !key.isUsable).map(({ kid }) => kid)
     if (kids.length === 0) return
     throw new Error(
-      `KEY_ENCRYPTION_KEY does not open the signing key ${kids.join(', ')} in the database: it was sealed with another. ` +
-        'While that one is being changed, every instance needs both, the other one as KEY_ENCRYPTION_KEY_PREVIOUS'
+      `KEY_ENCRYPTION_KEY does not decrypt the signing key ${kids.join(', ')} in the database: another one encrypted it. ` +
+        'While KEY_ENCRYPTION_KEY is being changed, every instance needs both, the other one as KEY_ENCRYPTION_KEY_PREVIOUS'
     )
   }
 }
 
-/** Of instances that make keys at once one is first at each try; so many may be before this one. */
-const TRIES = 20
+/** When several instances add keys at once, one succeeds at each attempt. */
+const MAX_ATTEMPTS = 20
 
 /**
- * Loads the keys, and makes the first one where there is none: once, over any number of instances.
+ * Loads the keys. Creates the first key where there is none, once over any number of instances.
  *
- * @throws Error when a key can't be opened; DatabaseUnavailable
+ * @throws Error when a key cannot be decrypted; DatabaseUnavailable
  */
-export async function loadKeySet(store: KeyStore): Promise<TendedKeySet> {
-  const keySet = new RotatingKeySet(store)
-  for (let tries = 0; tries < TRIES && keySet.activeKid === undefined; tries++) await tendIfPossible(keySet)
-  if (keySet.activeKid === undefined) throw new Error(`no signing key for ${store.algorithm}`)
+export async function loadKeySet(options: KeySetOptions): Promise<RotatingKeySet> {
+  const keySet = createKeySet(options)
+  for (let attempt = 0; attempt < MAX_ATTEMPTS && keySet.activeKid === undefined; attempt++) {
+    await refreshIfPossible(keySet)
+  }
+  if (keySet.activeKid === undefined) throw new Error(`there is no signing key for ${options.algorithm}`)
   return keySet
 }
 
-/** A database that only reads is good enough to start on, where it has a key. */
-async function tendIfPossible(keySet: TendedKeySet): Promise<void> {
+/** A read-only database is enough to start with, when it has a key. */
+async function refreshIfPossible(keySet: RotatingKeySet): Promise<void> {
   try {
-    await keySet.tend()
+    await keySet.refresh()
   } catch (error) {
     if (!(error instanceof DatabaseUnavailable) || keySet.activeKid === undefined) throw error
   }
 }
 
-/** The place of a key that follows these. */
-export function nextGeneration(keys: readonly { generation: number }[]): number {
-  return Math.max(0, ...keys.map(({ generation }) => generation)) + 1
+/** Returns the key that was added last. */
+function latestOf<Key extends { generation: number }>(keys: readonly Key[]): Key | undefined {
+  return keys.toSorted((one, other) => other.generation - one.generation)[0]
 }

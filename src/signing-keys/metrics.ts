@@ -1,8 +1,8 @@
 import type { Registry } from '../metrics/registry.ts'
-import type { TendedKeySet } from './key-set.ts'
+import type { RotatingKeySet } from './key-set.ts'
 
 /** Measures the period in which the current signing key signs. */
-export function measureSigningKey(registry: Registry, keySet: Pick<TendedKeySet, 'activeTimes'>): void {
+export function measureSigningKey(registry: Registry, keySet: Pick<RotatingKeySet, 'activeTimes'>): void {
   const reading = (name: string, help: string, instant: () => number | undefined) =>
     registry.reading({ name, help, across: 'max' }, () => {
       const at = instant()

@@ -1,10 +1,10 @@
-import { type Insertable, type Kysely, type Selectable, sql } from 'kysely'
+import { type Insertable, type Kysely, type Selectable, sql, type Transaction } from 'kysely'
 import type { Database, SigningKeyTable } from '../database/schema.ts'
 
-export type SigningKeyRow = Selectable<SigningKeyTable>
+export type SigningKeyRow = Omit<Selectable<SigningKeyTable>, 'proof_hash'>
 export type NewSigningKey = Insertable<SigningKeyTable>
 
-/** All keys. A handful of rows. */
+/** Reads all keys, a handful of rows. */
 export function listSigningKeys(db: Kysely<Database>): Promise<SigningKeyRow[]> {
   return db
     .selectFrom('signing_keys')
@@ -12,57 +12,47 @@ export function listSigningKeys(db: Kysely<Database>): Promise<SigningKeyRow[]> 
     .execute()
 }
 
-/** What the database's own clock says. */
+/** Reads the clock of the database. */
 export async function databaseTime(db: Kysely<Database>): Promise<Date> {
   const { at } = await db.selectNoFrom(sql<Date>`clock_timestamp()`.as('at')).executeTakeFirstOrThrow()
   return at
 }
 
-/** A key that gets into the database later than this after its time was decided would not be published long enough. */
-const DECISION_HOLDS = sql`interval '60 seconds'`
-
 /**
- * Adds a key unless another instance has made one of this generation, or the decision is too old: a process may have
- * been stopped, a statement held up in the network.
+ * Adds the next key. The function of the database checks its place, the proof and the age of the decision.
  *
+ * @param proof of the key of the generation before; none for the first key
  * @param decidedAt `databaseTime` before the keys were read that this one follows
- * @returns whether it was added
+ * @returns false when another instance was first, or when the decision is too old
+ * @throws DatabaseError 42501 when the proof is wrong
  */
-export async function insertSigningKey(db: Kysely<Database>, row: NewSigningKey, decidedAt: Date): Promise<boolean> {
-  const { numInsertedOrUpdatedRows = 0n } = await db
-    .insertInto('signing_keys')
-    .columns(['kid', 'algorithm', 'public_jwk', 'private_jwe', 'created_at', 'generation', 'signs_from', 'signs_until'])
-    .expression(
-      db
-        .selectNoFrom([
-          sql`${row.kid}::text`.as('kid'),
-          sql`${row.algorithm}::text`.as('algorithm'),
-          sql`${JSON.stringify(row.public_jwk)}::jsonb`.as('public_jwk'),
-          sql`${row.private_jwe}::text`.as('private_jwe'),
-          sql`${row.created_at}::timestamptz`.as('created_at'),
-          sql`${row.generation}::integer`.as('generation'),
-          sql`${row.signs_from}::timestamptz`.as('signs_from'),
-          sql`${row.signs_until}::timestamptz`.as('signs_until')
-        ])
-        .where(sql<boolean>`clock_timestamp() < ${decidedAt}::timestamptz + ${DECISION_HOLDS}`)
-    )
-    .onConflict(conflict => conflict.doNothing()) // signing_keys_generation_key
-    .executeTakeFirstOrThrow()
-  return numInsertedOrUpdatedRows > 0n
+export async function addSigningKey(
+  db: Kysely<Database>,
+  row: NewSigningKey,
+  proof: Buffer | undefined,
+  decidedAt: Date
+): Promise<boolean> {
+  const { rows } = await sql<{ is_added: boolean }>`select add_signing_key(
+    ${row.kid}, ${row.algorithm}, ${JSON.stringify(row.public_jwk)}, ${row.private_jwe}, ${row.proof_hash}, ${row.created_at},
+    ${row.generation}, ${row.signs_from}, ${row.signs_until}, ${proof ?? null}, ${decidedAt}
+  ) as is_added`.execute(db)
+  return rows[0]?.is_added === true
 }
 
-/** Puts the same private key under another seal, unless somebody else has meanwhile. @returns whether it was done */
-export async function replaceSeal(db: Kysely<Database>, kid: string, from: string, to: string): Promise<boolean> {
-  const { numUpdatedRows } = await db
-    .updateTable('signing_keys')
-    .set({ private_jwe: to })
-    .where('kid', '=', kid) // served by signing_keys_pkey
-    .where('private_jwe', '=', from)
-    .executeTakeFirstOrThrow()
-  return numUpdatedRows > 0n
+/** Replaces the encryption of a private key. @returns false when another instance was first, or the proof is wrong */
+export async function reencryptSigningKey(
+  db: Kysely<Database>,
+  kid: string,
+  { private_jwe: encrypted, proof_hash: proofHash }: Pick<NewSigningKey, 'private_jwe' | 'proof_hash'>,
+  proof: Buffer
+): Promise<boolean> {
+  const { rows } = await sql<{
+    is_done: boolean
+  }>`select reencrypt_signing_key(${kid}, ${encrypted}, ${proofHash}, ${proof}) as is_done`.execute(db)
+  return rows[0]?.is_done === true
 }
 
-/** Destroys the private keys whose time is over, by the database's own rule. @returns their kids */
+/** Destroys the private keys that the database finds retired. @returns their `kid`s */
 export async function destroyRetiredKeys(db: Kysely<Database>, now: number): Promise<string[]> {
   const { rows } = await sql<{
     kid: string
@@ -70,8 +60,13 @@ export async function destroyRetiredKeys(db: Kysely<Database>, now: number): Pro
   return rows.map(({ kid }) => kid)
 }
 
-/** Destroys every key but this one. Needs more than the serving role. @returns their kids */
-export async function destroyOtherKeys(db: Kysely<Database>, kid: string): Promise<string[]> {
-  const rows = await db.deleteFrom('signing_keys').where('kid', '<>', kid).returning('kid').execute()
+/** Destroys every key. Only the owner of the schema may. @returns their `kid`s */
+export async function destroyAllKeys(db: Kysely<Database>): Promise<string[]> {
+  const rows = await db.deleteFrom('signing_keys').returning('kid').execute()
   return rows.map(row => row.kid)
+}
+
+/** Keeps every instance from changing keys until the transaction ends. Reading goes on. Only the owner may. */
+export async function lockSigningKeys(trx: Transaction<Database>): Promise<void> {
+  await sql`lock table signing_keys in share row exclusive mode`.execute(trx)
 }

@@ -1,59 +1,63 @@
-import { DAY_MS, type KeyStore, nextGeneration } from './key-set.ts'
-import { databaseTime, destroyOtherKeys, insertSigningKey, listSigningKeys, type NewSigningKey } from './repository.ts'
+import { DAY_MS } from '../time.ts'
+import type { KeySetOptions } from './key-set.ts'
+import { addSigningKey, databaseTime, destroyAllKeys, listSigningKeys, lockSigningKeys } from './repository.ts'
 import { nextKeyTimes } from './rotation.ts'
-import { generateSigningKey } from './signing-key.ts'
+import { generateSigningKey, openSigningKey } from './signing-key.ts'
 
-/** What was done; instants in milliseconds since the epoch. */
+/** Instants are milliseconds since the epoch. */
 export interface RotatedByHand {
   kid: string
   signsFrom: number
-  /** `kid`s of the keys that are no more. */
+  /** `kid`s of the keys that were destroyed. */
   destroyed: string[]
 }
 
-/** Instances may make keys at the same time; each of them once. */
-const TRIES = 20
+/** Instances may add keys at the same time, each of them once. */
+const MAX_ATTEMPTS = 20
 
-/** Makes the next key now, due or not. It is published now, and signs when everybody has it. */
-export function rotateNow(store: KeyStore): Promise<RotatedByHand> {
-  return retried(async () => {
-    const decidedAt = await databaseTime(store.db)
-    const row = await nextKey(store, false)
-    const isAdded = await insertSigningKey(store.db, row, decidedAt)
-    return isAdded ? { kid: row.kid, signsFrom: row.signs_from.getTime(), destroyed: [] } : undefined
-  })
+/**
+ * Adds the next key now, due or not. It is published now, and signs when every verifier has it.
+ *
+ * @throws Error when KEY_ENCRYPTION_KEY does not decrypt the latest key; DatabaseUnavailable
+ */
+export async function rotateNow(options: KeySetOptions): Promise<RotatedByHand> {
+  const { db, sealing, algorithm, rotationDays, now } = options
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+    const decidedAt = await databaseTime(db)
+    const keys = await listSigningKeys(db)
+    const [latest] = keys.toSorted((one, other) => other.generation - one.generation)
+    const opened = latest && (await openSigningKey(sealing, latest))
+    if (latest !== undefined && opened === undefined) {
+      throw new Error(`KEY_ENCRYPTION_KEY does not decrypt the signing key ${latest.kid}`)
+    }
+    const times = nextKeyTimes(keys, rotationDays * DAY_MS, now())
+    const key = await generateSigningKey(
+      sealing,
+      algorithm,
+      { generation: (latest?.generation ?? 0) + 1, ...times },
+      now()
+    )
+    const isAdded = await addSigningKey(db, key, opened?.proof, decidedAt)
+    if (isAdded) return { kid: key.kid, signsFrom: times.signsFrom, destroyed: [] }
+  }
+  throw new Error('other instances add signing keys all the time. Try again')
 }
 
 /**
- * Destroys all keys that exist, with the tokens they have signed; a new one signs at once.
- * Needs more than the serving role.
+ * Destroys all keys, so that no token that they signed is valid any more. A new key signs at once. It does not need the
+ * KEY_ENCRYPTION_KEY of the destroyed keys. Only the owner of the schema may do this.
+ *
+ * @throws DatabaseUnavailable
  */
-export function replaceCompromised(store: KeyStore): Promise<RotatedByHand> {
-  return retried(async () => {
-    const decidedAt = await databaseTime(store.db)
-    const row = await nextKey(store, true)
-    return store.db.transaction().execute(async trx => {
-      if (!(await insertSigningKey(trx, row, decidedAt))) return undefined
-      const destroyed = await destroyOtherKeys(trx, row.kid)
-      return { kid: row.kid, signsFrom: row.signs_from.getTime(), destroyed }
-    })
+export async function replaceCompromised(options: KeySetOptions): Promise<RotatedByHand> {
+  const { db, sealing, algorithm, rotationDays, now } = options
+  return db.transaction().execute(async trx => {
+    await lockSigningKeys(trx)
+    const decidedAt = await databaseTime(trx)
+    const destroyed = await destroyAllKeys(trx)
+    const times = nextKeyTimes([], rotationDays * DAY_MS, now())
+    const key = await generateSigningKey(sealing, algorithm, { generation: 1, ...times }, now())
+    if (!(await addSigningKey(trx, key, undefined, decidedAt))) throw new Error('the database took too long. Try again')
+    return { kid: key.kid, signsFrom: times.signsFrom, destroyed }
   })
-}
-
-async function nextKey(
-  { db, sealing, algorithm, rotationDays, now }: KeyStore,
-  isAtOnce: boolean
-): Promise<NewSigningKey> {
-  const keys = await listSigningKeys(db)
-  const times = nextKeyTimes(isAtOnce ? [] : keys, rotationDays * DAY_MS, now())
-  const place = { generation: nextGeneration(keys), ...times }
-  return generateSigningKey(sealing, algorithm, place, now())
-}
-
-async function retried(make: () => Promise<RotatedByHand | undefined>): Promise<RotatedByHand> {
-  for (let tries = 0; tries < TRIES; tries++) {
-    const made = await make()
-    if (made !== undefined) return made
-  }
-  throw new Error('other instances are making keys all the time; try again')
 }

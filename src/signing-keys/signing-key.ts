@@ -1,4 +1,4 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto'
+import { createHash, createHmac, createPrivateKey, type KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose'
 import type { SigningAlgorithm } from '../config/config.ts'
 import type { Sealing } from '../crypto/key-encryption.ts'
@@ -8,24 +8,30 @@ export interface SigningKey {
   kid: string
   algorithm: SigningAlgorithm
   privateKey: KeyObject
-  /** The JOSE header of every access token it signs, encoded (RFC 9068 §2.1). */
+  /** The encoded JOSE header of every access token that it signs (RFC 9068 §2.1). */
   header: string
 }
 
-/** A key as this instance has opened it. */
+/** A key that this instance could decrypt. */
 export interface OpenedKey {
   signingKey: SigningKey
-  /** Made of the private key: what else stands in the row is not published. */
+  /** Derived from the private key, so that the public half in the row is never published. */
   publicJwk: JWK
-  /** The seal that was opened. */
-  sealed: string
-  /** Is that a seal of the current KEY_ENCRYPTION_KEY? */
+  /** The private key as it is encrypted in the row. */
+  encrypted: string
+  /** Shows the database that this instance has the KEY_ENCRYPTION_KEY of the key. */
+  proof: Buffer
+  /** Whether the current KEY_ENCRYPTION_KEY encrypted it, not the previous one. */
   isCurrent: boolean
 }
 
-const PURPOSE = 'signing keys'
+/** An encrypted private key, with the hash of its proof. */
+export type EncryptedKey = Pick<NewSigningKey, 'private_jwe' | 'proof_hash'>
 
-/** Makes a key pair, sealed for its row; its place and time are given. */
+const PURPOSE = 'signing keys'
+const PROOF_PURPOSE = 'signing key proofs'
+
+/** Generates a key pair with the given place and times, encrypted for its row. */
 export async function generateSigningKey(
   sealing: Sealing,
   algorithm: SigningAlgorithm,
@@ -39,7 +45,7 @@ export async function generateSigningKey(
     kid,
     algorithm,
     public_jwk: { ...publicJwk },
-    private_jwe: await sealing.seal(PURPOSE, kid, JSON.stringify(await exportJWK(privateKey))),
+    ...(await encrypt(sealing, kid, await exportJWK(privateKey))),
     created_at: new Date(now),
     generation,
     signs_from: new Date(signsFrom),
@@ -47,14 +53,15 @@ export async function generateSigningKey(
   }
 }
 
-/** @returns undefined when no KEY_ENCRYPTION_KEY of this instance has sealed it */
+/** Decrypts a key. Returns undefined when no KEY_ENCRYPTION_KEY of this instance has encrypted it. */
 export async function openSigningKey(
   sealing: Sealing,
-  { kid, algorithm, private_jwe: sealed }: SigningKeyRow
+  { kid, algorithm, private_jwe: encrypted }: SigningKeyRow
 ): Promise<OpenedKey | undefined> {
-  const opened = await sealing.open(PURPOSE, kid, sealed)
+  const opened = await sealing.open(PURPOSE, kid, encrypted)
   if (opened === undefined) return undefined
   const jwk: JWK = JSON.parse(opened.text)
+  const [current, previous = current] = sealing.keys(PROOF_PURPOSE)
   return {
     signingKey: {
       kid,
@@ -63,17 +70,29 @@ export async function openSigningKey(
       header: Buffer.from(JSON.stringify({ typ: 'at+jwt', alg: algorithm, kid })).toString('base64url')
     },
     publicJwk: publicHalf(kid, algorithm, jwk),
-    sealed,
+    encrypted,
+    proof: proofOf(opened.isCurrent ? current : previous, encrypted),
     isCurrent: opened.isCurrent
   }
 }
 
-/** The same private key under a seal of the current KEY_ENCRYPTION_KEY. */
-export function sealAnew(sealing: Sealing, { kid, privateKey }: SigningKey): Promise<string> {
-  return sealing.seal(PURPOSE, kid, JSON.stringify(privateKey.export({ format: 'jwk' })))
+/** Encrypts the same private key under the current KEY_ENCRYPTION_KEY. */
+export function reencrypt(sealing: Sealing, { kid, privateKey }: SigningKey): Promise<EncryptedKey> {
+  return encrypt(sealing, kid, privateKey.export({ format: 'jwk' }))
 }
 
-/** Named members only: the private ones stay here. */
+async function encrypt(sealing: Sealing, kid: string, jwk: JWK): Promise<EncryptedKey> {
+  const encrypted = await sealing.seal(PURPOSE, kid, JSON.stringify(jwk))
+  const [key] = sealing.keys(PROOF_PURPOSE)
+  return { private_jwe: encrypted, proof_hash: createHash('sha256').update(proofOf(key, encrypted)).digest() }
+}
+
+/** Changes with each encryption, so that a proof that was shown once is worth nothing later. */
+function proofOf(key: Buffer, encrypted: string): Buffer {
+  return createHmac('sha256', key).update(encrypted).digest()
+}
+
+/** Lists the public members by name, so that no private one can be published. */
 function publicHalf(kid: string, algorithm: SigningAlgorithm, jwk: JWK): JWK {
   const members = { RS256: ['kty', 'n', 'e'], ES256: ['kty', 'crv', 'x', 'y'], EdDSA: ['kty', 'crv', 'x'] } as const
   const half = Object.fromEntries(members[algorithm].map(member => [member, jwk[member]]))

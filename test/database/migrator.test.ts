@@ -22,6 +22,10 @@ const MIGRATIONS = readdirSync(path.join(ROOT, 'migrations'))
   .map(file => path.basename(file, '.sql'))
   .sort()
 
+const INSERT_KEY = `insert into signing_keys
+  (kid, algorithm, public_jwk, private_jwe, proof_hash, created_at, generation, signs_from, signs_until)
+  values (repeat('k', 43), 'ES256', '{}', 'a..b.c.d', sha256(''), now(), 1, now(), now() + '1 day')`
+
 /** A database with nothing in it. */
 async function emptyDatabase(t: Test): Promise<{ url: string; db: Kysely<Database> }> {
   const url = await createEmptyDatabase(t)
@@ -73,7 +77,7 @@ t.test('an empty database is brought to the newest schema, the oldest migration 
 t.test('migrating again applies nothing and leaves schema and rows as they are', async t => {
   const { url } = await emptyDatabase(t)
   await migrateDatabase(url)
-  await query(url, `insert into signing_keys values ('k', 'ES256', '{}', 'sealed', now(), 1, now(), now() + '1 day')`)
+  await query(url, INSERT_KEY)
   const before = [await schemaOf(url), await query(url, 'select * from grantd_migrations, signing_keys')]
   t.same(await migrateDatabase(url), { applied: [], warnings: [] })
   t.same([await schemaOf(url), await query(url, 'select * from grantd_migrations, signing_keys')], before)
@@ -168,7 +172,7 @@ t.test('what serves needs no more than the serving role: a registration lives it
 t.test('the serving role can change neither the schema nor a signing key', async t => {
   const { url } = await emptyDatabase(t)
   await migrateDatabase(url)
-  await query(url, `insert into signing_keys values ('k', 'ES256', '{}', 'sealed', now(), 1, now(), now() + '1 day')`)
+  await query(url, INSERT_KEY)
   const before = [await tables(url), await schemaOf(url), await query(url, 'select * from signing_keys')]
   for (const statement of [
     'alter table registrations add column extra text',
@@ -187,7 +191,7 @@ t.test('the serving role can change neither the schema nor a signing key', async
     `update signing_keys set generation = 9`,
     `update signing_keys set public_jwk = '{"kty":"EC"}'`,
     'delete from signing_keys',
-    `insert into signing_keys values ('k', 'ES256', '{}', 'mine', now(), 2, now(), now() + '1 day') on conflict (kid) do update set public_jwk = '{}'`,
+    `${INSERT_KEY} on conflict (kid) do update set public_jwk = '{}'`,
     'delete from registration_last_used',
     `insert into grantd_migrations values ('0000_mine', '2026-01-01T00:00:00.000Z')`,
     'delete from grantd_migrations',

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { Sealing } from '../../src/crypto/key-encryption.ts'
-import { type KeyStore, loadKeySet } from '../../src/signing-keys/key-set.ts'
-import { replaceSeal } from '../../src/signing-keys/repository.ts'
+import { type KeySetOptions, loadKeySet } from '../../src/signing-keys/key-set.ts'
+import { listSigningKeys, reencryptSigningKey } from '../../src/signing-keys/repository.ts'
 import { rotateNow } from '../../src/signing-keys/rotation-by-hand.ts'
+import { openSigningKey, reencrypt } from '../../src/signing-keys/signing-key.ts'
 import { asServingRole, createDatabase, openTestDatabase, query } from '../fixtures/app/database.ts'
 import { spawnServer, temporaryFolder, untilReady } from '../fixtures/run/process.ts'
 
@@ -12,7 +13,7 @@ import { spawnServer, temporaryFolder, untilReady } from '../fixtures/run/proces
 const [OLD, NEW] = [randomBytes(32), randomBytes(32)]
 const HOUR = 3_600_000
 
-const store = (t: Test, url: string, sealing: Sealing, now = Date.now): KeyStore => ({
+const store = (t: Test, url: string, sealing: Sealing, now = Date.now): KeySetOptions => ({
   db: openTestDatabase(t, asServingRole(url)),
   sealing,
   algorithm: 'ES256',
@@ -45,7 +46,7 @@ t.test('in two steps: at any time every instance can start, sign and make keys t
   await rotateNow(changed)
   await rotateNow(ready)
   for (const keySet of [first, second, await loadKeySet(ready), await loadKeySet(changed)]) {
-    await keySet.tend()
+    await keySet.refresh()
     t.equal(keySet.active.kid, active.kid)
     t.equal((await keySet.published()).length, 4)
   }
@@ -68,7 +69,7 @@ t.test('instances that start at once seal each key anew once, and it stays the s
   const sets = await Promise.all(Array.from({ length: 6 }, () => loadKeySet(store(t, url, new Sealing(NEW, OLD)))))
   t.same(await query(url, 'select count(*)::int from changes'), [{ count: 1 }])
   for (const keySet of sets) {
-    await keySet.tend()
+    await keySet.refresh()
     t.same(keySet.active.privateKey.export({ format: 'jwk' }), active.privateKey.export({ format: 'jwk' }))
   }
   t.same(await query(url, 'select count(*)::int from changes'), [{ count: 1 }])
@@ -79,10 +80,10 @@ t.test('an instance that knows the old one alone goes on with the keys it has, b
   const old = store(t, url, new Sealing(OLD))
   const running = await loadKeySet(old)
   await loadKeySet(store(t, url, new Sealing(NEW, OLD)))
-  await running.tend()
+  await running.refresh()
   t.ok(running.active)
   t.equal(running.cacheSeconds(), 300)
-  await t.rejects(loadKeySet(old), /KEY_ENCRYPTION_KEY does not open .* KEY_ENCRYPTION_KEY_PREVIOUS/)
+  await t.rejects(loadKeySet(old), /KEY_ENCRYPTION_KEY does not decrypt .* KEY_ENCRYPTION_KEY_PREVIOUS/)
 })
 
 t.test('two configurations that both know both do not race for the seal', async t => {
@@ -92,23 +93,28 @@ t.test('two configurations that both know both do not race for the seal', async 
   const other = await loadKeySet(store(t, url, new Sealing(NEW, OLD), () => now))
   const sealed = await seals(url)
   for (let round = 0; round < 5; round++) {
-    await one.tend()
-    await other.tend()
+    await one.refresh()
+    await other.refresh()
   }
   t.same(await seals(url), sealed)
   now += HOUR
-  await other.tend()
+  await other.refresh()
   t.ok(await opensAll(url, new Sealing(NEW)), 'the one that stays has the last word')
 })
 
 t.test('a seal that somebody else has replaced meanwhile stays', async t => {
   const url = await createDatabase(t)
-  const { db, sealing } = store(t, url, new Sealing(OLD))
-  const { active } = await loadKeySet({ ...store(t, url, sealing), db })
-  const [sealed = ''] = await seals(url)
-  t.equal(await replaceSeal(db, active.kid, sealed, 'of another'), true)
-  t.equal(await replaceSeal(db, active.kid, sealed, 'too late'), false)
-  t.same(await seals(url), ['of another'])
+  const { db } = store(t, url, new Sealing(OLD))
+  await loadKeySet({ ...store(t, url, new Sealing(OLD)), db })
+  const [row] = await listSigningKeys(db)
+  const opened = row && (await openSigningKey(new Sealing(OLD), row))
+  if (opened === undefined) throw new Error('the key was not decrypted')
+  const { signingKey, proof } = opened
+  const [first, second] = [await reencrypt(new Sealing(NEW), signingKey), await reencrypt(new Sealing(NEW), signingKey)]
+  t.equal(await reencryptSigningKey(db, signingKey.kid, first, randomBytes(32)), false, 'without the proof')
+  t.equal(await reencryptSigningKey(db, signingKey.kid, first, proof), true)
+  t.equal(await reencryptSigningKey(db, signingKey.kid, second, proof), false, 'too late')
+  t.same(await seals(url), [first.private_jwe])
 })
 
 t.test('at start a wrong KEY_ENCRYPTION_KEY is told by its name, and no key is made or lost', async t => {
@@ -122,7 +128,7 @@ t.test('at start a wrong KEY_ENCRYPTION_KEY is told by its name, and no key is m
   const before = await query(DATABASE_URL, 'select * from signing_keys')
   const wrong = await spawnServer(t, { ...environment, KEY_ENCRYPTION_KEY: NEW.toString('base64') })
   t.equal(await wrong.exited, 1)
-  t.match(wrong.output(), /does not start: KEY_ENCRYPTION_KEY does not open the signing key/)
+  t.match(wrong.output(), /does not start: KEY_ENCRYPTION_KEY does not decrypt the signing key/)
   t.same(await query(DATABASE_URL, 'select * from signing_keys'), before)
   const both = await spawnServer(t, {
     ...environment,

@@ -3,8 +3,8 @@ import { createLocalJWKSet, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
 import { Sealing } from '../../src/crypto/key-encryption.ts'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
-import { type KeyStore, loadKeySet, RotatingKeySet } from '../../src/signing-keys/key-set.ts'
-import { insertSigningKey } from '../../src/signing-keys/repository.ts'
+import { createKeySet, type KeySetOptions, loadKeySet } from '../../src/signing-keys/key-set.ts'
+import { addSigningKey } from '../../src/signing-keys/repository.ts'
 import { TIMING } from '../../src/signing-keys/rotation.ts'
 import { replaceCompromised, rotateNow } from '../../src/signing-keys/rotation-by-hand.ts'
 import { generateSigningKey } from '../../src/signing-keys/signing-key.ts'
@@ -18,7 +18,7 @@ import { until } from '../fixtures/run/until.ts'
 const sealing = new Sealing(randomBytes(32))
 
 /** What an instance needs that serves with no more than the serving role. */
-function store(t: Test, url: string, more: Partial<KeyStore> = {}): KeyStore {
+function store(t: Test, url: string, more: Partial<KeySetOptions> = {}): KeySetOptions {
   const db = openTestDatabase(t, asServingRole(url))
   return { db, sealing, algorithm: 'ES256', rotationDays: 90, now: Date.now, ...more }
 }
@@ -52,7 +52,7 @@ t.test('of 6 instances of two algorithms that start at once on nothing, all sign
     const algorithms = ['ES256', 'EdDSA', 'ES256', 'EdDSA', 'ES256', 'EdDSA'] as const
     const sets = await Promise.all(algorithms.map(algorithm => loadKeySet(store(t, url, { algorithm }))))
     t.equal(new Set(sets.map(({ active }) => active.kid)).size, 1)
-    await Promise.all(sets.map(keySet => keySet.tend()))
+    await Promise.all(sets.map(keySet => keySet.refresh()))
     t.same(await query(url, 'select count(*)::int, count(distinct algorithm)::int as algorithms from signing_keys'), [
       { count: 2, algorithms: 2 }
     ])
@@ -65,15 +65,15 @@ t.test('6 instances at once make one next key, and each publishes it before any 
   const sets = await Promise.all(Array.from({ length: 6 }, () => loadKeySet(store(t, url, { now: clock.now }))))
   const [{ active: first } = { active: { kid: '' } }] = sets
   clock.advance(90 * DAY_MS - TIMING.leadMs)
-  await Promise.all(sets.map(keySet => keySet.tend()))
+  await Promise.all(sets.map(keySet => keySet.refresh()))
   t.same(await query(url, 'select generation from signing_keys order by 1'), [{ generation: 1 }, { generation: 2 }])
   for (const keySet of sets) {
-    await keySet.tend()
+    await keySet.refresh()
     t.equal((await kids(keySet)).length, 2)
     t.equal(keySet.active.kid, first.kid)
   }
   clock.advance(TIMING.leadMs)
-  await Promise.all(sets.map(keySet => keySet.tend()))
+  await Promise.all(sets.map(keySet => keySet.refresh()))
   const actives = new Set(sets.map(({ active }) => active.kid))
   t.equal(actives.size, 1)
   t.notOk(actives.has(first.kid))
@@ -91,19 +91,19 @@ t.test(
     await withClient(url, async client => {
       await client.query('begin')
       await client.query('lock table signing_keys in share mode')
-      const tending = lost.tend()
+      const refreshing = lost.refresh()
       await until('its insert waits', async () => {
-        const waiting = `select from pg_stat_activity where wait_event_type = 'Lock' and query like 'insert into%'`
+        const waiting = `select from pg_stat_activity where wait_event_type = 'Lock' and query like 'select add_signing_key%'`
         return (await query(url, waiting)).length === 1
       })
       proxy.cut()
-      await t.rejects(tending, DatabaseUnavailable)
+      await t.rejects(refreshing, DatabaseUnavailable)
       await client.query('commit')
     })
-    await Promise.all([other.tend(), other.tend()])
+    await Promise.all([other.refresh(), other.refresh()])
     t.same(await query(url, 'select generation from signing_keys order by 1'), [{ generation: 1 }, { generation: 2 }])
     clock.advance(TIMING.leadMs)
-    await Promise.all([lost.tend(), other.tend()])
+    await Promise.all([lost.refresh(), other.refresh()])
     t.equal(lost.active.kid, other.active.kid)
   }
 )
@@ -115,16 +115,16 @@ t.test('the private part of a retired key is gone from the table, and that of a 
   const { kid } = keySet.active
   const isThere = async () => (await query(url, 'select from signing_keys where kid = $1', [kid])).length === 1
   clock.advance(90 * DAY_MS - TIMING.leadMs)
-  await keySet.tend()
+  await keySet.refresh()
   clock.advance(TIMING.leadMs + TIMING.handoverMs - 1)
-  await keySet.tend()
+  await keySet.refresh()
   t.not(keySet.active.kid, kid)
   t.ok((await kids(keySet)).includes(kid), 'published while a token of it may be alive')
   clock.advance(1)
   t.notOk((await kids(keySet)).includes(kid), 'and no longer')
   t.ok(await isThere())
   clock.advance(3_600_000)
-  await keySet.tend()
+  await keySet.refresh()
   t.notOk(await isThere())
 })
 
@@ -161,12 +161,12 @@ t.test('200 days, a token each day: a verifier that caches as it is told has the
     const { access_token: token } = (await grantd.exchange(registration)).json()
     signedWith.add(await verifiedAt(token))
     clock.advance(899_000)
-    await keySet.tend()
+    await keySet.refresh()
     await verifiedAt(token)
     // By the quarter of an hour around a change, by the day between.
     const isQuiet = (await kids(keySet)).length === 1
     clock.advance(isQuiet ? DAY_MS - 899_000 : 0)
-    await keySet.tend()
+    await keySet.refresh()
   }
   t.equal(signedWith.size, 3, 'two rotations')
   t.same(await query(url, 'select count(*)::int from signing_keys'), [{ count: 1 }])
@@ -177,19 +177,19 @@ t.test('a new SIGNING_ALGORITHM takes over once its key is known; the other stay
   const clock = pastClock()
   const before = await loadKeySet(store(t, url, { now: clock.now }))
   const after = await loadKeySet(store(t, url, { now: clock.now, algorithm: 'RS256' }))
-  await before.tend()
+  await before.refresh()
   t.equal(after.active.kid, before.active.kid)
   for (const keySet of [before, after]) t.equal((await kids(keySet)).length, 2, 'both publish both')
   clock.advance(TIMING.leadMs)
-  await Promise.all([before.tend(), after.tend()])
+  await Promise.all([before.refresh(), after.refresh()])
   t.same([before.active.algorithm, after.active.algorithm], ['ES256', 'RS256'])
   clock.advance(TIMING.handoverMs)
-  await before.tend()
+  await before.refresh()
   t.equal((await kids(before)).length, 2, 'an instance of the release before may still run')
   // From here on it doesn't.
   for (let day = 0; day < 95; day++) {
     clock.advance(DAY_MS)
-    await after.tend()
+    await after.refresh()
   }
   t.same(await query(url, 'select distinct algorithm from signing_keys'), [{ algorithm: 'RS256' }])
 })
@@ -201,7 +201,7 @@ t.test('KEY_ROTATION_DAYS=0: the key never changes by itself', async t => {
   const { kid } = keySet.active
   for (let day = 0; day < 390; day += 10) {
     clock.advance(10 * DAY_MS)
-    await keySet.tend()
+    await keySet.refresh()
     t.equal(keySet.active.kid, kid)
     t.same(await kids(keySet), [kid])
   }
@@ -215,10 +215,10 @@ t.test(
     const place = { generation: 1, signsFrom: 0, signsUntil: 1 }
     const row = await generateSigningKey(sealing, 'ES256', place, 0)
     const [{ at }] = (await query(url, 'select clock_timestamp() as at')).map(Object)
-    t.equal(await insertSigningKey(db, row, new Date(at.getTime() - 60_000)), false)
+    t.equal(await addSigningKey(db, row, undefined, new Date(at.getTime() - 60_000)), false)
     t.same(await query(url, 'select from signing_keys'), [])
-    t.equal(await insertSigningKey(db, row, new Date(at.getTime() - 30_000)), true)
-    t.equal(await insertSigningKey(db, { ...row, kid: 'of the same generation' }, at), false)
+    t.equal(await addSigningKey(db, row, undefined, new Date(at.getTime() - 30_000)), true)
+    t.equal(await addSigningKey(db, { ...row, kid: 'a'.repeat(43) }, undefined, at), false)
   }
 )
 
@@ -232,29 +232,29 @@ t.test(
     const other = await loadKeySet(store(t, url, { now: clock.now }))
     const { kid } = cutOff.active
     clock.advance(90 * DAY_MS - TIMING.leadMs - 60_000)
-    await cutOff.tend()
+    await cutOff.refresh()
     await proxy.refuse()
     t.equal(cutOff.cacheSeconds(), 300)
     clock.advance(60_000)
-    await other.tend()
+    await other.refresh()
     clock.advance(TIMING.leadMs - 60_000 - TIMING.slackMs)
-    await t.rejects(cutOff.tend(), DatabaseUnavailable)
+    await t.rejects(cutOff.refresh(), DatabaseUnavailable)
     t.equal(cutOff.cacheSeconds(), 0)
     clock.advance(60_000 + TIMING.slackMs)
-    await other.tend()
-    await t.rejects(cutOff.tend(), DatabaseUnavailable)
+    await other.refresh()
+    await t.rejects(cutOff.refresh(), DatabaseUnavailable)
     t.not(other.active.kid, kid)
     t.equal(cutOff.active.kid, kid)
     clock.advance(3_600_000 - 60_000)
-    await t.rejects(cutOff.tend(), DatabaseUnavailable)
+    await t.rejects(cutOff.refresh(), DatabaseUnavailable)
     t.equal(cutOff.active.kid, kid, 'as long as it may')
     t.ok((await kids(other)).includes(kid), 'and a verifier of its last token has the key')
     clock.advance(3_600_000)
     t.ok((await kids(other)).includes(kid), 'to the end of that')
-    await t.rejects(cutOff.tend(), DatabaseUnavailable)
+    await t.rejects(cutOff.refresh(), DatabaseUnavailable)
     t.throws(() => cutOff.active, DatabaseUnavailable)
     await proxy.accept()
-    await cutOff.tend()
+    await cutOff.refresh()
     t.equal(cutOff.active.kid, other.active.kid)
   }
 )
@@ -269,7 +269,7 @@ t.test('without a key to rely on a token request is answered 503 with Retry-Afte
   t.equal((await grantd.exchange(registration)).status, 200)
   await proxy.refuse()
   clock.advance(TIMING.trustMs + 1)
-  await t.rejects(keySet.tend(), DatabaseUnavailable)
+  await t.rejects(keySet.refresh(), DatabaseUnavailable)
   const answer = await grantd.exchange(registration)
   t.equal(answer.status, 503)
   t.match(answer.headers['retry-after'], /^\d+$/)
@@ -286,7 +286,7 @@ t.test('a database that only reads is good enough to start on, and to sign beyon
   const keySet = await loadKeySet(store(t, url, { now: clock.now, db: openTestDatabase(t, readOnly.href) }))
   t.equal(keySet.active.kid, active.kid)
   t.same(await kids(keySet), [active.kid])
-  await t.rejects(keySet.tend(), DatabaseUnavailable)
+  await t.rejects(keySet.refresh(), DatabaseUnavailable)
 })
 
 t.test('by hand: the next key comes now, when everybody has it', async t => {
@@ -297,11 +297,11 @@ t.test('by hand: the next key comes now, when everybody has it', async t => {
   const { kid: first } = keySet.active
   const { kid, signsFrom, destroyed } = await rotateNow(here)
   t.same([signsFrom, destroyed], [clock.time + TIMING.leadMs, []])
-  await keySet.tend()
+  await keySet.refresh()
   t.same(await kids(keySet), [first, kid].sort())
   t.equal(keySet.active.kid, first)
   clock.advance(TIMING.leadMs)
-  await keySet.tend()
+  await keySet.refresh()
   t.equal(keySet.active.kid, kid)
   clock.advance(TIMING.handoverMs)
   t.same(await kids(keySet), [kid])
@@ -315,7 +315,7 @@ t.test('by hand after a compromise: the keys that exist are gone at once, and an
   await t.rejects(replaceCompromised(here), { code: '42501' }, 'the serving role may not')
   const { kid, destroyed } = await replaceCompromised({ ...here, db: openTestDatabase(t, url) })
   t.same(destroyed, [first])
-  await keySet.tend()
+  await keySet.refresh()
   t.equal(keySet.active.kid, kid)
   t.same(await kids(keySet), [kid])
   t.same(await query(url, 'select kid from signing_keys'), [{ kid }])
@@ -332,16 +332,67 @@ t.test('a key in the table that no KEY_ENCRYPTION_KEY has sealed is neither publ
     Date.now()
   )
   await query(
-    asServingRole(url),
-    `insert into signing_keys (kid, algorithm, public_jwk, private_jwe, created_at, generation, signs_from, signs_until)
-       values ($1, $2, $3, $4, now(), 2, now(), now() + '91 days')`,
-    [forged.kid, forged.algorithm, forged.public_jwk, forged.private_jwe]
+    url,
+    `insert into signing_keys (kid, algorithm, public_jwk, private_jwe, proof_hash, created_at, generation, signs_from, signs_until)
+       values ($1, $2, $3, $4, $5, now(), 2, now(), now() + '91 days')`,
+    [forged.kid, forged.algorithm, forged.public_jwk, forged.private_jwe, forged.proof_hash]
   )
-  await t.rejects(keySet.tend(), /KEY_ENCRYPTION_KEY does not open the signing key/)
+  await t.rejects(keySet.refresh(), /KEY_ENCRYPTION_KEY does not decrypt the signing key/)
   t.same(await kids(keySet), [kid])
   t.equal(keySet.active.kid, kid)
   t.equal(keySet.cacheSeconds(), 0, 'were it sealed by an instance with another one, verifiers would ask that again')
 })
+
+// M7, N3
+t.test(
+  'a stolen login of the serving role can neither add, overwrite nor destroy a key, and tokens keep coming',
+  async t => {
+    const url = await createDatabase(t)
+    const serving = asServingRole(url)
+    const keySet = await loadKeySet(store(t, url))
+    await query(url, `update signing_keys set signs_from = signs_from - interval '5 hours'`)
+    await keySet.refresh()
+    const grantd = await startApp(t, { databaseUrl: serving, keySet })
+    const registered = await grantd.register()
+    const before = await query(url, 'select * from signing_keys')
+    const forged = await generateSigningKey(
+      new Sealing(randomBytes(32)),
+      'ES256',
+      { generation: 2, signsFrom: Date.now() - 4 * 3_600_000, signsUntil: Date.now() + 90 * DAY_MS },
+      Date.now()
+    )
+    const { kid } = keySet.active
+    for (const [statement, ...values] of [
+      [
+        `insert into signing_keys (kid, algorithm, public_jwk, private_jwe, proof_hash, created_at, generation, signs_from, signs_until)
+         values ('~', 'ES256', '{}', 'x', sha256(''), now(), 2147483647, now() - interval '4 hours', now() + interval '90 days')`
+      ],
+      [`update signing_keys set private_jwe = 'x'`],
+      [`delete from signing_keys`],
+      ['truncate signing_keys'],
+      ...[randomBytes(32), Buffer.alloc(0), null].map(
+        proof =>
+          [
+            `select add_signing_key($1, 'ES256', '{}', $2, $3, now(), 2, now() - interval '4 hours', now() + interval '90 days', $4, now())`,
+            ...[forged.kid, forged.private_jwe, forged.proof_hash, proof]
+          ] as const
+      )
+    ] as const) {
+      await t.rejects(query(serving, statement, [...values]), { code: '42501' }, statement)
+    }
+    t.same(await query(serving, 'select destroy_retired_signing_keys(now()) as kid'), [])
+    for (const proof of [randomBytes(32), before.map(row => Object(row).proof_hash)[0], null]) {
+      const overwrite = 'select reencrypt_signing_key($1, $2, $3, $4) as is_done'
+      t.same(await query(serving, overwrite, [kid, forged.private_jwe, forged.proof_hash, proof]), [{ is_done: false }])
+    }
+    t.same(await query(url, 'select * from signing_keys'), before)
+    for (let round = 0; round < 3; round++) {
+      await keySet.refresh()
+      t.equal((await grantd.exchange(registered)).status, 200)
+    }
+    t.equal((await loadKeySet(store(t, url))).active.kid, kid, 'and an instance that starts signs with the same key')
+  }
+)
 
 t.test('at rest a private key is sealed, and opens only with its own key and under its own kid', async t => {
   const url = await createDatabase(t)
@@ -364,7 +415,7 @@ t.test('the JWKS has public members only, and may be cached', async t => {
 })
 
 t.test('with nothing read there is no key to sign with', async t => {
-  const keySet = new RotatingKeySet(store(t, await createDatabase(t)))
+  const keySet = createKeySet(store(t, await createDatabase(t)))
   t.type(
     caught(() => keySet.active),
     DatabaseUnavailable
