@@ -317,6 +317,46 @@ begin
 end
 $$;
 
+-- Retention. Deletes the oldest events of one Site that are older than so many days, and returns how many. It runs as the
+-- owner, so that the serving role deletes old events in this way only. Events of the last 30 days stay, whatever it asks
+-- for, and the clock of an instance has no part in it. An old event after a younger one stays, so that there is no gap.
+create function prune_audit_events(retention_days integer, batch integer) returns integer
+  language plpgsql security definer set search_path from current as $$
+declare
+  cutoff constant timestamptz := now() - make_interval(days => greatest(retention_days, 30));
+  site text;
+  last audit_events%rowtype;
+  deleted integer;
+begin
+  select c.site_id into site
+    from audit_chains c join audit_events e on e.site_id = c.site_id and e.sequence = c.pruned_sequence + 1
+    where e.occurred_at < cutoff
+    limit 1;
+  if not found then
+    return 0;
+  end if;
+  -- Writers of this chain wait, and so does another instance that prunes. src/audit/repository.ts takes the same lock.
+  perform pg_advisory_xact_lock(hashtextextended('audit events of ' || site, 0));
+  select e.* into last
+    from (
+      select a.*, bool_and(a.occurred_at < cutoff) over (order by a.sequence) as is_old
+        from audit_events a join audit_chains c on c.site_id = a.site_id
+        where a.site_id = site and a.sequence > c.pruned_sequence and a.sequence <= c.pruned_sequence + batch
+    ) e
+    where e.is_old
+    order by e.sequence desc
+    limit 1;
+  if not found then
+    return 0;
+  end if;
+  update audit_chains set pruned_sequence = last.sequence, pruned_hash = last.hash where site_id = site;
+  delete from audit_events where site_id = site and sequence <= last.sequence;
+  get diagnostics deleted = row_count;
+  return deleted;
+end
+$$;
+revoke execute on function prune_audit_events(integer, integer) from public;
+
 create trigger continue_audit_chain before insert on audit_events
   for each row execute function continue_audit_chain();
 create trigger refuse_audit_change before update or truncate on audit_events

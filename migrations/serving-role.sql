@@ -44,6 +44,7 @@ begin
       ('execute',                        'function destroy_retired_signing_keys'),
       ('select, insert',                 'audit_events'),
       ('select',                         'audit_chains'),
+      ('execute',                        'function prune_audit_events(integer, integer)'),
       ('select, insert, update, delete', 'notice_receivers'),
       -- Old notices are deleted, and their deliveries with them (on delete cascade).
       ('select, insert, delete',         'notices'),

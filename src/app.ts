@@ -5,6 +5,7 @@ import { administration } from './admin-api/plugin.ts'
 import { ADMIN_PREFIX } from './admin-api/site.ts'
 import { AJV_OPTIONS } from './admin-api/validation.ts'
 import { apiReferenceRoutes } from './api-reference/routes.ts'
+import { auditRetention } from './audit/plugin.ts'
 import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
 import type { Config } from './config/config.ts'
 import type { Sealing } from './crypto/key-encryption.ts'
@@ -123,6 +124,7 @@ export async function buildApp(
   })
   await app.register(notices, notifications)
   await app.register(signingSecretReencryption, { db: background, sealing })
+  await app.register(auditRetention, { db: background, ...config.audit })
   await app.register(idempotentAnswerPurge, { db: background, now })
   await app.register(health, { isReady: async () => drain.takesClients && (await isReachable(lookups)) })
   await app.register(apiReferenceRoutes)

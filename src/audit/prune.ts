@@ -1,42 +1,24 @@
 import type { Kysely } from 'kysely'
 import type { Database } from '../database/schema.ts'
-import { deleteOldest, findChain, findNextSite, listChain, lockNewest } from './repository.ts'
+import { pruneEvents } from './repository.ts'
 
-/** A transaction deletes at most so many. */
+/** The database keeps every event for at least this many days, whatever a login asks for. */
+export const MIN_RETENTION_DAYS = 30
+
+/** Maximum number of events that one transaction deletes. */
 const BATCH_EVENTS = 1_000
 
 /**
- * Deletes the oldest events of every Site: those that happened before `cutoff` and have no younger one before them,
- * so that what stays is a chain without a gap.
+ * Deletes the events of every Site that are older than the retention, by the clock of the database. An old event that comes
+ * after a younger one stays with it, so that the chain has no gap.
  *
- * @param db connected as the owner of the schema
- * @param cutoff milliseconds since the epoch
  * @returns how many were deleted
  */
-export async function pruneChains(db: Kysely<Database>, cutoff: number): Promise<number> {
+export async function pruneChains(db: Kysely<Database>, retentionDays: number): Promise<number> {
   let deleted = 0
-  let siteId = await findNextSite(db, '')
-  while (siteId !== undefined) {
-    let batch: number
-    do {
-      batch = await pruneBatch(db, siteId, cutoff)
-      deleted += batch
-    } while (batch === BATCH_EVENTS)
-    siteId = await findNextSite(db, siteId)
+  for (;;) {
+    const batch = await pruneEvents(db, retentionDays, BATCH_EVENTS)
+    deleted += batch
+    if (batch === 0) return deleted
   }
-  return deleted
-}
-
-function pruneBatch(db: Kysely<Database>, siteId: string, cutoff: number): Promise<number> {
-  return db.transaction().execute(async trx => {
-    // Of two that prune at once, the second finds it done.
-    await lockNewest(trx, siteId)
-    const chain = await findChain(trx, siteId)
-    const oldest = await listChain(trx, siteId, chain?.pruned_sequence ?? 0, BATCH_EVENTS)
-    const kept = oldest.findIndex(event => event.occurred_at.getTime() >= cutoff)
-    const pruned = kept === -1 ? oldest : oldest.slice(0, kept)
-    const last = pruned.at(-1)
-    if (last !== undefined) await deleteOldest(trx, siteId, last)
-    return pruned.length
-  })
 }

@@ -107,18 +107,16 @@ export async function findNextSite(db: Kysely<Database>, after: string): Promise
   return site_id ?? undefined
 }
 
-/** Moves the beginning of a chain behind this event, then deletes it and what lies before it. As the owner only. */
-export async function deleteOldest(trx: Transaction<Database>, siteId: string, last: Link): Promise<void> {
-  await trx
-    .updateTable('audit_chains')
-    .set({ pruned_sequence: last.sequence, pruned_hash: last.hash })
-    .where('site_id', '=', siteId) // served by audit_chains_pkey
-    .execute()
-  await trx
-    .deleteFrom('audit_events')
-    .where('site_id', '=', siteId) // served by audit_events_pkey
-    .where('sequence', '<=', last.sequence)
-    .execute()
+/**
+ * Deletes the oldest events of one Site that are older than the retention, at most `limit` of them.
+ *
+ * @returns how many. 0 means that no Site has such events
+ */
+export async function pruneEvents(db: Kysely<Database>, retentionDays: number, limit: number): Promise<number> {
+  const { rows } = await sql<{ deleted: number }>`
+    select prune_audit_events(${retentionDays}::integer, ${limit}::integer) as deleted
+  `.execute(db)
+  return rows[0]?.deleted ?? 0
 }
 
 const EVENT_COLUMNS = [

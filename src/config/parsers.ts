@@ -38,6 +38,21 @@ export function wholeNumber(fallback: number, min: number, max: number): Variabl
   }
 }
 
+/** A number that may also be 0, which turns something off. */
+export function zeroOr({ fallback, parse }: VariableParser<number>): VariableParser<number> {
+  return {
+    fallback,
+    parse: value => {
+      if (value === '0') return 0
+      try {
+        return parse(value)
+      } catch (error) {
+        throw new Error(`0 or ${error instanceof Error ? error.message : String(error)}`)
+      }
+    }
+  }
+}
+
 /** A number of processes. `auto` is one for each core. */
 export function processCount(fallback: number, max: number): VariableParser<number> {
   const { parse } = wholeNumber(fallback, 1, max)

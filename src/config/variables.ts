@@ -24,7 +24,8 @@ import {
   text,
   type VariableParser,
   wholeNumber,
-  withDefault
+  withDefault,
+  zeroOr
 } from './parsers.ts'
 
 export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number]
@@ -136,8 +137,8 @@ export function readVariables(read: Read) {
     ),
     auditRetentionDays: read(
       'AUDIT_RETENTION_DAYS',
-      'Days for which `npm run audit:prune` keeps audit events. `0` keeps them forever.',
-      wholeNumber(0, 0, 36_500)
+      'Days for which audit events are kept: at least 30. grantd deletes older ones itself. `0` keeps them forever.',
+      zeroOr(wholeNumber(400, 30, 36_500))
     ),
     adminIssuer: read(
       'ADMIN_ISSUER',
@@ -156,7 +157,7 @@ export function readVariables(read: Read) {
     ),
     adminSitesClaim: read(
       'ADMIN_SITES_CLAIM',
-      'Claim that lists the Sites that the caller administers. The value `*` means all Sites. Users must not be able to edit it.',
+      'Claim that lists the Sites that the caller administers: a list, or one text with spaces between. The value `*` means all Sites. A nested claim is `realm_access.roles` or `/realm_access/roles`. Users must not be able to edit it.',
       text('site_admin')
     ),
     adminCorsOrigins: read(

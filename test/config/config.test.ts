@@ -59,6 +59,9 @@ const whole = (read: Variable['read'], fallback: number, least: number, most: nu
   ]
 })
 
+/** A number that may also be 0. */
+const zeroOr = ({ good, ...variable }: Variable): Variable => ({ ...variable, good: [...good, ['0', 0]] })
+
 const BAD_URLS = ['example.com', '/path', 'ftp://example.com', 'javascript:alert(1)', 'https://', 'https://a b', '//a']
 const BAD_DATABASE_URLS = [
   'mysql://db.example.com/grantd',
@@ -223,7 +226,7 @@ const VARIABLES: Record<string, Variable> = {
   },
   MAX_REGISTRATION_LIFETIME_DAYS: whole(config => config.registrations.maxLifetimeDays, 731, 1, 36_500),
   MAX_REGISTRATIONS_PER_SITE: whole(config => config.registrations.maxPerSite, 1_000, 1, 1_000_000),
-  AUDIT_RETENTION_DAYS: whole(config => config.audit.retentionDays, 0, 0, 36_500),
+  AUDIT_RETENTION_DAYS: zeroOr(whole(config => config.audit.retentionDays, 400, 30, 36_500)),
   ADMIN_ISSUER: {
     beside: { ADMIN_AUDIENCE: 'grantd-admin' },
     read: config => config.admin.identityProvider?.issuer,

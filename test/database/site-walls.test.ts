@@ -363,7 +363,10 @@ t.test(
     await openTestDatabase(t, owner)
       .transaction()
       .execute(trx => recordEvent(trx, eventOf('globex', 0, Date.now() - 400 * DAY_MS)))
-    t.match((await run('src/commands/prune-audit.ts', { AUDIT_RETENTION_DAYS: '30' })).stdout, /^1 audit events before/)
+    t.match(
+      (await run('src/commands/prune-audit.ts', { AUDIT_RETENTION_DAYS: '30' })).stdout,
+      /^1 audit events older than 30 days deleted/
+    )
     t.match((await run('src/commands/verify-audit.ts')).stdout, 'Sites with a fault: 0')
     t.same(await migrateDatabase(owner), { applied: [], warnings: [] }, 'again')
   }
