@@ -32,11 +32,11 @@ export function noticeMessage(notice: NoticeOfEvent, issuer: string): Message {
         daysLeft
       }
     },
-    mail: mailOf(notice, daysLeft)
+    text: textOf(notice, daysLeft)
   }
 }
 
-function mailOf(notice: NoticeOfEvent, daysLeft: number): Message['mail'] {
+function textOf(notice: NoticeOfEvent, daysLeft: number): Message['text'] {
   const happening = daysLeft === 0 ? 'has expired' : `expires in ${daysLeft} ${daysLeft === 1 ? 'day' : 'days'}`
   const consequence =
     daysLeft === 0
@@ -52,7 +52,7 @@ function mailOf(notice: NoticeOfEvent, daysLeft: number): Message['mail'] {
   const rows = facts.map(([term, value]) => `<tr><td>${term}</td><td>${escapeHtml(value)}</td></tr>`).join('\n')
   return {
     subject: `App registration ${happening}: ${notice.name}`,
-    text: `An App registration ${happening}.\n\n${facts.map(([term, value]) => `${term}: ${value}`).join('\n')}\n\n${consequence}\n`,
+    plain: `An App registration ${happening}.\n\n${facts.map(([term, value]) => `${term}: ${value}`).join('\n')}\n\n${consequence}\n`,
     html: `<p>An App registration ${happening}.</p>\n<table>\n${rows}\n</table>\n<p>${consequence}</p>\n`
   }
 }

@@ -25,7 +25,7 @@ t.test('a notice that fires late has the days that were left when it fired', asy
 })
 
 t.test('the subject of a mail has the days that are left', async t => {
-  const subject = (firedAt: string) => noticeMessage({ ...NOTICE, fired_at: new Date(firedAt) }, ISSUER).mail.subject
+  const subject = (firedAt: string) => noticeMessage({ ...NOTICE, fired_at: new Date(firedAt) }, ISSUER).text.subject
   t.equal(subject('2026-11-23T09:00:05.000Z'), 'App registration expires in 30 days: billing export')
   t.equal(subject('2026-12-16T09:00:05.000Z'), 'App registration expires in 7 days: billing export')
   t.equal(subject('2026-12-22T10:00:00.000Z'), 'App registration expires in 1 day: billing export')

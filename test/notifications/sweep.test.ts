@@ -27,7 +27,7 @@ async function fired(databaseUrl: string): Promise<string[]> {
   return rows.map(Object).map(({ name, step }) => `${name} ${step}`)
 }
 
-t.test('each step fires once, by any number of instances sweeping at once', async t => {
+t.test('each step fires once, with any number of instances that sweep at once (spec 30)', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t, 4)
   const start = clock.time
   for (const [name, days] of [
@@ -41,12 +41,12 @@ t.test('each step fires once, by any number of instances sweeping at once', asyn
   for (let day = 0; day <= 40; day++) {
     clock.time = start + day * DAY_MS
     await run()
-    t.equal(await run(), 0, 'nothing is left')
+    t.equal(await run(), 0, 'nothing is left to fire')
   }
   t.same(await fired(databaseUrl), ['a 30', 'c 7', 'b 30', 'c 0', 'a 7', 'b 7', 'a 0', 'b 0'])
 })
 
-t.test('what a downtime missed is caught up, the latest due step only', async t => {
+t.test('after a downtime only the latest due step fires (spec 30)', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t)
   const armedAt = clock.time
   for (const [name, days] of [
@@ -62,7 +62,7 @@ t.test('what a downtime missed is caught up, the latest due step only', async t 
   t.same((await fired(databaseUrl)).sort(), ['in 25 days 30', 'in 3 days 7', 'just expired 0', 'long expired 0'])
 })
 
-t.test('a step that was past at creation or at renewal does not fire', async t => {
+t.test('a step that was already past at creation or renewal does not fire (spec 31)', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t)
   await insertRegistrationRow(databaseUrl, { expiresAt: clock.time + 5 * DAY_MS, armedAt: clock.time })
   clock.advance(DAY_MS)
@@ -72,7 +72,7 @@ t.test('a step that was past at creation or at renewal does not fire', async t =
   t.same(await fired(databaseUrl), ['a service 0'])
 })
 
-t.test('a renewal arms the cadence for the new date; what fired for the old one stays', async t => {
+t.test('a renewal arms the cadence for the new expiry and keeps the notices of the old one (spec 31)', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t)
   await insertRegistrationRow(databaseUrl, { expiresAt: clock.time + 31 * DAY_MS, armedAt: clock.time })
   clock.advance(DAY_MS)
@@ -96,7 +96,7 @@ t.test('a renewal arms the cadence for the new date; what fired for the old one 
   t.equal((await fired(databaseUrl)).length, 4, 'after expiry too')
 })
 
-t.test('what is being renewed or deleted right now does not fire, nor does it hold up the others', async t => {
+t.test('a registration that is being renewed or deleted does not fire and does not hold up the others', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t)
   const at = { expiresAt: clock.time + 30 * DAY_MS, armedAt: clock.time - DAY_MS }
   await insertRegistrationRow(databaseUrl, { ...at, name: 'held' })
@@ -112,29 +112,32 @@ t.test('what is being renewed or deleted right now does not fire, nor does it ho
   t.same(await fired(databaseUrl), ['free 30'], 'it was renewed')
 })
 
-t.test('a renewal during a sweep waits for it: nothing of the old date is told once it is renewed', async t => {
-  const { clock, databaseUrl, run } = await startSweeps(t)
-  await insertRegistrationRow(databaseUrl, { expiresAt: clock.time + 7 * DAY_MS, armedAt: clock.time - DAY_MS })
-  await query(
-    databaseUrl,
-    `create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return new; end $$;
-     create trigger dawdle before insert on notices for each row execute function dawdle()`
-  )
-  const sweeping = run()
-  await until('it is inserting', async () => {
-    const rows = await query(
+t.test(
+  'a renewal waits for a sweep that is creating its notice, so no notice of the old expiry follows it',
+  async t => {
+    const { clock, databaseUrl, run } = await startSweeps(t)
+    await insertRegistrationRow(databaseUrl, { expiresAt: clock.time + 7 * DAY_MS, armedAt: clock.time - DAY_MS })
+    await query(
       databaseUrl,
-      "select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+      `create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return new; end $$;
+     create trigger dawdle before insert on notices for each row execute function dawdle()`
     )
-    return rows.length > 0
-  })
-  await query(databaseUrl, "update registrations set expires_at = expires_at + interval '1 year'")
-  t.same(await fired(databaseUrl), ['a service 7'], 'it was told before')
-  t.equal(await sweeping, 1)
-  t.equal(await run(), 0)
-})
+    const sweeping = run()
+    await until('it is inserting', async () => {
+      const rows = await query(
+        databaseUrl,
+        "select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+      )
+      return rows.length > 0
+    })
+    await query(databaseUrl, "update registrations set expires_at = expires_at + interval '1 year'")
+    t.same(await fired(databaseUrl), ['a service 7'], 'it was told before')
+    t.equal(await sweeping, 1)
+    t.equal(await run(), 0)
+  }
+)
 
-t.test('the query decides as dueStep does, over rows at and around every boundary', async t => {
+t.test('the sweep decides as the rule of the cadence says, for rows at and around every boundary', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t)
   const expected: string[] = []
   for (const step of [...STEPS, 15]) {
@@ -154,7 +157,7 @@ t.test('the query decides as dueStep does, over rows at and around every boundar
   t.same((await fired(databaseUrl)).sort(), expected.sort())
 })
 
-t.test('a cadence of other days fires those, and a day taken out of it does not come back', async t => {
+t.test('a changed NOTICE_DAYS fires its own days, and no earlier step after a later one', async t => {
   const first = await startSweeps(t, 1, [60, 1])
   const { clock, databaseUrl } = first
   await insertRegistrationRow(databaseUrl, { expiresAt: clock.time + 61 * DAY_MS, armedAt: clock.time })
@@ -174,51 +177,54 @@ t.test('a cadence of other days fires those, and a day taken out of it does not 
   t.equal(await second.run(), 0, 'not an earlier step after a later one')
 })
 
-t.test('each receiver of the Site that wants the step gets its delivery, and those of the service', async t => {
-  const { clock, databaseUrl } = await startSweeps(t)
-  const ids = {
-    all: randomUUID(),
-    seven: randomUUID(),
-    thirty: randomUUID(),
-    foreign: randomUUID()
-  }
-  for (const [id, site, steps] of [
-    [ids.all, 'acme', null],
-    [ids.seven, 'acme', [7, 0]],
-    [ids.thirty, 'acme', [30]],
-    [ids.foreign, 'umbrella', null]
-  ] as const) {
-    await query(
-      databaseUrl,
-      `insert into notice_receivers (id, site_id, kind, target, steps, created_at)
+t.test(
+  'each receiver of the Site that wants the step, and each receiver of the configuration, gets a delivery',
+  async t => {
+    const { clock, databaseUrl } = await startSweeps(t)
+    const ids = {
+      all: randomUUID(),
+      seven: randomUUID(),
+      thirty: randomUUID(),
+      foreign: randomUUID()
+    }
+    for (const [id, site, steps] of [
+      [ids.all, 'acme', null],
+      [ids.seven, 'acme', [7, 0]],
+      [ids.thirty, 'acme', [30]],
+      [ids.foreign, 'umbrella', null]
+    ] as const) {
+      await query(
+        databaseUrl,
+        `insert into notice_receivers (id, site_id, kind, target, steps, created_at)
        values ($1, $2, 'mail', '{"addresses": ["a@b"]}', $3, now())`,
-      [id, site, steps]
+        [id, site, steps]
+      )
+    }
+    await insertRegistrationRow(databaseUrl, { expiresAt: clock.time + 7 * DAY_MS, armedAt: clock.time - DAY_MS })
+    const sweep = new Sweep({
+      db: openTestDatabase(t, asServingRole(databaseUrl)),
+      steps: STEPS,
+      serviceKinds: ['webhook'],
+      retentionDays: 0,
+      databaseNow: async () => clock.time
+    })
+    await sweep.run()
+    const rows = await query(
+      databaseUrl,
+      'select receiver_id, kind, state, site_id, queue from notice_deliveries order by queue'
+    )
+    t.same(
+      rows,
+      [
+        { receiver_id: ids.all, kind: 'mail', state: 'pending', site_id: 'acme', queue: ids.all },
+        { receiver_id: ids.seven, kind: 'mail', state: 'pending', site_id: 'acme', queue: ids.seven },
+        { receiver_id: null, kind: 'webhook', state: 'pending', site_id: 'acme', queue: 'webhook' }
+      ].sort((one, other) => (one.queue < other.queue ? -1 : 1))
     )
   }
-  await insertRegistrationRow(databaseUrl, { expiresAt: clock.time + 7 * DAY_MS, armedAt: clock.time - DAY_MS })
-  const sweep = new Sweep({
-    db: openTestDatabase(t, asServingRole(databaseUrl)),
-    steps: STEPS,
-    serviceKinds: ['webhook'],
-    retentionDays: 0,
-    databaseNow: async () => clock.time
-  })
-  await sweep.run()
-  const rows = await query(
-    databaseUrl,
-    'select receiver_id, kind, state, site_id, queue from notice_deliveries order by queue'
-  )
-  t.same(
-    rows,
-    [
-      { receiver_id: ids.all, kind: 'mail', state: 'pending', site_id: 'acme', queue: ids.all },
-      { receiver_id: ids.seven, kind: 'mail', state: 'pending', site_id: 'acme', queue: ids.seven },
-      { receiver_id: null, kind: 'webhook', state: 'pending', site_id: 'acme', queue: 'webhook' }
-    ].sort((one, other) => (one.queue < other.queue ? -1 : 1))
-  )
-})
+)
 
-t.test('between two sweeps of everything, what has come to a step since the last is found', async t => {
+t.test('a sweep between two full sweeps finds what has come to a step since the previous one', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t, 2)
   const minute = 60_000
   for (const [name, step] of [
@@ -239,7 +245,7 @@ t.test('between two sweeps of everything, what has come to a step since the last
   t.same((await fired(databaseUrl)).sort(), ['none 0', 'seven 7', 'thirty 30'])
 })
 
-t.test('more than fits in one transaction fires all the same, also of one instant', async t => {
+t.test('more notices than fit in one transaction all fire, also when they have one expiry', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t, 2)
   const armedAt = new Date(clock.time - DAY_MS)
   await query(
@@ -255,7 +261,7 @@ t.test('more than fits in one transaction fires all the same, also of one instan
   t.equal(await run(), 0)
 })
 
-t.test('after an hour of a clock that ran ahead, what was made since is told all the same', async t => {
+t.test('after the clock of the database was ahead, a new registration still fires', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t)
   const start = clock.time
   clock.advance(40 * DAY_MS)
@@ -267,7 +273,7 @@ t.test('after an hour of a clock that ran ahead, what was made since is told all
   t.same(await fired(databaseUrl), ['a service 7'])
 })
 
-t.test('what fired long ago goes with its deliveries, once its registration has another expiry or is gone', async t => {
+t.test('an old notice is deleted with its deliveries, once no registration has its expiry', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t, 2, STEPS, 400)
   await query(
     databaseUrl,
@@ -305,7 +311,7 @@ t.test('what fired long ago goes with its deliveries, once its registration has 
   t.same(await counts(), { notices: 0, deliveries: 0 })
 })
 
-t.test('what expired long ago but fired lately stays', async t => {
+t.test('a notice that fired lately is kept, however old its expiry', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t, 1, STEPS, 400)
   await insertRegistrationRow(databaseUrl, { expiresAt: clock.time - 900 * DAY_MS, armedAt: clock.time - 950 * DAY_MS })
   t.equal(await run(), 1)
@@ -315,7 +321,7 @@ t.test('what expired long ago but fired lately stays', async t => {
   t.equal((await fired(databaseUrl)).length, 1)
 })
 
-t.test('an expiry that is moved away and back again fires no step again, even with the row of it deleted', async t => {
+t.test('an expiry that is moved away and back fires no step again, even when its notice was deleted', async t => {
   const { clock, databaseUrl, run } = await startSweeps(t, 1, [900, 0])
   const expiresAt = clock.time + 900 * DAY_MS
   await insertRegistrationRow(databaseUrl, { expiresAt, armedAt: clock.time - DAY_MS })
@@ -334,7 +340,7 @@ t.test('an expiry that is moved away and back again fires no step again, even wi
   t.equal(await run(), 0)
 })
 
-t.test('retention deletes in batches, and 0 keeps everything', async t => {
+t.test('old notices are deleted in batches, and a retention of 0 keeps all', async t => {
   for (const [days, left] of [
     [0, 2_500],
     [400, 0]

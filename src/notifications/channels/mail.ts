@@ -110,7 +110,7 @@ const STEP_TIMEOUT_MS = 10_000
 async function sendMail(
   { smtpUrl, from }: MailOptions,
   addresses: readonly string[],
-  { event, mail: { subject, text, html } }: Message,
+  { event, text: { subject, plain, html } }: Message,
   signal: AbortSignal
 ): Promise<Refusal[]> {
   const { createTransport } = await import('nodemailer')
@@ -136,7 +136,7 @@ async function sendMail(
         from,
         to: [...addresses],
         subject: oneLine(subject),
-        text,
+        text: plain,
         html,
         date: new Date(event.time),
         // Every try has the same, so that mailboxes recognise a repetition.

@@ -11,10 +11,10 @@ export interface CloudEvent {
   data: Record<string, unknown>
 }
 
-/** One message, in the forms that channels send. */
+/** One message, in the forms that channels send: as an event for programs, and as a text for people. */
 export interface Message {
   event: CloudEvent
-  mail: { subject: string; text: string; html: string }
+  text: { subject: string; plain: string; html: string }
 }
 
 /** Makes the message of a receiver's test. @param now milliseconds since the epoch */
@@ -32,6 +32,6 @@ export function testMessage(id: string, source: string, siteId: string, receiver
       data: { site: siteId, receiverId }
     },
     // The ids have no character that HTML would interpret.
-    mail: { subject: 'Test of a notice receiver', text: `${text}\n`, html: `<p>${text}</p>\n` }
+    text: { subject: 'Test of a notice receiver', plain: `${text}\n`, html: `<p>${text}</p>\n` }
   }
 }

@@ -63,7 +63,7 @@ t.test('a URL to a private address is refused in every spelling of the address',
 })
 
 // [NOTICE-9]
-t.test('a URL is https, absolute, without credentials and fragment', async t => {
+t.test('a URL must be absolute and https, without credentials and fragment', async t => {
   for (const url of [
     ...['http://hooks.example.com/', 'http://8.8.8.8/', 'http://127.0.0.1/', 'http://localhost/', 'ftp://example.com/'],
     ...['file:///etc/passwd', 'javascript:alert(1)', 'data:,x', 'gopher://example.com', 'unix:/run/x', '//example.com'],
@@ -91,7 +91,7 @@ t.test('a URL is https, absolute, without credentials and fragment', async t => 
   }
 })
 
-t.test('what is allow-listed may be sent to, and nothing beside it', async t => {
+t.test('NOTICE_WEBHOOK_ALLOW allows what it lists, and nothing else', async t => {
   const allowing = new AddressGuard({
     items: ['10.1.0.0/16', '::1', '127.0.0.1', 'hooks.internal'],
     allowsPlainHttp: true
@@ -108,7 +108,7 @@ t.test('what is allow-listed may be sent to, and nothing beside it', async t => 
   t.match(allowing.urlFault('https://10.2.2.3/'), /must lead to a public address/)
 })
 
-t.test('plain http goes to an allow-listed loopback only, and not at all in production', async t => {
+t.test('plain http is allowed to an allow-listed loopback address only, and never in production', async t => {
   const items = ['127.0.0.1', 'localhost', '10.0.0.0/8', 'hooks.internal']
   const development = new AddressGuard({ items, allowsPlainHttp: true })
   t.equal(development.urlFault('http://127.0.0.1:8080/'), undefined)

@@ -40,8 +40,8 @@ t.test('no character of a name adds a header, markup or an SMTP command', async 
   const [head = ''] = (received?.text ?? '').split('\r\n\r\n')
   t.notMatch(head, /^Bcc:/im)
   t.match(head, /^Subject: /m)
-  t.notMatch(message.mail.html, /<img/)
-  t.match(message.mail.html, /&lt;img src=x onerror=alert\(1\)&gt; &amp; &quot;/)
+  t.notMatch(message.text.html, /<img/)
+  t.match(message.text.html, /&lt;img src=x onerror=alert\(1\)&gt; &amp; &quot;/)
 })
 
 t.test('a refused mail and a refused login are reported by their code only', async t => {

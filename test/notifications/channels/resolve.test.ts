@@ -11,13 +11,13 @@ const NAMES = new Map([
 
 const guard = (...items: string[]) => new AddressGuard({ items, allowsPlainHttp: true })
 
-t.test('a name is resolved by DNS; one that is not there is an error', async t => {
+t.test('a host name is resolved by DNS, and an unknown one is an error', async t => {
   const resolve = createResolve(guard(), [await startNameServer(t, NAMES)])
   t.same(await resolve('hooks.example.test'), [{ address: '192.0.2.7', family: 4 }])
   await t.rejects(resolve('nowhere.example.test'), { code: 'ENOTFOUND' })
 })
 
-t.test('a name that is allow-listed is resolved as the machine does, any other not', async t => {
+t.test('only a host name that is allow-listed is resolved by the system', async t => {
   const servers = [await startNameServer(t, NAMES)]
   const listed = await createResolve(guard('localhost'), servers)('localhost')
   t.ok(listed.some(({ address }) => address === '127.0.0.1' || address === '::1'))
@@ -27,7 +27,7 @@ t.test('a name that is allow-listed is resolved as the machine does, any other n
   )
 })
 
-t.test('names whose servers do not answer hold up no other', async t => {
+t.test('host names whose servers do not answer delay no other', async t => {
   const resolve = createResolve(guard(), [await startNameServer(t, NAMES)])
   const silent = Array.from({ length: 50 }, () => resolve('silent.example.test'))
   const answers = await Promise.race([

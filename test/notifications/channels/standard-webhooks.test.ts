@@ -6,7 +6,7 @@ import { createSigningSecret, webhookHeaders } from '../../../src/notifications/
 
 const BODY = Buffer.from('{"name":"é\\u0000 ✓"}')
 
-t.test('the stock Standard Webhooks library takes what we sign, and nothing else', async t => {
+t.test('the stock Standard Webhooks library accepts what grantd signs, and nothing else', async t => {
   const secret = createSigningSecret()
   const headers = webhookHeaders('msg_1', BODY, [secret], Date.now())
   t.same(new Webhook(secret).verify(BODY.toString(), headers), JSON.parse(BODY.toString()))
@@ -17,14 +17,14 @@ t.test('the stock Standard Webhooks library takes what we sign, and nothing else
   t.throws(() => new Webhook(secret).verify(BODY.toString(), late), /too old/)
 })
 
-t.test('while a secret is being replaced both sign: who has either takes it', async t => {
+t.test('while a secret is being replaced, a receiver with either secret accepts the signature', async t => {
   const [next, previous] = [createSigningSecret(), createSigningSecret()]
   const headers = webhookHeaders('msg_1', BODY, [next, previous], Date.now())
   t.match(headers['webhook-signature'], /^v1,\S{44} v1,\S{44}$/)
   for (const secret of [next, previous]) t.ok(new Webhook(secret).verify(BODY.toString(), headers))
 })
 
-t.test('our signature is byte for byte theirs', async t => {
+t.test('the signature is byte for byte that of the stock Standard Webhooks library', async t => {
   const now = Date.now()
   const secret = createSigningSecret()
   const headers = webhookHeaders('msg_1', BODY, [secret], now)
