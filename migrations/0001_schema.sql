@@ -23,17 +23,23 @@ create table registrations (
   version                    integer        not null default 1,
   credential_number          integer        not null default 1,
   secret_hash                text           not null,
-  secret_checksum            text,
+  secret_mac                 bytea          not null,
+  secret_mac_key_id          text           not null,
   secret_created_at          timestamptz(3) not null,
   previous_secret_hash       text,
+  previous_secret_mac        bytea,
+  previous_secret_mac_key_id text,
   previous_secret_created_at timestamptz(3),
   previous_secret_expires_at timestamptz(3),
   constraint registrations_client_id_format check (client_id ~ '^[a-z0-9]{20}$'),
   constraint registrations_site_id_format check (site_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
   constraint registrations_secret_hash_format check (secret_hash like '$argon2id$%'),
   constraint registrations_previous_secret_hash_format check (previous_secret_hash like '$argon2id$%'),
+  constraint registrations_secret_mac_length check (length(secret_mac) = 32),
+  constraint registrations_previous_secret_mac_length check (length(previous_secret_mac) = 32),
   constraint registrations_previous_secret_complete check (
-    num_nulls(previous_secret_hash, previous_secret_created_at, previous_secret_expires_at) in (0, 3)
+    num_nulls(previous_secret_hash, previous_secret_mac, previous_secret_mac_key_id, previous_secret_created_at,
+      previous_secret_expires_at) in (0, 5)
   )
 );
 
@@ -45,9 +51,26 @@ comment on column registrations.expiry_set_at is 'when expires_at got its presen
 comment on column registrations.version is 'counts administrative changes; the ETag is made of it';
 comment on column registrations.credential_number is 'number of the current credential; counts rotations from 1';
 comment on column registrations.secret_hash is 'Argon2id in PHC string format; the secret itself is stored nowhere';
-comment on column registrations.secret_checksum is 'last six characters of the secret, a CRC-32 of the rest; null before the first rotation';
+comment on column registrations.secret_mac is 'HMAC-SHA-256 of client id, a zero byte and the secret, by which the token endpoint verifies the secret';
+comment on column registrations.secret_mac_key_id is 'id in mac_keys; when no instance can decrypt that key any more, the next exchange verifies the hash and replaces the MAC';
 comment on column registrations.previous_secret_hash is 'hash of the secret before the latest rotation; kept after it was retired, so that its use is noticed';
 comment on column registrations.previous_secret_expires_at is 'the instant from which the previous secret is refused';
+
+-- The hash and the MAC of a secret change together, so that neither of them ever accepts a secret that the other does not.
+-- The only other change is a MAC of the same secret under another key.
+create function refuse_hash_without_mac() returns trigger
+  language plpgsql as $$
+begin
+  raise exception 'the hash and the MAC of a secret change together' using errcode = 'check_violation';
+end
+$$;
+create trigger refuse_hash_without_mac before update on registrations for each row when (
+  (new.secret_mac is distinct from old.secret_mac) is distinct from
+    (new.secret_hash is distinct from old.secret_hash or new.secret_mac_key_id is distinct from old.secret_mac_key_id)
+  or (new.previous_secret_mac is distinct from old.previous_secret_mac) is distinct from
+    (new.previous_secret_hash is distinct from old.previous_secret_hash
+      or new.previous_secret_mac_key_id is distinct from old.previous_secret_mac_key_id)
+) execute function refuse_hash_without_mac();
 
 -- Listings of one Site, whose rows the quota bounds: in the default order, by expiry, and the count for the quota.
 create index registrations_site_id_name_folded on registrations (site_id, name_folded, client_id);
@@ -109,6 +132,16 @@ comment on column idempotent_answers.key_digest is 'keyed digest of Site, caller
 comment on column idempotent_answers.sealed is 'the answer with its secret, AES-256-GCM under a key that only the Idempotency-Key yields';
 
 create index idempotent_answers_expires_at on idempotent_answers (expires_at);
+
+-- Keys of the MACs in registrations. The first start makes one. Another one is made only when no instance can decrypt any.
+create table mac_keys (
+  key_id        text                    constraint mac_keys_pkey primary key,
+  encrypted_key text           not null,
+  created_at    timestamptz(3) not null default now()
+);
+
+comment on table mac_keys is 'keys of the MACs of secrets, for all Sites';
+comment on column mac_keys.encrypted_key is '32 random bytes, encrypted under KEY_ENCRYPTION_KEY (JWE, dir, A256GCM)';
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- Signing keys
@@ -465,7 +498,7 @@ create index notice_deliveries_dead on notice_deliveries (notice_id) where state
 -- "(select current_setting(...))" is evaluated once for each statement, not for each row. "case" costs less than "or",
 -- and the planner estimates that half of the rows pass. With "or" it would estimate almost none, and choose other plans.
 --
--- Two tables have no Site: signing_keys, which sign for all, and idempotent_answers, whose rows are found by a digest of
+-- Three tables have no Site: signing_keys and mac_keys, which serve all, and idempotent_answers, whose rows are found by a digest of
 -- Site, caller and key only, and opened by the key only.
 create policy registrations_of_site on registrations using (
   case (select current_setting('grantd.site_id', true)) when '*' then true

@@ -42,6 +42,7 @@ begin
       ('execute',                        'function add_signing_key'),
       ('execute',                        'function reencrypt_signing_key'),
       ('execute',                        'function destroy_retired_signing_keys'),
+      ('select, insert, update (encrypted_key), delete', 'mac_keys'),
       ('select, insert',                 'audit_events'),
       ('select',                         'audit_chains'),
       ('execute',                        'function prune_audit_events(integer, integer)'),

@@ -8,6 +8,8 @@ import { apiReferenceRoutes } from './api-reference/routes.ts'
 import { auditRetention } from './audit/plugin.ts'
 import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
 import type { Config } from './config/config.ts'
+import type { MacKeys } from './credentials/mac-keys.ts'
+import { macKeyRefresh } from './credentials/plugin.ts'
 import type { Sealing } from './crypto/key-encryption.ts'
 import type { Connection } from './database/connect.ts'
 import { isReachable } from './database/site-scoped-pool.ts'
@@ -29,6 +31,7 @@ import { signingSecretReencryption } from './notifications/receivers/plugin.ts'
 import { siteNotificationRoutes } from './notifications/routes.ts'
 import { answerMethodNotAllowed } from './oauth/endpoint-scope.ts'
 import { measureTokenRequests } from './oauth/metrics.ts'
+import { ClientCache } from './oauth/token/cache/client-cache.ts'
 import { tokenEndpoint } from './oauth/token/plugin.ts'
 import { MAX_DELAY_MS, revalidateOnly } from './oauth/token/revalidation.ts'
 import { idempotentAnswerPurge } from './registrations/idempotency/plugin.ts'
@@ -44,6 +47,8 @@ import { jwksRoutes } from './signing-keys/routes.ts'
 export interface AppOptions extends Pick<Connection, 'tables' | 'background' | 'lookups' | 'lastUsedWriter'> {
   config: Config
   sealing: Sealing
+  /** Keys of the MACs by which secrets are verified. */
+  macKeys: MacKeys
   keySet: RotatingKeySet
   /** The issuer of administrators' tokens. */
   trusted: TrustedIssuer
@@ -71,11 +76,29 @@ export async function buildApp(
   options: AppOptions,
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
-  const { config, tables, background, lookups, lastUsedWriter, sealing, keySet, trusted, metrics, drain, now } = options
+  const {
+    config,
+    tables,
+    background,
+    lookups,
+    lastUsedWriter,
+    sealing,
+    macKeys,
+    keySet,
+    trusted,
+    metrics,
+    drain,
+    now
+  } = options
   const { recordsUse = true, maxDelayMs = MAX_DELAY_MS } = options
   // One statement revalidates all clients that wait. With the last-used plugin, the same statement records their use.
   const revalidation = recordsUse ? revalidateAndRecordUse(lastUsedWriter) : revalidateOnly(lookups)
-  const registrations = registrationOptions({ ...config.registrations, sealing, metrics, now })
+  const cache = new ClientCache()
+  const registrations = registrationOptions({
+    ...config.registrations,
+    ...{ sealing, macKeys, metrics, now },
+    onChanged: (clientId, version) => cache.noteChange(clientId, version)
+  })
   const { issuer } = config
   const { cursorKeys } = registrations
   const notifications = notificationOptions({ ...options, ...config.notices, issuer, cursorKeys, db: background })
@@ -92,17 +115,13 @@ export async function buildApp(
   await app.register(tokenEndpoint, {
     ...config,
     ...config.tokens,
-    lookups,
-    revalidation,
-    maxDelayMs,
-    keySet,
-    metrics,
-    now
+    ...{ lookups, background, revalidation, maxDelayMs, cache, macKeys, keySet, metrics, now }
   })
   await app.register(discoveryRoutes, { issuer })
   measureSigningKey(metrics, keySet)
   await app.register(jwksRoutes, { keySet })
   await app.register(signingKeyRotation, { keySet })
+  await app.register(macKeyRefresh, { macKeys })
   await app.register(administration, {
     ...config.admin,
     prefix: ADMIN_PREFIX,

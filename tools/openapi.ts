@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifySchema } from 'fastify'
 import { Document } from 'yaml'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config/config.ts'
+import { MacKeys } from '../src/credentials/mac-keys.ts'
 import { Sealing } from '../src/crypto/key-encryption.ts'
 import { openTables } from '../src/database/site-scoped-pool.ts'
 import { Drain } from '../src/http/drain.ts'
@@ -125,13 +126,15 @@ function unconnected() {
     queryTimeoutMs: 0,
     onIdleError: () => {}
   })
+  const sealing = new Sealing(Buffer.alloc(32))
   return {
     config: loadConfig({}),
     tables,
     background: tables.ofAllSites,
     lookups: tables.ofAllSites,
     lastUsedWriter: tables.ofAllSites,
-    sealing: new Sealing(Buffer.alloc(32)),
+    sealing,
+    macKeys: new MacKeys({ db: tables.ofAllSites, sealing }),
     keySet,
     trusted: { issuer: '', audience: '', keys },
     log: createLog('silent'),

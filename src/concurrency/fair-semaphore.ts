@@ -19,15 +19,15 @@ export class FairSemaphore {
   readonly #queues = new Map<string, Set<() => void>>()
   #running = 0
   #waiting = 0
+  #admitted = 0
   #rejected = 0
 
   constructor(options: FairSemaphoreOptions) {
     this.#options = options
   }
 
-  /** Counts the callers that hold a permit and that wait now, and those that were rejected since the start. */
   get load(): SemaphoreLoad {
-    return { running: this.#running, waiting: this.#waiting, rejected: this.#rejected }
+    return { running: this.#running, waiting: this.#waiting, admitted: this.#admitted, rejected: this.#rejected }
   }
 
   /**
@@ -40,6 +40,7 @@ export class FairSemaphore {
     signal?.throwIfAborted()
     if (this.#running < this.#options.permits) this.#running++
     else await this.#wait(key, signal)
+    this.#admitted++
     try {
       return await work()
     } finally {

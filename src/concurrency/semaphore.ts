@@ -23,9 +23,11 @@ export interface SemaphoreOptions {
   maxWaitMs?: number
 }
 
+/** Counts callers: those that hold a permit or wait now, and those that got one or were rejected since the start. */
 export interface SemaphoreLoad {
   running: number
   waiting: number
+  admitted: number
   rejected: number
 }
 
@@ -35,15 +37,20 @@ export class Semaphore {
   /** Hands a permit to each waiting caller, in the order in which they came. */
   readonly #waiting = new Set<() => void>()
   #running = 0
+  #admitted = 0
   #rejected = 0
 
   constructor(options: SemaphoreOptions) {
     this.#options = options
   }
 
-  /** Counts the callers that hold a permit and that wait now, and those that were rejected since the start. */
   get load(): SemaphoreLoad {
-    return { running: this.#running, waiting: this.#waiting.size, rejected: this.#rejected }
+    return {
+      running: this.#running,
+      waiting: this.#waiting.size,
+      admitted: this.#admitted,
+      rejected: this.#rejected
+    }
   }
 
   /**
@@ -75,6 +82,7 @@ export class Semaphore {
       this.#rejected++
       throw new SemaphoreFull()
     }
+    this.#admitted++
   }
 
   release(): void {

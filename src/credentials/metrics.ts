@@ -19,6 +19,11 @@ export function measureArgon2(
     labels
   )
   registry.reading(
+    { name: 'grantd_argon2_total', help: 'Argon2 hashes that were begun.', type: 'counter' },
+    () => semaphore.load.admitted,
+    labels
+  )
+  registry.reading(
     {
       name: 'grantd_argon2_rejected_total',
       help: 'Argon2 hashes that were rejected because too many were waiting.',

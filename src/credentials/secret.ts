@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { hash, verify } from '@node-rs/argon2'
 
-/** 256 bits of randomness: guessing is out of reach, so rate limits guard cost, not secrecy. */
+/** 256 random bits cannot be guessed. Rate limits protect cost, not secrecy. */
 const CLIENT_SECRET_BYTES = 32
 /** 62^43 > 2^256. */
 const RANDOM_LENGTH = 43
@@ -16,8 +16,8 @@ const CHECKSUM_LENGTH = 6
 const ARGON2 = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
 
 /**
- * Makes a Client secret: `prefix`, 256 random bits in base62, and a checksum of both.
- * Prefix and checksum let secret scanners find one, and let junk be refused before any hash.
+ * Creates a Client secret: `prefix`, 256 random bits in base62, and a checksum of both.
+ * The prefix and the checksum let secret scanners find one, and let junk be refused without a look-up.
  */
 export function createClientSecret(prefix: string): string {
   const number = BigInt(`0x${randomBytes(CLIENT_SECRET_BYTES).toString('hex')}`)
@@ -26,25 +26,21 @@ export function createClientSecret(prefix: string): string {
 }
 
 /**
- * Could this text be a secret that grantd made, under whichever prefix it was configured with then?
- * Depends on the text alone, so that the answer and its time tell nothing of what is registered.
+ * Whether grantd can have created this text as a secret, under any prefix. The result and its time depend on the text
+ * only, so that they reveal nothing about registrations.
  */
 export function isWellFormedSecret(text: string): boolean {
   if (!/^[A-Za-z][A-Za-z0-9_]{5,31}[A-Za-z0-9]{49}$/.test(text)) return false
   const body = text.slice(0, -CHECKSUM_LENGTH)
-  return checksum(body) === checksumOf(text)
+  return checksum(body) === text.slice(-CHECKSUM_LENGTH)
 }
 
-/** The end of a well-formed secret: tells two secrets apart without hashing either. */
-export function checksumOf(secret: string): string {
-  return secret.slice(-CHECKSUM_LENGTH)
-}
-
-/** @returns the Argon2id hash in PHC string format, with a random salt */
+/** Hashes a secret with Argon2id. @returns the PHC string format, with a random salt */
 export function hashClientSecret(secret: string): Promise<string> {
   return hash(secret, ARGON2)
 }
 
+/** Verifies a secret by its Argon2id hash, in about 10 ms of a core. */
 export function verifyClientSecret(secret: string, storedHash: string): Promise<boolean> {
   return verify(storedHash, secret)
 }
@@ -57,7 +53,7 @@ function base62(number: bigint, length: number): string {
   return text
 }
 
-/** Every exchange needs one: with numbers, which take a tenth of the time that BigInt does. */
+/** Every exchange computes one, with numbers rather than BigInt, which takes ten times as long. */
 function checksum(body: string): string {
   let text = ''
   for (let rest = crc32(body); text.length < CHECKSUM_LENGTH; rest = Math.floor(rest / 62)) {

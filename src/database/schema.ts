@@ -4,6 +4,7 @@ import type { Generated, GeneratedAlways } from 'kysely'
 export interface Database {
   registrations: RegistrationTable
   registration_last_used: RegistrationLastUsedTable
+  mac_keys: MacKeyTable
   signing_keys: SigningKeyTable
   audit_events: AuditEventTable
   audit_chains: AuditChainTable
@@ -20,6 +21,9 @@ export interface RegistrationTable {
   name_folded: string
   /** Argon2id, PHC string format. */
   secret_hash: string
+  /** HMAC-SHA-256 of client id, a zero byte and the secret. */
+  secret_mac: Buffer
+  secret_mac_key_id: string
   scopes: string[]
   enabled: boolean
   registered_at: Date
@@ -30,10 +34,10 @@ export interface RegistrationTable {
   /** Number of the current credential; counts rotations from 1. */
   credential_number: number
   secret_created_at: Date
-  /** The last six characters of the secret; null before the first rotation. */
-  secret_checksum: string | null
   /** Kept when retired, so that its use is noticed. */
   previous_secret_hash: string | null
+  previous_secret_mac: Buffer | null
+  previous_secret_mac_key_id: string | null
   previous_secret_created_at: Date | null
   previous_secret_expires_at: Date | null
 }
@@ -47,6 +51,13 @@ export interface RegistrationLastUsedTable {
   even_credential_used_at: Date | null
   /** Start of the hour of the latest use; -infinity for never. Postgres computes it. */
   last_used_hour: GeneratedAlways<Date>
+}
+
+export interface MacKeyTable {
+  key_id: string
+  /** 32 bytes as a compact JWE. */
+  encrypted_key: string
+  created_at: Generated<Date>
 }
 
 export interface SigningKeyTable {

@@ -1,8 +1,9 @@
 import type { EndedRequest } from '../http/metrics.ts'
 import type { Counter, Registry } from '../metrics/registry.ts'
+import type { FailureLimiter } from './client-authentication/failure-limiter.ts'
 import { REFUSAL_REASONS } from './oauth-error.ts'
-import type { CredentialsWatch } from './token/cache/credentials.ts'
-import type { FailureBrake } from './token/cache/failure-brake.ts'
+import type { ClientCache } from './token/cache/client-cache.ts'
+import type { LookupWatch } from './token/cache/client-lookup.ts'
 import { TOKEN_PATH } from './token/routes.ts'
 
 /** Seconds: from an exchange on an idle machine to one on an overloaded machine. */
@@ -36,11 +37,15 @@ export function measureTokenRequests(registry: Registry): (request: EndedRequest
   }
 }
 
-export function measureFailureBrake(registry: Registry, brake: FailureBrake): void {
+export function measureFailureLimiter(registry: Registry, limiter: FailureLimiter): void {
   registry.reading(
-    { name: 'grantd_failure_brake_entries', help: 'Pairs of source and client with recent failures.' },
-    () => brake.size
+    { name: 'grantd_failure_limiter_entries', help: 'Pairs of source and client with recent failures.' },
+    () => limiter.size
   )
+}
+
+export function measureClientCache(registry: Registry, cache: ClientCache): void {
+  registry.reading({ name: 'grantd_client_cache_entries', help: 'Clients whose row is cached.' }, () => cache.size)
 }
 
 interface ChangeLog {
@@ -48,8 +53,8 @@ interface ChangeLog {
   info: (message: string) => void
 }
 
-/** Measures the cache of clients while the database is unavailable. @returns callbacks for the look-ups */
-export function measureCredentials(registry: Registry, log: ChangeLog): CredentialsWatch {
+/** Measures look-ups while the database is unavailable. @returns callbacks for them */
+export function measureLookups(registry: Registry, log: ChangeLog): LookupWatch {
   let isAway = false
   registry.reading(
     { name: 'grantd_database_away', help: 'Processes whose latest look-up of a client got no answer from Postgres.' },
@@ -57,7 +62,7 @@ export function measureCredentials(registry: Registry, log: ChangeLog): Credenti
   )
   const servedStale = registry.counter(
     'grantd_stale_credentials_served_total',
-    'Clients served from the cache because Postgres did not answer.'
+    'Tokens issued by a cached row because Postgres did not answer.'
   )
   return {
     awayChanged: isAwayNow => {

@@ -1,6 +1,6 @@
 import type { FairSemaphore } from '../concurrency/fair-semaphore.ts'
 import { SemaphoreFull } from '../concurrency/semaphore.ts'
-import { checksumOf, createClientSecret, hashClientSecret } from '../credentials/secret.ts'
+import { createClientSecret, hashClientSecret } from '../credentials/secret.ts'
 import { hungUp, tooBusy } from './errors.ts'
 
 export interface SecretOptions {
@@ -14,7 +14,6 @@ export interface NewSecret {
   /** Exists in the answer only. */
   clientSecret: string
   hash: string
-  checksum: string
 }
 
 /**
@@ -31,7 +30,7 @@ export async function makeSecret(
   const clientSecret = createClientSecret(secretPrefix)
   try {
     const hash = await hashing.run(siteId, () => hashClientSecret(clientSecret), signal)
-    return { clientSecret, hash, checksum: checksumOf(clientSecret) }
+    return { clientSecret, hash }
   } catch (error) {
     if (signal.aborted) throw hungUp()
     throw error instanceof SemaphoreFull ? tooBusy() : error

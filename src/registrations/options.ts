@@ -5,7 +5,10 @@ import type { Registry } from '../metrics/registry.ts'
 import type { RegistrationRoutesOptions } from './routes.ts'
 
 interface RegistrationSettings
-  extends Pick<RegistrationRoutesOptions, 'secretPrefix' | 'maxLifetimeDays' | 'maxPerSite' | 'now'> {
+  extends Pick<
+    RegistrationRoutesOptions,
+    'secretPrefix' | 'maxLifetimeDays' | 'maxPerSite' | 'macKeys' | 'onChanged' | 'now'
+  > {
   sealing: Sealing
   metrics: Registry
 }

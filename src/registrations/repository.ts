@@ -8,6 +8,7 @@ import {
   type Transaction
 } from 'kysely'
 import type { Site } from '../admin-api/site.ts'
+import type { SecretMac } from '../credentials/secret-mac.ts'
 import type { Database, RegistrationLastUsedTable, RegistrationTable } from '../database/schema.ts'
 import { statement } from '../database/statement.ts'
 import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './lifecycle.ts'
@@ -15,7 +16,16 @@ import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './life
 /** A registration without anything that proves a credential, and its Last used. */
 export type Registration = RegistrationColumns & LastUse
 
-export type RegistrationColumns = Omit<RegistrationTable, 'secret_hash' | 'secret_checksum' | 'previous_secret_hash'>
+export type RegistrationColumns = Omit<RegistrationTable, SecretColumn>
+
+/** Columns that prove a secret. Administrators never see them. */
+type SecretColumn =
+  | 'secret_hash'
+  | 'secret_mac'
+  | 'secret_mac_key_id'
+  | 'previous_secret_hash'
+  | 'previous_secret_mac'
+  | 'previous_secret_mac_key_id'
 
 type LastUse = Pick<
   Nullable<RegistrationLastUsedTable>,
@@ -25,22 +35,39 @@ type LastUse = Pick<
 /** A registration that has not obtained a token yet. */
 export const NEVER_USED: LastUse = { last_used_at: null, odd_credential_used_at: null, even_credential_used_at: null }
 
-/** The columns of a registration that the token endpoint reads. */
-export type Credential = Pick<RegistrationTable, (typeof CREDENTIAL_COLUMNS)[number]>
+/**
+ * A row of the look-up of clients. For an unknown client id it is a decoy, which is not registered and takes as long to
+ * find, send and parse.
+ */
+export interface ClientRow extends Pick<RegistrationTable, (typeof CLIENT_COLUMNS)[number] | 'client_id'> {
+  is_registered: boolean
+}
 
-const CREDENTIAL_COLUMNS = [
-  'client_id',
+const CLIENT_COLUMNS = [
   'site_id',
-  'secret_hash',
+  'secret_mac',
+  'secret_mac_key_id',
   'credential_number',
-  'secret_checksum',
-  'previous_secret_hash',
+  'previous_secret_mac',
+  'previous_secret_mac_key_id',
   'previous_secret_expires_at',
   'scopes',
   'enabled',
   'expires_at',
   'version'
 ] as const
+
+/** Values of the decoy by column, in SQL. A column without one is null, as it is in most registrations. */
+const DECOY: Partial<Record<(typeof CLIENT_COLUMNS)[number], string>> = {
+  site_id: `'none'`,
+  secret_mac: `decode(repeat('00', 32), 'hex')`,
+  secret_mac_key_id: `'00000000-0000-0000-0000-000000000000'`,
+  credential_number: '1',
+  scopes: `'{}'::text[]`,
+  enabled: 'true',
+  expires_at: `'2000-01-01Z'::timestamptz`,
+  version: '1'
+}
 
 export type SortKey = 'name' | 'clientId' | 'registeredAt' | 'expiresAt' | 'enabled' | 'lastUsedAt'
 
@@ -64,14 +91,43 @@ export interface Listing {
   unusedSince: number | undefined
 }
 
-/** Those of these clients that exist, in any order: one statement for all who wait. */
-export const findCredentials = statement(
-  (db, clientIds: readonly string[]) =>
-    db
-      .selectFrom('registrations')
-      .select(CREDENTIAL_COLUMNS)
-      .where('client_id', '=', sql<string>`any(${clientIds}::text[])`) // served by registrations_pkey
+/** Looks up clients in one statement. Returns a row for each id, in their order, so that unknown ids take as long as others. */
+export const findClients = statement((db, clientIds: readonly string[]) =>
+  db
+    .selectFrom(
+      sql<{ client_id: string; place: number }>`unnest(${clientIds}::text[]) with ordinality`.as<'wanted'>(
+        sql`wanted(client_id, place)`
+      )
+    )
+    .leftJoin('registrations', 'registrations.client_id', 'wanted.client_id') // Index: registrations_pkey
+    .select([
+      'wanted.client_id',
+      sql<boolean>`registrations.client_id is not null`.as('is_registered'),
+      ...CLIENT_COLUMNS.map(orDecoy)
+    ])
+    .orderBy('wanted.place')
+    .$castTo<ClientRow>()
 )
+
+export type SecretHashes = Pick<
+  RegistrationTable,
+  'secret_hash' | 'secret_mac_key_id' | 'previous_secret_hash' | 'previous_secret_mac_key_id'
+>
+
+/** Finds the hashes of a client's secrets. Only for verifying a secret whose MAC key is lost. */
+export function findSecretHashes(db: Kysely<Database>, clientId: string): Promise<SecretHashes | undefined> {
+  return db
+    .selectFrom('registrations')
+    .select(['secret_hash', 'secret_mac_key_id', 'previous_secret_hash', 'previous_secret_mac_key_id'])
+    .where('client_id', '=', clientId) // Index: registrations_pkey
+    .executeTakeFirst()
+}
+
+function orDecoy(column: (typeof CLIENT_COLUMNS)[number]) {
+  const decoy = DECOY[column]
+  const value = sql.ref(`registrations.${column}`)
+  return (decoy === undefined ? value : sql`coalesce(${value}, ${sql.raw(decoy)})`).as(column)
+}
 
 /** Those of these clients whose registration has the version at the same place of the other list. */
 export const findUnchanged = statement((db, clientIds: readonly string[], versions: readonly number[]) =>
@@ -223,8 +279,23 @@ export async function countOfSite(db: Kysely<Database>, siteId: string): Promise
   return count
 }
 
-export async function insertRegistration(trx: Transaction<Database>, row: RegistrationTable): Promise<void> {
-  await trx.insertInto('registrations').values(row).execute()
+export async function insertRegistration(
+  trx: Transaction<Database>,
+  columns: RegistrationColumns,
+  { hash, mac }: Pick<StoredSecret, 'hash' | 'mac'>
+): Promise<void> {
+  await trx
+    .insertInto('registrations')
+    .values({
+      ...columns,
+      secret_hash: hash,
+      secret_mac: mac.mac,
+      secret_mac_key_id: mac.keyId,
+      previous_secret_hash: null,
+      previous_secret_mac: null,
+      previous_secret_mac_key_id: null
+    })
+    .execute()
 }
 
 export type RegistrationChange = Partial<
@@ -247,7 +318,7 @@ export async function updateRegistration(
 /** A secret as it is kept. */
 export interface StoredSecret {
   hash: string
-  checksum: string
+  mac: SecretMac
   createdAt: Date
 }
 
@@ -264,6 +335,8 @@ export async function rotateSecret(
       ...columnsOf(secret),
       credential_number: eb('credential_number', '+', 1),
       previous_secret_hash: ref('secret_hash'),
+      previous_secret_mac: ref('secret_mac'),
+      previous_secret_mac_key_id: ref('secret_mac_key_id'),
       previous_secret_created_at: ref('secret_created_at'),
       previous_secret_expires_at: previousExpiresAt,
       version: eb('version', '+', 1)
@@ -290,8 +363,32 @@ export async function replaceSecret(
     .execute()
 }
 
-function columnsOf({ hash, checksum, createdAt }: StoredSecret) {
-  return { secret_hash: hash, secret_checksum: checksum, secret_created_at: createdAt }
+function columnsOf({ hash, mac, createdAt }: StoredSecret) {
+  return { secret_hash: hash, secret_mac: mac.mac, secret_mac_key_id: mac.keyId, secret_created_at: createdAt }
+}
+
+/**
+ * Replaces the MAC of a secret whose MAC key is lost. It is no administrative change: the version stays. Does nothing
+ * when the secret was changed or its MAC replaced meanwhile.
+ */
+export async function replaceLostMac(
+  db: Kysely<Database>,
+  clientId: string,
+  column: 'secret' | 'previous_secret',
+  lost: { hash: string; keyId: string },
+  { mac, keyId }: SecretMac
+): Promise<void> {
+  const columns =
+    column === 'secret'
+      ? { secret_mac: mac, secret_mac_key_id: keyId }
+      : { previous_secret_mac: mac, previous_secret_mac_key_id: keyId }
+  await db
+    .updateTable('registrations')
+    .set(columns)
+    .where('client_id', '=', clientId) // Index: registrations_pkey
+    .where(`${column}_hash`, '=', lost.hash)
+    .where(`${column}_mac_key_id`, '=', lost.keyId)
+    .execute()
 }
 
 /** Refuses the previous secret from this instant on. Its hash stays, so that its use is noticed. */

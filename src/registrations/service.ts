@@ -3,6 +3,7 @@ import { withLocked } from '../admin-api/locked.ts'
 import { requireRoom, requireRoomForOneMore } from '../admin-api/quota.ts'
 import type { Site } from '../admin-api/site.ts'
 import { invalidRequest } from '../admin-api/validation.ts'
+import type { SecretMac } from '../credentials/secret-mac.ts'
 import type { Fault } from '../http/problem.ts'
 import { lockOf, recordEvents, type Target } from './changes.ts'
 import { createClientId } from './client-id.ts'
@@ -36,6 +37,10 @@ export interface RegistrationOptions extends SecretOptions, IdempotencyOptions {
   now: () => number
   maxLifetimeDays: number
   maxPerSite: number
+  /** Computes the MAC that is stored beside the hash of a secret. */
+  macKeys: { create: (clientId: string, secret: string) => SecretMac }
+  /** Called when a change is committed, with the new version; Infinity for a deletion. */
+  onChanged: (clientId: string, version: number) => void
 }
 
 /** How a caller asks for a new secret. */
@@ -85,10 +90,8 @@ export function createRegistration(
         const columns = createdColumns(siteId, fields, at)
         const registration = { ...columns, ...NEVER_USED }
         const { clientSecret, hash } = secret
-        await insertRegistration(trx, {
-          ...columns,
-          ...{ secret_hash: hash, secret_checksum: null, previous_secret_hash: null }
-        })
+        const mac = options.macKeys.create(columns.client_id, clientSecret)
+        await insertRegistration(trx, columns, { hash, mac })
         await recordEvents(trx, registration, eventsBetween(undefined, registration), at, context)
         return { body: { ...representRegistration(registration, at), clientSecret }, version: registration.version }
       }
@@ -137,13 +140,13 @@ export async function faultsOfChange(
  *
  * @throws Problem 400 with every fault; 404; 412 when `ifMatch` names another version
  */
-export function changeRegistration(
+export async function changeRegistration(
   site: Site,
-  { now, maxLifetimeDays }: RegistrationOptions,
+  { now, maxLifetimeDays, onChanged }: RegistrationOptions,
   target: Target,
   input: Partial<RegistrationFields>
 ): Promise<Registration> {
-  return withLocked(site.db, lockOf(site, target), async (trx, before) => {
+  const registration = await withLocked(site.db, lockOf(site, target), async (trx, before) => {
     const at = now()
     const fields = normaliseFields({ ...fieldsOf(before), ...input })
     const changes = changesBetween(fieldsOf(before), fields)
@@ -156,14 +159,21 @@ export function changeRegistration(
     await recordEvents(trx, before, eventsBetween(before, after), at, target.context)
     return after
   })
+  onChanged(target.clientId, registration.version)
+  return registration
 }
 
 /** @throws Problem 404; 412 when `ifMatch` names another version */
-export function removeRegistration(site: Site, { now }: RegistrationOptions, target: Target): Promise<void> {
-  return withLocked(site.db, lockOf(site, target), async (trx, before) => {
+export async function removeRegistration(
+  site: Site,
+  { now, onChanged }: RegistrationOptions,
+  target: Target
+): Promise<void> {
+  await withLocked(site.db, lockOf(site, target), async (trx, before) => {
     await deleteRegistration(trx, target.clientId)
     await recordEvents(trx, before, eventsBetween(before, undefined), now(), target.context)
   })
+  onChanged(target.clientId, Number.POSITIVE_INFINITY)
 }
 
 function refuse(faults: readonly Fault[]): void {

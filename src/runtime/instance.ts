@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { TrustedIssuer } from '../admin-api/admin-token.ts'
 import { trustIdentityProvider } from '../admin-api/identity-provider.ts'
 import type { Config } from '../config/config.ts'
+import { loadMacKeys, type MacKeys } from '../credentials/mac-keys.ts'
 import type { Sealing } from '../crypto/key-encryption.ts'
 import type { Connection } from '../database/connect.ts'
 import { DatabaseUnavailable } from '../database/errors.ts'
@@ -17,6 +18,7 @@ import { keySetOptions } from './key-set-options.ts'
 export interface Instance {
   connection: Connection
   sealing: Sealing
+  macKeys: MacKeys
   keySet: RotatingKeySet
   /** The issuer of administrators' tokens. */
   trusted: TrustedIssuer
@@ -54,7 +56,9 @@ export async function openInstance({ config, log, onConnectionChange, migrates }
       ? await openDevelopmentMode(config.dataFolder, sitesClaim)
       : { trusted: trustIdentityProvider(identityProvider, log), signToken: undefined }
   const options = await keySetOptions(config, connection.background)
-  return { connection, sealing: options.sealing, keySet: await loadKeySet(options), trusted, signToken }
+  // First: a KEY_ENCRYPTION_KEY that does not decrypt the signing keys ends the start, before a MAC key is made under it.
+  const keySet = await loadKeySet(options)
+  return { connection, sealing: options.sealing, keySet, macKeys: await loadMacKeys(options), trusted, signToken }
 }
 
 /** Prints how to try grantd, in development mode only. */

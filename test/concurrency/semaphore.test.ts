@@ -13,13 +13,13 @@ t.test('callers beyond the permits wait in order, and a released permit goes to 
     })
   const work = [0, 1, 2, 3, 4].map(run)
   await sleep(0)
-  t.same([started, semaphore.load], [[0, 1], { running: 2, waiting: 3, rejected: 0 }])
+  t.same([started, semaphore.load], [[0, 1], { running: 2, waiting: 3, admitted: 2, rejected: 0 }])
   for (let ended = 0; ended < 5; ended++) {
     ends[ended]?.()
     t.equal(await work[ended], ended)
     await sleep(0)
   }
-  t.same([started, semaphore.load], [[0, 1, 2, 3, 4], { running: 0, waiting: 0, rejected: 0 }])
+  t.same([started, semaphore.load], [[0, 1, 2, 3, 4], { running: 0, waiting: 0, admitted: 5, rejected: 0 }])
 })
 
 t.test('a newcomer does not overtake a caller that waits', async t => {
@@ -40,7 +40,7 @@ t.test('a caller that would wait behind too many is rejected at once', async t =
   await semaphore.acquire()
   const waiting = semaphore.acquire()
   await t.rejects(semaphore.acquire(), SemaphoreFull)
-  t.same(semaphore.load, { running: 1, waiting: 1, rejected: 1 })
+  t.same(semaphore.load, { running: 1, waiting: 1, admitted: 1, rejected: 1 })
   semaphore.release()
   await waiting
 })
@@ -49,7 +49,7 @@ t.test('a caller that waits too long is rejected, and no permit is lost to it', 
   const semaphore = new Semaphore({ permits: 1, maxWaiting: 1, maxWaitMs: 20 })
   await semaphore.acquire()
   await t.rejects(semaphore.acquire(), SemaphoreTimeout)
-  t.same(semaphore.load, { running: 1, waiting: 0, rejected: 1 })
+  t.same(semaphore.load, { running: 1, waiting: 0, admitted: 1, rejected: 1 })
   semaphore.release()
   await semaphore.acquire()
   t.equal(semaphore.load.running, 1)
@@ -65,7 +65,7 @@ t.test('a caller that gives up leaves its place to the next, and no permit is lo
   semaphore.release()
   await t.rejects(gone, { message: 'gone' })
   await next
-  t.same(semaphore.load, { running: 1, waiting: 0, rejected: 0 })
+  t.same(semaphore.load, { running: 1, waiting: 0, admitted: 2, rejected: 0 })
   await t.rejects(semaphore.acquire(caller.signal), { message: 'gone' })
 })
 

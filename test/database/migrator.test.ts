@@ -220,9 +220,9 @@ t.test('the schema refuses a secret that is not hashed, and ids that are not our
     query(
       url,
       `insert into registrations
-        (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled, registered_at, expires_at,
+        (client_id, site_id, name, name_folded, secret_hash, secret_mac, secret_mac_key_id, secret_created_at, scopes, enabled, registered_at, expires_at,
          expiry_set_at)
-        values ($1, $2, 'n', 'n', $3, now(), '{}', true, now(), now() + '1 day', now())`,
+        values ($1, $2, 'n', 'n', $3, decode(repeat('00', 32), 'hex'), 'none', now(), '{}', true, now(), now() + '1 day', now())`,
       [clientId, siteId, hash]
     )
   const hash = '$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA'

@@ -4,12 +4,12 @@ import { sessionSettings } from '../../src/database/connect.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { recordUses, recordUsesOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
-import { findCredentials, findUnchanged } from '../../src/registrations/repository.ts'
+import { findClients, findUnchanged } from '../../src/registrations/repository.ts'
 import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/app/database.ts'
 
 /** What every exchange asks, and on which lane. */
 const STATEMENTS: [string, keyof typeof sessionSettings, (db: Kysely<Database>) => Promise<unknown>][] = [
-  ['findCredentials', 'lookups', db => findCredentials(db, [])],
+  ['findClients', 'lookups', db => findClients(db, [])],
   ['findUnchanged', 'lookups', db => findUnchanged(db, [], [])],
   ['recordUsesOfUnchanged', 'lastUsedWriter', db => recordUsesOfUnchanged(db, [])],
   ['recordUses', 'lastUsedWriter', db => recordUses(db, new Map([['a', useOf(1, 0)]]))]
@@ -64,9 +64,9 @@ t.test('the wall changes no plan of the token endpoint, whether 3 are registered
     await query(
       url,
       `insert into registrations
-         (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled, registered_at,
+         (client_id, site_id, name, name_folded, secret_hash, secret_mac, secret_mac_key_id, secret_created_at, scopes, enabled, registered_at,
           expires_at, expiry_set_at)
-       select lpad(i::text, 20, 'a'), 'site-' || i % 100, 'n', 'n' || i, '$argon2id$', now(), '{}', true, now(), now(), now()
+       select lpad(i::text, 20, 'a'), 'site-' || i % 100, 'n', 'n' || i, '$argon2id$', decode(repeat('00', 32), 'hex'), 'none', now(), '{}', true, now(), now(), now()
          from generate_series(1, $1::int) i`,
       [registrations]
     )

@@ -228,9 +228,9 @@ t.test('nothing of another Site is written, and nothing is moved to one', async 
   )
   for (const statement of [
     `update registrations set site_id = 'umbrella'`,
-    `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled,
-         registered_at, expires_at, expiry_set_at)
-       select 'zzzzzzzzzzzzzzzzzzzz', 'umbrella', name, name, secret_hash, now(), scopes, enabled, now(), now(), now()
+    `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_mac, secret_mac_key_id,
+         secret_created_at, scopes, enabled, registered_at, expires_at, expiry_set_at)
+       select 'zzzzzzzzzzzzzzzzzzzz', 'umbrella', name, name, secret_hash, secret_mac, secret_mac_key_id, now(), scopes, enabled, now(), now(), now()
          from registrations`,
     `insert into notice_receivers (id, site_id, kind, target, created_at)
        values (gen_random_uuid(), 'umbrella', 'mail', '{"addresses": ["a@b"]}', now())`,

@@ -58,9 +58,10 @@ for (const registrations of [3, 3_000]) {
     const { clientId } = await grantd.register()
     await query(
       grantd.databaseUrl,
-      `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled,
+      `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_mac, secret_mac_key_id, secret_created_at, scopes, enabled,
          registered_at, expires_at, expiry_set_at)
-       select lpad(to_hex(i * 7919 % 65536) || i, 20, 'z'), site_id, name, name_folded, secret_hash, secret_created_at,
+       select lpad(to_hex(i * 7919 % 65536) || i, 20, 'z'), site_id, name, name_folded, secret_hash, secret_mac,
+         secret_mac_key_id, secret_created_at,
          scopes, enabled, registered_at, expires_at, expiry_set_at
        from registrations, generate_series(1, $2::int) as i where client_id = $1`,
       [clientId, registrations]

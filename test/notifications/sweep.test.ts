@@ -250,9 +250,9 @@ t.test('more notices than fit in one transaction all fire, also when they have o
   const armedAt = new Date(clock.time - DAY_MS)
   await query(
     databaseUrl,
-    `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled,
+    `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_mac, secret_mac_key_id, secret_created_at, scopes, enabled,
        registered_at, expires_at, expiry_set_at)
-     select substr(md5(n::text), 1, 20), 'acme', 'a', 'a', '$argon2id$', $1, '{}', true, $1, $2, $1
+     select substr(md5(n::text), 1, 20), 'acme', 'a', 'a', '$argon2id$', decode(repeat('00', 32), 'hex'), 'none', $1, '{}', true, $1, $2, $1
        from generate_series(1, 4500) n`,
     [armedAt, new Date(clock.time + 7 * DAY_MS)]
   )

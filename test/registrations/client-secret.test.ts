@@ -69,5 +69,5 @@ t.test('a caller that hangs up frees its place, and no secret is hashed for it',
   t.same(outcomes, ['hung_up'])
   held.resolve()
   await holder
-  t.same(hashing.load, { running: 0, waiting: 0, rejected: 0 })
+  t.same(hashing.load, { running: 0, waiting: 0, admitted: 1, rejected: 0 })
 })

@@ -1,28 +1,31 @@
+import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { DatabaseUnavailable } from '../../database/errors.ts'
 import type { KeySet } from '../../signing-keys/key-set.ts'
 import type { SigningKey } from '../../signing-keys/signing-key.ts'
+import { isRetired, type Refuse, refuseMalformed, requireAuthenticated } from '../client-authentication/authenticate.ts'
+import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
+import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import {
-  authenticateClient,
-  isRetired,
-  refuseMalformedSecret,
-  type SecretVerifier
-} from '../client-authentication/client-authentication.ts'
-import { temporarilyUnavailable } from '../oauth-error.ts'
+  credentialMatcher,
+  type MatchCredential,
+  type MatchedClient
+} from '../client-authentication/match-credential.ts'
+import { invalidClient, temporarilyUnavailable } from '../oauth-error.ts'
 import { issueAccessToken } from './access-token.ts'
-import type { Credentials, Found } from './cache/credentials.ts'
-import type { FailureBrake } from './cache/failure-brake.ts'
-import type { KnownClients, Proven } from './cache/known-clients.ts'
+import type { ClientCache } from './cache/client-cache.ts'
+import type { ClientLookup } from './cache/client-lookup.ts'
 import type { TokenRequest } from './request.ts'
 import type { Revalidator } from './revalidation.ts'
 import { grantScope, scopeFault } from './scope.ts'
 
 export interface ExchangeOptions {
-  known: KnownClients
+  cache: ClientCache
   revalidator: Revalidator
-  credentials: Credentials
+  lookup: ClientLookup
+  macKeys: MacKeys
+  recovery: LostMacKeyRecovery
+  limiter: FailureLimiter
   keySet: KeySet
-  verifier: SecretVerifier
-  brake: FailureBrake
   /** Milliseconds since the epoch. */
   now: () => number
   issuer: string
@@ -61,51 +64,83 @@ export interface Exchange {
  * @throws OAuthError
  */
 export async function exchange(options: ExchangeOptions, request: TokenRequest, source: string): Promise<Exchange> {
-  const { known, revalidator, now } = options
-  refuseMalformedSecret(options, request, source)
+  const { cache, limiter, lookup, revalidator, now } = options
+  const { clientId } = request.client
+  const refuse: Refuse = reason => {
+    limiter.count(source, clientId, now())
+    return invalidClient(reason)
+  }
+  refuseMalformed(request.client, refuse)
   // Before anything is recorded: a use is never recorded for a token that cannot be signed.
   const key = signingKeyOrUnavailable(options.keySet)
-  const proof = known.proofOf(request.client.credential.secret)
-  const proven = known.find(request.client.clientId, proof)
-  if (proven === undefined || !isEligible(proven, request, now())) {
-    return exchangeAsRead(options, key, request, proof, source, 'awaited')
-  }
+  const match = credentialMatcher(options.macKeys, request.client)
+  const attempt = { request, key, match, refuse }
+  const cached = match(cache.find(clientId))
+  if (cached === undefined || !isEligible(cached, request, now())) return exchangeAsRead(options, attempt, 'awaited')
   const at = now()
-  const { client_id: clientId, version } = proven.credential
-  const credentialNumber = credentialNumberOf(proven)
-  const revalidated = await revalidator.revalidate({ clientId, version, credentialNumber, at })
+  const { version } = cached.row
+  const revalidated = await revalidator.revalidate({ clientId, version, credentialNumber: numberOf(cached), at })
   if (revalidated !== 'current') {
-    const lastUsedWrite = revalidated === 'unavailable' ? 'deferred' : 'awaited'
-    return exchangeAsRead(options, key, request, proof, source, lastUsedWrite)
+    return exchangeAsRead(options, attempt, revalidated === 'unavailable' ? 'deferred' : 'awaited')
   }
-  options.credentials.noteAnswer()
-  known.touch(proven.credential, at)
+  lookup.noteAnswer()
+  cache.touch(cached.row, at)
   // Signed after the wait, so that the tokens of one batch are signed one after the other, which costs a third less.
-  return issue(options, key, request, proven, at, revalidator.recordsUse ? 'done' : 'awaited')
+  return issue(options, attempt, cached, at, revalidator.recordsUse ? 'done' : 'awaited')
+}
+
+/** One token request on its way. */
+interface Attempt {
+  request: TokenRequest
+  key: SigningKey
+  match: MatchCredential
+  refuse: Refuse
 }
 
 /** Whether a token would be issued if the registration is still as the cache has it. */
-function isEligible(proven: Proven, { scope }: TokenRequest, now: number): boolean {
-  const { enabled, expires_at, scopes } = proven.credential
-  return enabled && expires_at.getTime() > now && !isRetired(proven, now) && scopeFault(scope, scopes) === undefined
+function isEligible(matched: MatchedClient, { scope }: TokenRequest, now: number): boolean {
+  const { enabled, expires_at, scopes } = matched.row
+  return enabled && expires_at.getTime() > now && !isRetired(matched, now) && scopeFault(scope, scopes) === undefined
 }
 
 /** Looks the client up, authenticates it and issues a token. */
 async function exchangeAsRead(
   options: ExchangeOptions,
-  key: SigningKey,
-  request: TokenRequest,
-  proof: Buffer,
-  source: string,
+  attempt: Attempt,
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Promise<Exchange> {
-  const found = await findOrUnavailable(options.credentials, request.client.clientId)
-  const { proven, at } = await authenticateClient(options, request, proof, found.credential, source)
-  const exchange = issue(options, key, request, proven, at, lastUsedWrite)
-  if (found.isFresh) options.known.remember(proven, proof, at)
+  const { cache, lookup, recovery, now } = options
+  const { request, match, refuse } = attempt
+  const { clientId, credential } = request.client
+  const find = () => databaseOrUnavailable(() => lookup.find(clientId))
+  let found = await find()
+  let matched = match(found.row)
+  // A wrong secret must not reveal that the cache has this client.
+  if (matched === undefined && !found.isFresh) throw temporarilyUnavailable('database_unavailable')
+  if (matched === undefined && recovery.isUnderWay) {
+    await databaseOrUnavailable(() => recovery.restoreMac(clientId, credential.secret))
+    // Read again: the registration may have changed while the hash was verified.
+    found = await find()
+    matched = match(found.row)
+  }
+  const at = now()
+  const authenticated = requireAuthenticated(found.row, matched, at, refuse)
+  const exchange = issue(options, attempt, authenticated, at, lastUsedWrite)
+  if (found.isFresh) cache.keep(found.row, at)
+  else lookup.noteServedStale()
   return exchange
 }
 
+/** @throws OAuthError 503 in place of DatabaseUnavailable */
+async function databaseOrUnavailable<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('database_unavailable') : error
+  }
+}
+
+/** @throws OAuthError 503 when no key may sign now */
 function signingKeyOrUnavailable(keySet: KeySet): SigningKey {
   try {
     return keySet.active
@@ -114,31 +149,21 @@ function signingKeyOrUnavailable(keySet: KeySet): SigningKey {
   }
 }
 
-async function findOrUnavailable(credentials: Credentials, clientId: string): Promise<Found> {
-  try {
-    return await credentials.find(clientId)
-  } catch (error) {
-    throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('database_unavailable') : error
-  }
-}
-
 function issue(
   { issuer, audience, ttlSeconds }: ExchangeOptions,
-  key: SigningKey,
-  request: TokenRequest,
-  proven: Proven,
+  { request, key }: Attempt,
+  matched: MatchedClient,
   at: number,
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Exchange {
-  const { client_id: clientId, site_id: siteId, scopes, expires_at } = proven.credential
+  const { client_id: clientId, site_id: siteId, scopes, expires_at } = matched.row
   const scope = grantScope(request.scope, scopes)
   const expiresAt = expires_at.getTime()
-  const credentialNumber = credentialNumberOf(proven)
   const grant = { issuer, audience, clientId, siteId, scope, issuedAt: at, ttlSeconds, expiresAt }
   const token = issueAccessToken(key, grant)
-  return { clientId, siteId, scope, at, expiresAt, credentialNumber, lastUsedWrite, ...token }
+  return { clientId, siteId, scope, at, expiresAt, credentialNumber: numberOf(matched), lastUsedWrite, ...token }
 }
 
-function credentialNumberOf({ credential, secret }: Proven): number {
-  return secret === 'current' ? credential.credential_number : credential.credential_number - 1
+function numberOf({ row, credential }: MatchedClient): number {
+  return credential === 'current' ? row.credential_number : row.credential_number - 1
 }

@@ -2,15 +2,17 @@ import { availableParallelism } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import type { Kysely } from 'kysely'
 import { Semaphore } from '../../concurrency/semaphore.ts'
+import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { measureArgon2 } from '../../credentials/metrics.ts'
 import type { Database } from '../../database/schema.ts'
 import type { Registry } from '../../metrics/registry.ts'
 import type { KeySet } from '../../signing-keys/key-set.ts'
-import { SecretVerifier } from '../client-authentication/client-authentication.ts'
-import { measureCredentials, measureFailureBrake } from '../metrics.ts'
-import { Credentials } from './cache/credentials.ts'
-import { FailureBrake } from './cache/failure-brake.ts'
-import { KnownClients } from './cache/known-clients.ts'
+import { SECOND_MS } from '../../time.ts'
+import { FailureLimiter } from '../client-authentication/failure-limiter.ts'
+import { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
+import { measureClientCache, measureFailureLimiter, measureLookups } from '../metrics.ts'
+import type { ClientCache } from './cache/client-cache.ts'
+import { ClientLookup } from './cache/client-lookup.ts'
 import { type Revalidation, Revalidator } from './revalidation.ts'
 import { tokenRoutes } from './routes.ts'
 
@@ -25,9 +27,13 @@ interface TokenEndpointOptions {
   /** Workers of the instance. Together they never exceed its limits. */
   workers: number
   lookups: Kysely<Database>
+  /** For writes that may wait for a lock. */
+  background: Kysely<Database>
   revalidation: Revalidation
   /** The longest that revalidation may take, milliseconds. */
   maxDelayMs: number
+  cache: ClientCache
+  macKeys: MacKeys
   keySet: KeySet
   metrics: Registry
   /** Milliseconds since the epoch. */
@@ -38,24 +44,25 @@ interface TokenEndpointOptions {
 const HASHES_AT_ONCE = availableParallelism() - 1
 const WAITING_PER_HASH = 200
 
-/** The token endpoint and the parts that only it needs. */
+/** Registers the token endpoint and the parts that only it needs. */
 export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpointOptions): Promise<void> {
-  const { lookups, metrics, workers, now, staleSeconds, failureLimit } = options
-  const known = new KnownClients()
+  const { lookups, background, macKeys, cache, metrics, workers, now } = options
   const permits = Math.max(1, Math.floor(HASHES_AT_ONCE / workers))
   const hashing = new Semaphore({ permits, maxWaiting: WAITING_PER_HASH * permits })
-  const brake = new FailureBrake(Math.max(1, Math.floor(failureLimit / workers)))
+  const limiter = new FailureLimiter(Math.max(1, Math.floor(options.failureLimit / workers)))
   measureArgon2(metrics, hashing, 'token')
-  measureFailureBrake(metrics, brake)
+  measureFailureLimiter(metrics, limiter)
+  measureClientCache(metrics, cache)
+  const lookup = new ClientLookup({
+    ...{ db: lookups, cache, macKeys, now },
+    staleMs: options.staleSeconds * SECOND_MS,
+    watch: measureLookups(metrics, app.log)
+  })
   await tokenRoutes(app, {
     ...options,
-    known,
+    lookup,
     revalidator: new Revalidator(options.revalidation, options.maxDelayMs),
-    credentials: new Credentials(
-      { db: lookups, known, staleMs: staleSeconds * 1_000, now },
-      measureCredentials(metrics, app.log)
-    ),
-    verifier: new SecretVerifier(hashing),
-    brake
+    recovery: new LostMacKeyRecovery({ db: background, macKeys, hashing }),
+    limiter
   })
 }

@@ -6,7 +6,7 @@ import type { Database } from '../../database/schema.ts'
 import { notFound } from '../../http/problem.ts'
 import { MINUTE_MS, SECOND_MS } from '../../time.ts'
 import { lockOf, recordEvents, type Target } from '../changes.ts'
-import { makeSecret } from '../client-secret.ts'
+import { makeSecret, type NewSecret } from '../client-secret.ts'
 import { credentialUses, previousCredentialOf } from '../credentials.ts'
 import { rotationUnderWay } from '../errors.ts'
 import { answerOnce } from '../idempotency/service.ts'
@@ -30,7 +30,7 @@ import type { RegistrationOptions, SecretAnswer, SecretRequest } from '../servic
  * @throws Problem 404; 409 `rotation_under_way`; 412 when `ifMatch` names another version; 422 when the Idempotency-Key
  * was used for another request; 503 when too many secrets wait to be hashed
  */
-export function rotate(
+export async function rotate(
   site: Site,
   options: RegistrationOptions,
   target: Target,
@@ -39,7 +39,7 @@ export function rotate(
 ): Promise<SecretAnswer> {
   const { clientId, ifMatch, context } = target
   const { now } = options
-  return answerOnce(
+  const answer = await answerOnce<NewSecret, SecretAnswer>(
     site,
     options,
     { idempotencyKey, context, request: ['rotate', clientId, overlapSeconds] },
@@ -52,19 +52,22 @@ export function rotate(
         requireRotatable(registration, now())
         return makeSecret(options, site.siteId, signal)
       },
-      change: async (trx, { clientSecret, hash, checksum }) => {
+      change: async (trx, { clientSecret, hash }) => {
         const before = await lockRow(trx, lockOf(site, target))
         const at = now()
         requireRotatable(before, at)
         const previousExpiresAt = overlapSeconds === 0 ? atOnce(at) : new Date(at + overlapSeconds * SECOND_MS)
         const isUnderWay = previousCredentialOf(before, at) !== undefined
         const put = isUnderWay ? replaceSecret : rotateSecret
-        await put(trx, clientId, { hash, checksum, createdAt: new Date(at) }, previousExpiresAt)
+        const mac = options.macKeys.create(clientId, clientSecret)
+        await put(trx, clientId, { hash, mac, createdAt: new Date(at) }, previousExpiresAt)
         const after = await recordChange(trx, before, 'credential.rotated', at, target)
         return { body: { ...representRegistration(after, at), clientSecret }, version: after.version }
       }
     }
   )
+  options.onChanged(clientId, answer.version)
+  return answer
 }
 
 /** @throws Problem 409 `rotation_under_way` */
@@ -78,13 +81,18 @@ function requireRotatable(registration: Registration, now: number): void {
  *
  * @throws Problem 404, also without a previous credential that is still accepted; 412 when `ifMatch` names another version
  */
-export function retirePrevious(site: Site, { now }: RegistrationOptions, target: Target): Promise<void> {
-  return withLocked(site.db, lockOf(site, target), async (trx, before) => {
+export async function retirePrevious(
+  site: Site,
+  { now, onChanged }: RegistrationOptions,
+  target: Target
+): Promise<void> {
+  const { version } = await withLocked(site.db, lockOf(site, target), async (trx, before) => {
     const at = now()
     if (previousCredentialOf(before, at) === undefined) throw notFound()
     await retirePreviousSecret(trx, target.clientId, atOnce(at))
-    await recordChange(trx, before, 'credential.retired', at, target)
+    return recordChange(trx, before, 'credential.retired', at, target)
   })
+  onChanged(target.clientId, version)
 }
 
 /** Clocks of instances may differ by 30 s. Twice that is in the past for all of them. */

@@ -188,8 +188,10 @@ t.test('a calendar has at most 1,000 events: those that expire next, then the la
     query(
       grantd.databaseUrl,
       `insert into registrations
-         (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled, registered_at, expires_at, expiry_set_at)
-       select substr(md5(random()::text), 1, 20), 'acme', 'row ' || n, 'row', '$argon2id$', $2, '{}', true, $2,
+         (client_id, site_id, name, name_folded, secret_hash, secret_mac, secret_mac_key_id, secret_created_at,
+          scopes, enabled, registered_at, expires_at, expiry_set_at)
+       select substr(md5(random()::text), 1, 20), 'acme', 'row ' || n, 'row', '$argon2id$', decode(repeat('00', 32), 'hex'), 'none',
+         $2, '{}', true, $2,
          $1::timestamptz + n * interval '1 hour', $2 from generate_series(1, $3::integer) n`,
       [new Date(clock.time + startMs), new Date(clock.time), count]
     )

@@ -2,13 +2,13 @@ import { generateKeyPairSync } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { Semaphore } from '../../../src/concurrency/semaphore.ts'
 import { DatabaseUnavailable } from '../../../src/database/errors.ts'
-import { SecretVerifier } from '../../../src/oauth/client-authentication/client-authentication.ts'
-import { Credentials } from '../../../src/oauth/token/cache/credentials.ts'
-import { FailureBrake } from '../../../src/oauth/token/cache/failure-brake.ts'
-import { KnownClients } from '../../../src/oauth/token/cache/known-clients.ts'
+import { FailureLimiter } from '../../../src/oauth/client-authentication/failure-limiter.ts'
+import { LostMacKeyRecovery } from '../../../src/oauth/client-authentication/lost-mac-key.ts'
+import { ClientCache } from '../../../src/oauth/token/cache/client-cache.ts'
+import { ClientLookup } from '../../../src/oauth/token/cache/client-lookup.ts'
 import { type ExchangeOptions, exchange } from '../../../src/oauth/token/exchange.ts'
 import { type Revalidation, Revalidator, type VersionCheck } from '../../../src/oauth/token/revalidation.ts'
-import { startApp } from '../../fixtures/app/app.ts'
+import { loadTestMacKeys, startApp } from '../../fixtures/app/app.ts'
 import { countStatements, openTestPipelinedConnection } from '../../fixtures/app/database.ts'
 
 const NOW = Date.now()
@@ -28,19 +28,21 @@ async function start(t: Test) {
     checked.push([...checks])
     return outcome.findCurrent(checks)
   }
-  const known = new KnownClients()
+  const cache = new ClientCache()
   const now = () => NOW
+  const macKeys = await loadTestMacKeys(t, grantd.databaseUrl)
+  const hashing = new Semaphore({ permits: 1, maxWaiting: 10 })
   const needs: ExchangeOptions = {
-    ...{ known, now, issuer: 'https://i.example', audience: 'https://a.example', ttlSeconds: 900 },
+    ...{ cache, macKeys, now, issuer: 'https://i.example', audience: 'https://a.example', ttlSeconds: 900 },
     revalidator: new Revalidator({ findCurrent, recordsUse: false }),
-    credentials: new Credentials({ db, known, staleMs: 60_000, now }),
+    lookup: new ClientLookup({ db, cache, macKeys, staleMs: 60_000, now }),
+    recovery: new LostMacKeyRecovery({ db, macKeys, hashing }),
+    limiter: new FailureLimiter(100),
     keySet: {
       active: { kid: 'k', algorithm: 'ES256', privateKey, header: '' },
       published: async () => [],
       cacheSeconds: () => 0
-    },
-    verifier: new SecretVerifier(new Semaphore({ permits: 1, maxWaiting: 10 })),
-    brake: new FailureBrake(100)
+    }
   }
   const ask = (members: Partial<ExchangeOptions> = {}, secret = registration) =>
     exchange(
@@ -83,7 +85,7 @@ t.test('after a rotation, each of the two secrets is checked by its own number',
   t.same(
     checked.flat().map(each => each.credentialNumber),
     [1, 2, 1],
-    'the old one is known as what was before, once the new one was looked up'
+    'both are matched with the row that was looked up for the new one'
   )
 })
 
@@ -113,11 +115,11 @@ t.test('without a signing key or the database the answer is 503, and any other e
   await t.rejects(ask({ keySet: keySetOf(new DatabaseUnavailable('away')) }), notNow('signing_key_unavailable'))
   await t.rejects(ask({ keySet: keySetOf(new RangeError('broken')) }), { name: 'RangeError', message: 'broken' })
   const away = openTestPipelinedConnection(t, 'postgresql://127.0.0.1:1/nowhere')
-  const credentials = new Credentials({ db: away, known: new KnownClients(), staleMs: 0, now: needs.now })
-  await t.rejects(ask({ credentials }), notNow('database_unavailable'))
+  const lookup = new ClientLookup({ ...needs, db: away, staleMs: 0 })
+  await t.rejects(ask({ lookup }), notNow('database_unavailable'))
 })
 
-t.test('a text that cannot be a secret is refused before any look-up', async t => {
+t.test('a text that cannot be a secret or an id is refused before any look-up', async t => {
   const { ask, counts, registration } = await start(t)
   const secret = { ...registration, clientSecret: 'nothing like it' }
   await t.rejects(ask({}, secret), { code: 'invalid_client', reason: 'malformed_secret' })

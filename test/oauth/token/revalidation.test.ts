@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
-import { Revalidator, revalidateOnly, type VersionCheck } from '../../../src/oauth/token/revalidation.ts'
+import { MAX_DELAY_MS, Revalidator, revalidateOnly, type VersionCheck } from '../../../src/oauth/token/revalidation.ts'
 import { startApp } from '../../fixtures/app/app.ts'
 import { openTestPipelinedConnections } from '../../fixtures/app/database.ts'
 
@@ -13,18 +13,16 @@ const check = (clientId: string, version = 1, credentialNumber = 1, at = 0): Ver
 const current = (clientId: string, version = 1) => ({ client_id: clientId, version })
 
 /** A revalidator whose statements are answered by the test. */
-function startRevalidator() {
+function startRevalidator(maxDelayMs = 60_000) {
   const batches: VersionCheck[][] = []
   const answers: PromiseWithResolvers<ReturnType<typeof current>[]>[] = []
-  const revalidator = new Revalidator({
-    findCurrent: checks => {
-      batches.push([...checks])
-      const answer = Promise.withResolvers<ReturnType<typeof current>[]>()
-      answers.push(answer)
-      return answer.promise
-    },
-    recordsUse: true
-  })
+  const findCurrent = (checks: readonly VersionCheck[]) => {
+    batches.push([...checks])
+    const answer = Promise.withResolvers<ReturnType<typeof current>[]>()
+    answers.push(answer)
+    return answer.promise
+  }
+  const revalidator = new Revalidator({ findCurrent, recordsUse: true }, maxDelayMs)
   return { revalidator, batches, answers }
 }
 
@@ -73,26 +71,35 @@ t.test(
 )
 
 t.test('a client waits at most 50 ms for a database that does not answer, and later clients do not wait', async t => {
-  const { revalidator, answers } = startRevalidator()
-  const waiting = []
-  const started = performance.now()
-  for (const clientId of ['a', 'b', 'c']) {
-    waiting.push(revalidator.revalidate(check(clientId)))
-    await nextTurn()
+  const waits: number[] = []
+  const later: number[] = []
+  // The least of several: a busy machine only adds.
+  for (let round = 0; round < 5; round++) {
+    const { revalidator } = startRevalidator(MAX_DELAY_MS)
+    const started = performance.now()
+    const waiting = []
+    for (const clientId of ['a', 'b', 'c']) {
+      waiting.push(revalidator.revalidate(check(clientId)))
+      await nextTurn()
+    }
+    t.same(await Promise.all(waiting), ['unavailable', 'unavailable', 'unavailable'])
+    waits.push(performance.now() - started)
+    const gaveUp = performance.now()
+    t.equal(await revalidator.revalidate(check('d')), 'unavailable')
+    later.push(performance.now() - gaveUp)
   }
-  t.same(await Promise.all(waiting), ['unavailable', 'unavailable', 'unavailable'])
-  t.ok(performance.now() - started < 50)
-  const later = performance.now()
-  t.equal(await revalidator.revalidate(check('d')), 'unavailable')
-  t.ok(performance.now() - later < 10)
-  for (let round = 0; round < 3; round++) {
-    for (const { resolve } of answers) resolve([])
-    await nextTurn()
-    await nextTurn()
-  }
-  const next = revalidator.revalidate(check('e'))
+  t.ok(Math.min(...waits) <= 50, `${Math.min(...waits)} ms`)
+  t.ok(Math.min(...later) < 5, `${Math.min(...later)} ms`)
+})
+
+t.test('once the database answers again, clients are revalidated again', async t => {
+  const { revalidator, answers } = startRevalidator(1)
+  t.equal(await revalidator.revalidate(check('a')), 'unavailable')
+  answers[0]?.resolve([])
   await nextTurn()
-  answers.at(-1)?.resolve([current('e')])
+  const next = revalidator.revalidate(check('a'))
+  await nextTurn()
+  answers[1]?.resolve([current('a')])
   t.equal(await next, 'current')
 })
 

@@ -336,6 +336,8 @@ t.test('a retry costs no hash, and no column of the table has anything of what i
     now: Date.now,
     retryPeppers: [randomBytes(32)],
     secretPrefix: 'grantd_',
+    macKeys: { create: () => ({ keyId: 'k', mac: randomBytes(32) }) },
+    onChanged: () => {},
     maxLifetimeDays: 730,
     maxPerSite: 10
   }
@@ -370,6 +372,8 @@ t.test('while KEY_ENCRYPTION_KEY is changed, a retry finds what the first try ma
     now: Date.now,
     retryPeppers,
     secretPrefix: 'grantd_',
+    macKeys: { create: () => ({ keyId: 'k', mac: randomBytes(32) }) },
+    onChanged: () => {},
     maxLifetimeDays: 730,
     maxPerSite: 100
   })

@@ -1,0 +1,43 @@
+import type { PresentedMacs, SecretMac } from '../../credentials/secret-mac.ts'
+import type { ClientRow } from '../../registrations/repository.ts'
+import type { PresentedClient } from './presented-client.ts'
+
+/** A client that has presented one of its credentials. */
+export interface MatchedClient {
+  row: ClientRow
+  /** Which one: during a rotation there are two. */
+  credential: 'current' | 'previous'
+}
+
+/** Compares what a client presents with a row. Undefined when none of the row's credentials matches. */
+export type MatchCredential = (row: ClientRow | undefined) => MatchedClient | undefined
+
+interface MacKeys {
+  present: (clientId: string, secret: string) => PresentedMacs
+}
+
+/** Prepares the comparison of what a client presents with rows. A new kind of credential is a case here. */
+export function credentialMatcher(macKeys: MacKeys, { clientId, credential }: PresentedClient): MatchCredential {
+  switch (credential.kind) {
+    case 'secret': {
+      const macs = macKeys.present(clientId, credential.secret)
+      return row => matchSecret(row, mac => macs.equals(mac))
+    }
+  }
+}
+
+/** Compares with both secrets, whatever the row has, so that the time says nothing about the row. */
+function matchSecret(
+  row: ClientRow | undefined,
+  equals: (mac: SecretMac | undefined) => boolean
+): MatchedClient | undefined {
+  const isCurrent = equals(row && { keyId: row.secret_mac_key_id, mac: row.secret_mac })
+  const isPrevious = equals(row && previousMacOf(row))
+  if (row?.is_registered !== true || !(isCurrent || isPrevious)) return undefined
+  return { row, credential: isCurrent ? 'current' : 'previous' }
+}
+
+function previousMacOf(row: ClientRow): SecretMac | undefined {
+  const { previous_secret_mac: mac, previous_secret_mac_key_id: keyId } = row
+  return mac === null || keyId === null ? undefined : { keyId, mac }
+}

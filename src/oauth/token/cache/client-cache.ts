@@ -1,0 +1,66 @@
+import { BoundedMap } from '../../../concurrency/bounded-map.ts'
+import type { ClientRow } from '../../../registrations/repository.ts'
+
+/** At most this many clients are cached, under a kilobyte each. */
+const MAX_CLIENTS = 100_000
+/** Changes made by this process are remembered at least until the look-ups that were under way have ended. */
+const MAX_CHANGES = 10_000
+
+interface CachedClient {
+  /** As it was read last. */
+  row: ClientRow
+  /** Latest exchange here, milliseconds since the epoch. */
+  exchangedAt: number
+}
+
+/**
+ * Caches the rows of clients that have exchanged here, so that a row need not be read again while it is unchanged. The
+ * cache never decides: each exchange revalidates the row, unless the database is unavailable.
+ */
+export class ClientCache {
+  readonly #clients = new BoundedMap<string, CachedClient>(MAX_CLIENTS)
+  /** Versions that this process has made. An older row that was read meanwhile is not cached. */
+  readonly #changes = new BoundedMap<string, number>(MAX_CHANGES)
+
+  get size(): number {
+    return this.#clients.size
+  }
+
+  find(clientId: string): ClientRow | undefined {
+    return this.#clients.get(clientId)?.row
+  }
+
+  /** Finds a client that exchanged here after an instant, milliseconds since the epoch. */
+  findExchangedSince(clientId: string, instant: number): ClientRow | undefined {
+    const cached = this.#clients.get(clientId)
+    return cached !== undefined && cached.exchangedAt > instant ? cached.row : undefined
+  }
+
+  /** Caches the row of a client that has exchanged. A newer row stays. */
+  keep(row: ClientRow, exchangedAt: number): void {
+    const { client_id: clientId, version } = row
+    if (version < (this.#changes.get(clientId) ?? 0)) return
+    const cached = this.#clients.get(clientId)
+    if (cached === undefined || cached.row.version <= version) this.#clients.set(clientId, { row, exchangedAt })
+  }
+
+  /** Notes another exchange with the same row. */
+  touch(row: ClientRow, exchangedAt: number): void {
+    const cached = this.#clients.get(row.client_id)
+    if (cached?.row === row) cached.exchangedAt = exchangedAt
+  }
+
+  /** Replaces a cached row by one that was read now. A client that is not cached stays so. */
+  refresh(row: ClientRow): void {
+    const cached = this.#clients.get(row.client_id)
+    if (cached === undefined) return
+    if (!row.is_registered) this.#clients.delete(row.client_id)
+    else if (cached.row.version <= row.version) cached.row = row
+  }
+
+  /** Forgets what is older than a change that this process has made. @param version Infinity for a deletion */
+  noteChange(clientId: string, version: number): void {
+    this.#changes.set(clientId, Math.max(version, this.#changes.get(clientId) ?? 0))
+    if ((this.find(clientId)?.version ?? 0) < version) this.#clients.delete(clientId)
+  }
+}

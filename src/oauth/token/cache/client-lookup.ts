@@ -1,0 +1,105 @@
+import type { Kysely } from 'kysely'
+import { Batcher, BatcherFull } from '../../../concurrency/batcher.ts'
+import { DatabaseUnavailable } from '../../../database/errors.ts'
+import type { Database } from '../../../database/schema.ts'
+import { type ClientRow, findClients } from '../../../registrations/repository.ts'
+import type { ClientCache } from './client-cache.ts'
+
+/** Look-ups that may wait for an answer of the database. The next one is refused. */
+const MAX_WAITING = 10_000
+
+interface FoundClient {
+  row: ClientRow
+  /** False for a row of the cache, which stands in while the database is unavailable. */
+  isFresh: boolean
+}
+
+/** Callbacks about the availability of the database, for logs and metrics. */
+export interface LookupWatch {
+  /** Called when look-ups begin to fail because the database is unavailable, and when one succeeds again. */
+  awayChanged: (isAway: boolean) => void
+  /** Called for each token that was issued by a cached row because the database was unavailable. */
+  servedStale: () => void
+}
+
+interface LookupOptions {
+  db: Kysely<Database>
+  cache: ClientCache
+  /** Reads MAC keys that are new to this process. */
+  macKeys: { learn: (keyIds: Iterable<string>) => Promise<void> }
+  /** How long after its latest exchange a client is served while the database is unavailable, milliseconds; 0 for never. */
+  staleMs: number
+  /** Milliseconds since the epoch. */
+  now: () => number
+  watch?: LookupWatch
+}
+
+/** Looks up clients, all that are asked for in one turn of the event loop in one statement. */
+export class ClientLookup {
+  readonly #options: LookupOptions
+  readonly #batcher: Batcher<string, ClientRow>
+  #isAway = false
+
+  constructor(options: LookupOptions) {
+    this.#options = options
+    this.#batcher = new Batcher({ maxWaiting: MAX_WAITING, process: batch => this.#read([...batch.keys()]) })
+  }
+
+  /**
+   * Finds a client. An unknown client id yields a decoy, which is not registered.
+   *
+   * @throws DatabaseUnavailable
+   */
+  async find(clientId: string): Promise<FoundClient> {
+    try {
+      return { row: await this.#batcher.add(clientId, clientId), isFresh: true }
+    } catch (error) {
+      if (error instanceof BatcherFull) throw new DatabaseUnavailable(error, 'too many look-ups are waiting')
+      if (!(error instanceof DatabaseUnavailable)) throw error
+      const { cache, staleMs, now } = this.#options
+      const row = cache.findExchangedSince(clientId, now() - staleMs)
+      if (row === undefined) throw error
+      return { row, isFresh: false }
+    }
+  }
+
+  /** Notes that another statement was answered. Clients in the cache are revalidated, not looked up. */
+  noteAnswer(): void {
+    this.#setAway(false)
+  }
+
+  noteServedStale(): void {
+    this.#options.watch?.servedStale()
+  }
+
+  async #read(clientIds: readonly string[]): Promise<(clientId: string) => ClientRow> {
+    const { db, cache, macKeys } = this.#options
+    try {
+      const rows = await findClients(db, clientIds)
+      await macKeys.learn(rows.flatMap(macKeyIdsOf))
+      for (const row of rows) cache.refresh(row)
+      this.#setAway(false)
+      const found = new Map(rows.map(row => [row.client_id, row]))
+      return clientId => {
+        const row = found.get(clientId)
+        if (row === undefined) throw new Error('the look-up left out a client')
+        return row
+      }
+    } catch (error) {
+      if (error instanceof DatabaseUnavailable) this.#setAway(true)
+      throw error
+    }
+  }
+
+  #setAway(isAway: boolean): void {
+    if (isAway === this.#isAway) return
+    this.#isAway = isAway
+    this.#options.watch?.awayChanged(isAway)
+  }
+}
+
+function macKeyIdsOf(row: ClientRow): string[] {
+  if (!row.is_registered) return []
+  const { secret_mac_key_id: current, previous_secret_mac_key_id: previous } = row
+  return previous === null ? [current] : [current, previous]
+}
