@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { DatabaseUnavailable, isConnectionLost } from './errors.ts'
 import type { PrimaryLocator } from './primary-locator.ts'
+import { streamOf } from './query-timeout.ts'
 
 /**
  * Knows which connections of a pool are current. A generation ends when one of its connections is lost without a
@@ -39,7 +40,7 @@ export class ConnectionGenerations {
         if (this.#isCurrent(client)) return client
         client.release(true)
         // The other side may be gone, and would never confirm the end.
-        if (client instanceof pg.Client) client.connection.stream.destroy()
+        streamOf(client).destroy()
       }
     })
   }

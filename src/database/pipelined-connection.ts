@@ -3,6 +3,7 @@ import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import pg from 'pg'
 import { DatabaseUnavailable, isConnectionLost } from './errors.ts'
 import { PrimaryLocator } from './primary-locator.ts'
+import { answerWithin } from './query-timeout.ts'
 import type { Database } from './schema.ts'
 import { prepareSession } from './session.ts'
 import { StatementClient } from './statement-client.ts'
@@ -80,13 +81,12 @@ class PipelinedConnection implements PostgresPool {
     const client = new pg.Client({
       connectionString: this.#locator.current,
       pipeline: true,
-      query_timeout: queryTimeoutMs,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
       application_name: `grantd ${name}`
     })
     const { generation } = this.#locator
-    const pipelined = new PipelinedClient(client, error => {
+    const pipelined = new PipelinedClient(client, queryTimeoutMs, error => {
       this.#locator.noteFailure(error, generation)
       if (isConnectionLost(error)) this.#lose(pipelined)
     })
@@ -94,7 +94,8 @@ class PipelinedConnection implements PostgresPool {
     client.on('end', () => this.#lose(pipelined))
     try {
       await client.connect()
-      await Promise.all([prepareSession(client, settings), this.#locator.assertPrimary(client)])
+      const session = prepareSession(client, settings)
+      await answerWithin(CONNECT_TIMEOUT_MS, client, Promise.all([session, this.#locator.assertPrimary(client)]))
       if (generation !== this.#locator.generation) throw new DatabaseUnavailable('the primary may have changed')
       return pipelined
     } catch (error) {
@@ -127,17 +128,20 @@ class PipelinedConnection implements PostgresPool {
 
 class PipelinedClient extends StatementClient {
   readonly #client: pg.Client
+  readonly #queryTimeoutMs: number
   readonly #onFailure: (error: unknown) => void
   readonly #names = new Map<string, string>()
 
-  constructor(client: pg.Client, onFailure: (error: unknown) => void) {
+  constructor(client: pg.Client, queryTimeoutMs: number, onFailure: (error: unknown) => void) {
     super()
     this.#client = client
+    this.#queryTimeoutMs = queryTimeoutMs
     this.#onFailure = onFailure
   }
 
   protected send(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
-    return this.#client.query({ name: this.#nameOf(text), text, values: [...values] })
+    const answer = this.#client.query({ name: this.#nameOf(text), text, values: [...values] })
+    return answerWithin(this.#queryTimeoutMs, this.#client, answer)
   }
 
   protected failed(error: unknown): void {

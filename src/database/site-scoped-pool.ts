@@ -4,6 +4,7 @@ import { Semaphore, SemaphoreFull, type SemaphoreOptions, SemaphoreTimeout } fro
 import { ConnectionGenerations } from './connection-generations.ts'
 import { asUnavailable, DatabaseUnavailable } from './errors.ts'
 import { PrimaryLocator } from './primary-locator.ts'
+import { answerWithin } from './query-timeout.ts'
 import type { Database } from './schema.ts'
 import { prepareSession } from './session.ts'
 import { ALL_SITES, SITE_SETTING } from './site-setting.ts'
@@ -56,17 +57,16 @@ const SERVER_SHARE = 0.9
  * connection becomes free in time
  */
 export function openTables({ waiting = BACKGROUND_WAITING, settings = [], ...options }: PoolOptions): Tables {
-  const { locator = new PrimaryLocator(options.connectionString) } = options
+  const { queryTimeoutMs, locator = new PrimaryLocator(options.connectionString) } = options
   const generations = new ConnectionGenerations(locator)
   const pool = new pg.Pool({
     Client: generations.Client,
     onConnect: async client => {
-      const session = prepareSession(client, [...limitsOf(options.queryTimeoutMs), ...settings])
-      await Promise.all([session, locator.assertPrimary(client)])
+      const session = prepareSession(client, [...limitsOf(queryTimeoutMs), ...settings])
+      await answerWithin(CONNECT_TIMEOUT_MS, client, Promise.all([session, locator.assertPrimary(client)]))
     },
     max: options.maxConnections,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    query_timeout: options.queryTimeoutMs,
     pipeline: true,
     keepAlive: true,
     application_name: 'grantd'
@@ -74,8 +74,10 @@ export function openTables({ waiting = BACKGROUND_WAITING, settings = [], ...opt
   pool.on('error', options.onIdleError)
   pool.on('connect', client => generations.markConnected(client))
   const connections = new Semaphore({ permits: options.maxConnections, ...waiting })
-  const open = (sites: string) =>
-    new Kysely<Database>({ dialect: new PostgresDialect({ pool: siteScoped(pool, generations, connections, sites) }) })
+  const open = (sites: string) => {
+    const scoped = siteScoped({ pool, generations, connections, queryTimeoutMs, sites })
+    return new Kysely<Database>({ dialect: new PostgresDialect({ pool: scoped }) })
+  }
   return { ofSite: open, ofAllSites: open(ALL_SITES), connections }
 }
 
@@ -109,20 +111,23 @@ export async function isRowLevelSecurityActive(db: Kysely<Database>): Promise<bo
   return rows[0]?.active === true
 }
 
-/** @param sites value of SITE_SETTING in every transaction */
-function siteScoped(
-  pool: pg.Pool,
-  generations: ConnectionGenerations,
-  connections: Semaphore,
+interface ScopedOptions {
+  pool: pg.Pool
+  generations: ConnectionGenerations
+  connections: Semaphore
+  queryTimeoutMs: number
+  /** Value of SITE_SETTING in every transaction. */
   sites: string
-): PostgresPool {
+}
+
+function siteScoped(options: ScopedOptions): PostgresPool {
+  const { pool, generations, connections } = options
   return {
     options: pool.options,
     async connect() {
       await acquire(connections)
       try {
-        const client = await generations.checkOut(pool)
-        return new SiteScopedClient(client, generations, sites, () => connections.release())
+        return new SiteScopedClient(await generations.checkOut(pool), options)
       } catch (error) {
         connections.release()
         throw asUnavailable(error)
@@ -153,18 +158,14 @@ const END = /^(commit|rollback)$/
  */
 class SiteScopedClient extends StatementClient {
   readonly #client: pg.PoolClient
-  readonly #generations: ConnectionGenerations
-  readonly #sites: string
-  readonly #onRelease: () => void
+  readonly #options: ScopedOptions
   #isInTransaction = false
   #isLost = false
 
-  constructor(client: pg.PoolClient, generations: ConnectionGenerations, sites: string, onRelease: () => void) {
+  constructor(client: pg.PoolClient, options: ScopedOptions) {
     super()
     this.#client = client
-    this.#generations = generations
-    this.#sites = sites
-    this.#onRelease = onRelease
+    this.#options = options
     // The pool does not listen while a client is checked out, and an 'error' without a listener ends the process.
     client.on('error', this.#onError)
   }
@@ -172,7 +173,10 @@ class SiteScopedClient extends StatementClient {
   protected async send(text: string, parameters: readonly unknown[]): Promise<pg.QueryResult> {
     // Without this, Kysely's rollback would wait for another time-out.
     if (this.#isLost) throw new DatabaseUnavailable('the connection is lost')
-    const values = [...parameters]
+    return answerWithin(this.#options.queryTimeoutMs, this.#client, this.#send(text, [...parameters]))
+  }
+
+  async #send(text: string, values: unknown[]): Promise<pg.QueryResult> {
     if (BEGIN.test(text)) {
       this.#isInTransaction = true
       const [begun] = await this.#all([this.#client.query(text), this.#setSites()])
@@ -191,17 +195,17 @@ class SiteScopedClient extends StatementClient {
   }
 
   protected failed(error: unknown): void {
-    if (this.#generations.noteFailure(error, this.#client)) this.#isLost = true
+    if (this.#options.generations.noteFailure(error, this.#client)) this.#isLost = true
   }
 
   release(destroy = false): void {
     this.#client.off('error', this.#onError)
     this.#client.release(destroy || this.#isLost || this.#isInTransaction)
-    this.#onRelease()
+    this.#options.connections.release()
   }
 
   #setSites(): Promise<pg.QueryResult> {
-    return this.#client.query('select set_config($1, $2, true)', [SITE_SETTING, this.#sites])
+    return this.#client.query('select set_config($1, $2, true)', [SITE_SETTING, this.#options.sites])
   }
 
   /** Waits for all, so that no query is under way when the connection is released. @throws the first error */
