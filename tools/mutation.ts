@@ -5,18 +5,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { READY_FILE, ROOT, TEST_FOLDER } from '../test/fixtures/run/paths.ts'
 
 /**
- * Mutation testing: Stryker changes a source file in every way it knows, one at a time, and the tests named here must
- * notice. `npm run test:mutation -- src/oauth/token/scope.ts` for one file; without names, all below.
+ * Mutation testing: Stryker makes one change after the other to a source file, and the tests that are named here must
+ * fail on each. `npm run test:mutation -- src/oauth/token/scope.ts` is for one file. Without names, all files below are tested.
  *
- * Stryker is installed beside the cache, not as a dependency: 110 packages that nothing else needs. Its tap runner
- * asks for a build; the command runner takes the sources as they are.
+ * Stryker is not a dependency, because nothing else needs its 110 packages. It is installed into a cache. Its tap runner
+ * needs a build, so the command runner is used.
  */
 
 const STRYKER = '@stryker-mutator/core@10.1.1'
 const LEAST_SCORE = 85
 const FOLDER = path.join(ROOT, 'node_modules/.cache/stryker')
 
-/** Which tests tell of each file: those that need no database first, since the first to fail ends it. */
+/** The tests that hold each file. Tests without a database come first, because the first failure ends a mutant. */
 const TESTS: Record<string, readonly string[]> = {
   'src/oauth/token/scope.ts': ['oauth/token/scope'],
   'src/oauth/token/request.ts': ['oauth/token/request'],
@@ -41,15 +41,20 @@ const TESTS: Record<string, readonly string[]> = {
   'src/oauth/client-authentication/presented-client.ts': ['oauth/token/request'],
   'src/oauth/token/exchange.ts': ['oauth/token/exchange-ways', 'oauth/token/exchange', 'faults/database-away'],
   'src/oauth/oauth-error.ts': ['oauth/token/routes', 'faults/database-away'],
+  'src/oauth/token/plugin.ts': ['openapi', 'oauth/token/exchange', 'oauth/token/routes'],
   'src/oauth/token/routes.ts': ['openapi', 'oauth/token/exchange', 'http/metrics', 'oauth/token/routes'],
+  'src/credentials/secret.ts': ['credentials/secret'],
   'src/admin-api/access.ts': ['admin-api/access'],
   'src/registrations/lifecycle.ts': ['registrations/lifecycle'],
   'src/admin-api/cursor.ts': ['admin-api/cursor']
 }
 
-/** Of src/oauth all is here but the schemas, which are data. */
-const forgotten = globSync('src/oauth/**/!(schemas).ts', { cwd: ROOT }).filter(file => !(file in TESTS))
-if (forgotten.length > 0) throw new Error(`tools/mutation.ts names no tests for ${forgotten.join(', ')}`)
+/** Every file of src/oauth and src/credentials has its line, except schemas, which are data. */
+const forgotten = globSync(['src/oauth/**/!(schemas).ts', 'src/credentials/!(metrics).ts'], { cwd: ROOT }).filter(
+  file => !(file in TESTS)
+)
+if (process.argv.length === 2 && forgotten.length > 0)
+  throw new Error(`tools/mutation.ts names no tests for ${forgotten.join(', ')}`)
 
 const named = process.argv.slice(2)
 const files = named.length === 0 ? Object.keys(TESTS) : named
@@ -70,7 +75,7 @@ try {
 console.log(`| file | mutants | noticed |\n|---|---|---|\n${lines.join('\n')}`)
 process.exit(hasFailed ? 1 : 0)
 
-/** One Postgres for all mutants; each test has a database of its own in it. */
+/** Starts one Postgres for all mutants. Each test has a database of its own in it. */
 function holdPostgres(): ChildProcess {
   rmSync(TEST_FOLDER, { recursive: true, force: true })
   mkdirSync(TEST_FOLDER, { recursive: true })
@@ -97,11 +102,11 @@ function mutate(file: string): Score {
   return scoreOf(JSON.parse(readFileSync(report, 'utf8')))
 }
 
-/** In a copy of the repository, which is told where Postgres is. */
+/** Returns the command that tests a mutant. It runs in a copy of the repository, into which the address of Postgres is copied. */
 function commandOf(tests: readonly string[]): string {
   const ready = path.relative(ROOT, READY_FILE)
-  const tellPostgres = `mkdir -p ${path.dirname(ready)} && cp ${READY_FILE} ${ready}`
-  return [tellPostgres, ...tests.map(test => `TAP_BAIL=1 node test/${test}.test.ts`)].join(' && ')
+  const copyAddress = `mkdir -p ${path.dirname(ready)} && cp ${READY_FILE} ${ready}`
+  return [copyAddress, ...tests.map(test => `TAP_BAIL=1 node test/${test}.test.ts`)].join(' && ')
 }
 
 function configuration(file: string, command: string, report: string): Record<string, unknown> {
@@ -111,8 +116,9 @@ function configuration(file: string, command: string, report: string): Record<st
     mutate: [file],
     concurrency: 2,
     checkers: [],
-    plugins: [],
-    // There is none of this name: Stryker would read ours by an interface that TypeScript 7 no longer has.
+    plugins: [path.join(import.meta.dirname, 'mutation-ignore.ts')],
+    ignorers: ['texts'],
+    // No such file exists. Stryker would read tsconfig.json by an interface that TypeScript 7 no longer has.
     tsconfigFile: 'none.json',
     ignorePatterns: ['.git', '.tap/grantd', '.tap/processinfo', '.tap/coverage', '.tap/mutation', '.ci', 'data'],
     // Not below node_modules, where Node strips no types.
@@ -131,7 +137,7 @@ interface Report {
 
 interface Score {
   mutants: number
-  /** Of them, how many the tests noticed, in percent. */
+  /** Share of the mutants that made a test fail, in percent. */
   score: number
 }
 

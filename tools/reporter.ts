@@ -1,15 +1,15 @@
 import { Transform, type TransformCallback } from 'node:stream'
 import { type FinalResults, Parser, type Result } from 'tap-parser'
 
-/** A quiet tap reporter: a line per file, failures in full, and at the end `N passed, N failed`. */
+/** A quiet tap reporter: one line for each file, failures in full, and `N passed, N failed` at the end. */
 export default class PlainReporter extends Transform {
   readonly #parser = new Parser()
   readonly #filesWithFailures = new Set<string>()
   #passed = 0
   #failed = 0
   #skipped = 0
-  /** Levels of which a failure was told, of the test of the level above that is not over yet. */
-  readonly #told = new Set<number>()
+  /** Levels below which a failure was reported, for the tests that are not over yet. */
+  readonly #reported = new Set<number>()
 
   constructor() {
     super()
@@ -30,20 +30,20 @@ export default class PlainReporter extends Transform {
   #count(parser: Parser, result: Result): void {
     if (parser.level === 0) this.#countBrokenFile(result)
     if (parser.level === 1) this.#countTest(parser, result)
-    if (parser.level > 0) this.#tellFailure(parser, result)
+    if (parser.level > 0) this.#reportFailure(parser, result)
   }
 
-  /** Of what failed by what is in it, that is enough. */
-  #tellFailure({ level }: Parser, { ok, skip, todo, diag, fullname }: Result): void {
+  /** When a subtest failed, its parent is not reported as a second failure. */
+  #reportFailure({ level }: Parser, { ok, skip, todo, diag, fullname }: Result): void {
     const isFailure = !(ok || skip || todo)
     const details = diag?.diff ?? diag?.stack ?? ''
-    if (isFailure && (details !== '' || !this.#told.has(level + 1))) {
+    if (isFailure && (details !== '' || !this.#reported.has(level + 1))) {
       const { fileName, lineNumber } = diag?.at ?? {}
       const at = fileName === undefined ? '' : ` (${fileName}:${lineNumber})`
       this.push(`\nnot ok: ${fullname}${at}\n${details}\n`)
     }
-    this.#told.delete(level + 1)
-    if (isFailure) this.#told.add(level)
+    this.#reported.delete(level + 1)
+    if (isFailure) this.#reported.add(level)
   }
 
   #countTest(parser: Parser, { ok, skip, todo }: Result): void {
@@ -55,7 +55,7 @@ export default class PlainReporter extends Transform {
     }
   }
 
-  /** A file that dies outside its tests is a failure of its own. */
+  /** A file that ends with an error outside its tests counts as one failure. */
   #countBrokenFile({ ok, name, diag }: Result): void {
     if (ok || this.#filesWithFailures.has(name)) return
     this.#failed++

@@ -1,286 +1,61 @@
-import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { createClientSecret } from '../../src/credentials/secret.ts'
-import { freePort } from '../fixtures/app/app.ts'
 import { createDatabase, dumpTables, query } from '../fixtures/app/database.ts'
-import { type Answer, basic, Grantd, type Sending, send } from '../fixtures/app/grantd.ts'
-import { exchangeBytes } from '../fixtures/app/raw-http.ts'
-import { COLLECTION, inDays } from '../fixtures/app/registration.ts'
-import { AUDIENCE, makeKey, startIdentityProvider } from '../fixtures/peers/identity-provider.ts'
-import { type ServerProcess, spawnServer, temporaryFolder, untilReady } from '../fixtures/run/process.ts'
-import { until } from '../fixtures/run/until.ts'
-import { OPERATIONS, type Target } from './operations.ts'
+import { send } from '../fixtures/app/grantd.ts'
+import { driveFaults, driveMistakes, driveOperations, formsOf, setStage } from './canaries.ts'
 
-const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
-const JSON_TYPE = { 'content-type': 'application/json' }
-
-/** What a line of the log may have. */
+/** Fields that a line of the log may have. */
 const LOG_FIELDS = [
   ...['level', 'time', 'msg', 'requestId', 'method', 'route', 'status', 'durationMs', 'source', 'reason'],
-  ...['administrator', 'clientId', 'lane', 'migrations', 'err'],
-  // With WORKERS, and where something is wrong with the machine's side: not in this run.
+  ...['administrator', 'clientId', 'connection', 'migrations', 'err'],
+  // With WORKERS, and for faults that this run does not cause.
   ...['worker', 'end', 'issuer', 'detail', 'maxConnections', 'dropped']
 ]
-
-/** Texts that must be nowhere but where they were handed out. */
-class Canaries {
-  readonly #texts = new Set<string>()
-
-  add(text: string): string {
-    this.#texts.add(text)
-    return text
-  }
-
-  get count(): number {
-    return this.#texts.size
-  }
-
-  /** Of which canaries is there a form in this text? The part that varies is looked for, not a prefix they share. */
-  foundIn(text: string): string[] {
-    return [...this.#texts].filter(canary => formsOf(canary).some(form => text.includes(form)))
-  }
-}
-
-/** A canary as it is, base64 at each alignment, base64url, URL-encoded and hex; of a JWT its signature too. */
-function formsOf(canary: string): string[] {
-  const parts = canary.startsWith('eyJ') ? [canary, canary.split('.')[2] || canary] : [canary, canary.slice(7, 40)]
-  return parts.flatMap(part => {
-    const base64 = [0, 1, 2].map(shift => {
-      const encoded = Buffer.from('x'.repeat(shift) + part).toString('base64')
-      return encoded.slice(shift === 0 ? 0 : 4, -4)
-    })
-    const url = base64.map(text => text.replaceAll('+', '-').replaceAll('/', '_'))
-    const escaped = [...part].map(letter => `%${letter.charCodeAt(0).toString(16)}`).join('')
-    return [part, ...base64, ...url, encodeURIComponent(part), escaped, Buffer.from(part).toString('hex')]
-  })
-}
-
-interface Stage {
-  grantd: Grantd
-  server: ServerProcess
-  canaries: Canaries
-  databaseUrl: string
-  keyEncryptionKey: string
-  metricsUrl: string
-}
-
-/** A process that logs all it can, and trusts an identity provider whose every token is a canary. */
-async function setStage(t: Test): Promise<Stage> {
-  const canaries = new Canaries()
-  const provider = await startIdentityProvider(t)
-  const key = await makeKey('ES256', 'published')
-  provider.publish([key])
-  const databaseUrl = await createDatabase(t)
-  const keyEncryptionKey = canaries.add(randomBytes(32).toString('base64url'))
-  const METRICS_PORT = String(await freePort())
-  const server = await spawnServer(t, {
-    METRICS_PORT,
-    DATA_DIR: temporaryFolder(t),
-    DATABASE_URL: databaseUrl,
-    LOG_LEVEL: 'trace',
-    KEY_ENCRYPTION_KEY: keyEncryptionKey,
-    ADMIN_ISSUER: provider.issuer,
-    ADMIN_AUDIENCE: AUDIENCE,
-    TOKEN_FAILURE_LIMIT: '20',
-    MAX_NOTICE_RECEIVERS_PER_SITE: '1000'
-  })
-  await untilReady(server)
-  const sign = async (sites: unknown) => canaries.add(await provider.sign(key, { site_admin: sites }))
-  return {
-    grantd: new Grantd(server.baseUrl, databaseUrl, sign, async () => {}),
-    server,
-    canaries,
-    databaseUrl,
-    keyEncryptionKey,
-    metricsUrl: `http://127.0.0.1:${METRICS_PORT}/metrics`
-  }
-}
-
-/** Each operation by good and bad callers, as it is meant to be. @returns all answers that may hold no canary */
-async function driveOperations({ grantd, canaries }: Stage): Promise<string[]> {
-  const answers: string[] = []
-  for (const operation of OPERATIONS) {
-    const good = await grantd.adminToken(['*'])
-    const tokens = [
-      good,
-      await grantd.adminToken(['globex']),
-      await grantd.adminToken([]),
-      canaries.add(`${good.slice(0, -20)}${randomBytes(15).toString('base64url')}`),
-      undefined
-    ]
-    for (const token of tokens) {
-      const target = await makeTarget(grantd, canaries)
-      const { path, headers, body } = await operation.request(target, grantd)
-      const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` }
-      const sending = { headers: { ...headers, ...authorization }, ...(body !== '' && { body }) }
-      const answer = await grantd.send(operation.method, path, sending)
-      answers.push(withoutHandedOut(answer, canaries))
-    }
-  }
-  return answers
-}
-
-async function makeTarget(grantd: Grantd, canaries: Canaries): Promise<Target> {
-  const { clientId, clientSecret } = await grantd.register()
-  return { siteId: 'acme', clientId, clientSecret: canaries.add(clientSecret) }
-}
-
-/** What an answer hands out becomes a canary; the rest of it is returned. */
-function withoutHandedOut({ status, headers, text }: Answer, canaries: Canaries): string {
-  let rest = JSON.stringify({ status, headers, text })
-  const {
-    clientSecret,
-    signingSecret,
-    access_token: accessToken
-  } = status < 300 && text.startsWith('{') ? JSON.parse(text) : {}
-  for (const handedOut of [clientSecret, signingSecret, accessToken]) {
-    if (typeof handedOut === 'string') rest = rest.replace(canaries.add(handedOut), '')
-  }
-  return rest
-}
-
-/** Secrets in every place that callers put them by mistake, and in requests that fail in every way. */
-function mistakes({ clientId, clientSecret: secret }: Target, token: string): [string, string, Sending][] {
-  const form = (parameters: Record<string, string>) => new URLSearchParams(parameters).toString()
-  const grant = { grant_type: 'client_credentials' }
-  const post = (parameters: Record<string, string>, headers = {}): [string, string, Sending] => [
-    'POST',
-    '/oauth/token',
-    { headers: { ...FORM, ...headers }, body: form(parameters) }
-  ]
-  const admin = { authorization: `Bearer ${token}`, ...JSON_TYPE }
-  const wrong = { name: 'x', expiresAt: inDays(10) }
-  return [
-    post({ ...grant, client_id: secret, client_secret: secret }),
-    post({ ...grant, client_id: clientId, client_secret: secret, scope: secret }),
-    post({ grant_type: secret, client_id: clientId, client_secret: secret }),
-    post({ ...grant, client_id: clientId, client_secret: `${secret}x` }),
-    post({ ...grant, client_id: clientId, client_secret: secret, client_assertion: token }),
-    post({ ...grant, [secret]: token }),
-    post(grant, { authorization: basic(secret, clientId) }),
-    post(grant, { authorization: basic(clientId, `${secret}x`) }),
-    post(grant, { authorization: `Bearer ${token}` }),
-    post(grant, { authorization: `${basic(clientId, secret)}, Bearer ${token}` }),
-    post({ ...grant, client_id: '0'.repeat(20), client_secret: secret }, { 'x-request-id': `a b ${secret}` }),
-    post({ ...grant, client_secret: secret }, { cookie: `token=${token}`, referer: `https://a/?secret=${secret}` }),
-    ['POST', `/oauth/token?client_secret=${secret}`, { headers: FORM, body: form(grant) }],
-    ['GET', `/oauth/token?client_id=${clientId}&client_secret=${secret}&access_token=${token}`, {}],
-    ['POST', '/oauth/token', { headers: JSON_TYPE, body: JSON.stringify({ client_secret: secret }) }],
-    ['POST', '/oauth/token', { headers: FORM, body: `${form({ ...grant, client_secret: secret })}&x=%zz` }],
-    ['POST', '/oauth/token', { headers: FORM, body: `client_secret=${secret}&x=${'x'.repeat(17_000)}` }],
-    ['PUT', `/oauth/token/${secret}`, { headers: FORM, body: `client_secret=${secret}` }],
-    ['GET', `/${secret}`, {}],
-    ['GET', `/%zz${secret}`, {}],
-    ['GET', `/v1/sites/${secret}/app-registrations`, { headers: admin }],
-    ['GET', `${COLLECTION}/${secret}`, { headers: admin }],
-    ['GET', `${COLLECTION}?search=${secret}&access_token=${token}`, { headers: admin }],
-    ['GET', `${COLLECTION}?cursor=${secret}`, { headers: admin }],
-    ['GET', COLLECTION, { headers: { ...admin, 'if-match': secret, 'x-api-key': secret } }],
-    ['POST', COLLECTION, { headers: admin, body: JSON.stringify({ ...wrong, clientSecret: secret }) }],
-    ['POST', COLLECTION, { headers: admin, body: JSON.stringify({ ...wrong, enabled: secret, scopes: token }) }],
-    ['POST', COLLECTION, { headers: admin, body: JSON.stringify({ ...wrong, expiresAt: secret }) }],
-    ['POST', COLLECTION, { headers: admin, body: `{"name": ${secret}}` }],
-    ['POST', COLLECTION, { headers: admin, body: `{"name":"${secret}","name":"${token}"}` }],
-    ['POST', COLLECTION, { headers: { ...admin, 'content-type': secret }, body: secret }],
-    ['PATCH', `${COLLECTION}/${clientId}`, { headers: admin, body: JSON.stringify({ secret_hash: secret }) }],
-    ['DELETE', `${COLLECTION}/${clientId}?secret=${secret}`, { headers: admin }]
-  ]
-}
-
-async function driveMistakes({ grantd, server, canaries }: Stage): Promise<string[]> {
-  const target = await makeTarget(grantd, canaries)
-  const token = await grantd.adminToken(['*'])
-  const answers: string[] = []
-  for (const [method, path, sending] of mistakes(target, token)) {
-    answers.push(withoutHandedOut(await send(method, `${server.baseUrl}${path}`, sending), canaries))
-  }
-  // Never a request: what the parser of HTTP refuses.
-  for (const bytes of [
-    `GET / HTTP/1.1\r\nHost: grantd\r\nAuthorization Bearer ${token}\r\n\r\n`,
-    `GET /${target.clientSecret} HTTP/9.9\r\n\r\n`,
-    `${target.clientSecret}\r\n\r\n`,
-    `GET / HTTP/1.1\r\nHost: grantd\r\nX-Long: ${target.clientSecret.repeat(400)}\r\n\r\n`
-  ]) {
-    answers.push(await exchangeBytes(server.baseUrl, bytes))
-  }
-  // Enough failures for 429.
-  for (let failure = 0; failure < 25; failure++) {
-    const clientSecret = canaries.add(createClientSecret('grantd_'))
-    answers.push((await grantd.exchange({ clientId: target.clientId, clientSecret })).text)
-  }
-  return answers
-}
-
-/** Every operation and mistake while the database fails each statement, and while it is not there. */
-async function driveFaults(stage: Stage): Promise<string[]> {
-  const { grantd, server, canaries, databaseUrl } = stage
-  const target = await makeTarget(grantd, canaries)
-  const token = await grantd.adminToken(['*'])
-  const answers: string[] = []
-  const drive = async (statuses: number[]) => {
-    const seen = new Set<number>()
-    for (const [method, path, sending] of mistakes(target, token)) {
-      const answer = await send(method, `${server.baseUrl}${path}`, sending)
-      seen.add(answer.status)
-      answers.push(withoutHandedOut(answer, canaries))
-    }
-    for (const status of statuses) if (!seen.has(status)) throw new Error(`no ${status} was seen`)
-  }
-  await query(databaseUrl, 'alter table registrations rename column client_id to moved')
-  await drive([500])
-  await query(databaseUrl, 'alter table registrations rename column moved to client_id')
-  const name = new URL(databaseUrl).pathname.slice(1)
-  const elsewhere = new URL(databaseUrl)
-  elsewhere.pathname = '/postgres'
-  await query(elsewhere.href, `alter database ${name} allow_connections false`)
-  await query(elsewhere.href, 'select pg_terminate_backend(pid) from pg_stat_activity where datname = $1', [name])
-  await drive([503])
-  await query(elsewhere.href, `alter database ${name} allow_connections true`)
-  await until('it is ready again', async () => (await send('GET', `${server.baseUrl}/health/ready`)).status === 200)
-  return answers
-}
 
 // [SECRET-1]
 t.test(
   'no secret, token or key is in the log, in an answer that does not hand it out, in the metrics or in any table, in any form',
-  { timeout: 110_000 },
+  { timeout: 240_000 },
   async t => {
-    const stage = await setStage(t)
-    const { server, canaries, databaseUrl, keyEncryptionKey } = stage
-    const answers = [...(await driveOperations(stage)), ...(await driveMistakes(stage)), ...(await driveFaults(stage))]
-    const metrics = (await send('GET', stage.metricsUrl)).text
-    const tables = await dumpTables(databaseUrl)
-    server.child.kill('SIGTERM')
-    t.equal(await server.exited, 0)
-
-    t.ok(canaries.count > 100, `${canaries.count} canaries`)
-    t.ok(answers.length > 150, `${answers.length} answers`)
-    const lines = server.output().trim().split('\n')
-    t.ok(lines.length > 150, `${lines.length} lines of log`)
-    for (const [index, line] of lines.entries()) t.same(canaries.foundIn(line), [], `line ${index}`)
-    for (const [index, answer] of answers.entries()) t.same(canaries.foundIn(answer), [], `answer ${index}`)
-    for (const [table, rows] of Object.entries(tables)) t.same(canaries.foundIn(rows.join('\n')), [], table)
-
-    const fields = new Set(lines.flatMap(line => Object.keys(JSON.parse(line))))
-    t.same(
-      [...fields].filter(field => !LOG_FIELDS.includes(field)),
-      [],
-      'no other field is ever logged'
-    )
-    t.same(canaries.foundIn(metrics), [])
-    t.match(metrics, /^grantd_token_requests_total\{outcome="too_many_failures"\} [1-9]/m)
-
-    t.match(server.output(), '"level":"error"', 'the faults were logged')
-    t.ok((tables['registrations'] ?? []).length > 30)
-    for (const form of formsOf(keyEncryptionKey)) {
-      t.same(canaries.foundIn(`x${form}x`), [keyEncryptionKey], 'and each form would have been found')
-    }
+    for (const WORKERS of ['1', '2']) await t.test(`WORKERS=${WORKERS}`, t => searchEverywhere(t, { WORKERS }))
   }
 )
 
+async function searchEverywhere(t: Test, environment: Record<string, string>): Promise<void> {
+  const stage = await setStage(t, await createDatabase(t), environment)
+  const { server, canaries, databaseUrl, keyEncryptionKey } = stage
+  const answers = [...(await driveOperations(stage)), ...(await driveMistakes(stage)), ...(await driveFaults(stage))]
+  const metrics = (await send('GET', stage.metricsUrl)).text
+  const tables = await dumpTables(databaseUrl)
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 0)
+
+  t.ok(canaries.count > 100, `${canaries.count} canaries`)
+  t.ok(answers.length > 150, `${answers.length} answers`)
+  const lines = server.output().trim().split('\n')
+  t.ok(lines.length > 150, `${lines.length} lines of log`)
+  for (const [index, line] of lines.entries()) t.same(canaries.foundIn(line), [], `line ${index}`)
+  for (const [index, answer] of answers.entries()) t.same(canaries.foundIn(answer), [], `answer ${index}`)
+  for (const [table, rows] of Object.entries(tables)) t.same(canaries.foundIn(rows.join('\n')), [], table)
+
+  const fields = new Set(lines.flatMap(line => Object.keys(JSON.parse(line))))
+  t.same(
+    [...fields].filter(field => !LOG_FIELDS.includes(field)),
+    [],
+    'no other field is ever logged'
+  )
+  t.same(canaries.foundIn(metrics), [])
+  t.match(metrics, /^grantd_token_requests_total\{outcome="too_many_failures"\} [1-9]/m)
+
+  t.match(server.output(), '"level":"error"', 'the faults were logged')
+  t.ok((tables['registrations'] ?? []).length > 30)
+  for (const form of formsOf(keyEncryptionKey)) {
+    t.same(canaries.foundIn(`x${form}x`), [keyEncryptionKey], 'and each form would have been found')
+  }
+}
+
 // [SECRET-2]
 t.test('at rest a secret is Argon2id at the stated cost, salted, and nothing else', async t => {
-  const { grantd, databaseUrl } = await setStage(t)
+  const { grantd, databaseUrl } = await setStage(t, await createDatabase(t))
   for (let row = 0; row < 5; row++) await grantd.register()
   const rows = (await query(databaseUrl, 'select secret_hash from registrations')).map(row => Object(row).secret_hash)
   for (const hash of rows) {
