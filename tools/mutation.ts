@@ -41,7 +41,6 @@ const TESTS: Record<string, readonly string[]> = {
   'src/oauth/client-authentication/presented-client.ts': ['oauth/token/request'],
   'src/oauth/token/exchange.ts': ['oauth/token/exchange-ways', 'oauth/token/exchange', 'faults/database-away'],
   'src/oauth/oauth-error.ts': ['oauth/token/routes', 'faults/database-away'],
-  'src/oauth/token/plugin.ts': ['openapi', 'oauth/token/exchange', 'oauth/token/routes'],
   'src/oauth/token/routes.ts': ['openapi', 'oauth/token/exchange', 'http/metrics', 'oauth/token/routes'],
   'src/credentials/secret.ts': ['credentials/secret'],
   'src/admin-api/access.ts': ['admin-api/access'],
