@@ -30,7 +30,7 @@ const FAULTS: readonly (readonly [number: string, file: string, name?: string])[
   ['9', 'test/registrations/idempotency/service.test.ts', ' commit'],
   ['10', 'test/faults/long/starts-at-once.fault.ts'],
   ['11', 'test/faults/notices.test.ts'],
-  ['12', 'test/notifications/outbox.test.ts', 'no other'],
+  ['12', 'test/notifications/outbox/outbox.test.ts', 'no other'],
   ['12', 'test/notifications/channels/guarded-post.test.ts', 'cut'],
   ['13', 'test/faults/long/clock-jumps.fault.ts'],
   ['14', 'test/faults/long/many-registrations.fault.ts'],

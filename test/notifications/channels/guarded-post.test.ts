@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { createServer as createTlsServer } from 'node:https'
 import { createServer, type Socket } from 'node:net'
 import path from 'node:path'
@@ -195,4 +195,11 @@ t.test('closing cuts a request off at once', async t => {
   await until('it is connected', () => silent.connections() === 1)
   closing.abort(new Error('closing'))
   await t.rejects(posted, { message: 'closing' })
+})
+
+t.test('no other file hands node:net or node:http a lookup or a connection of its own', async t => {
+  const own = globSync('src/**/*.ts', { cwd: ROOT }).filter(file =>
+    /\blookup:|createConnection/.test(readFileSync(path.join(ROOT, file), 'utf8'))
+  )
+  t.same(own, ['src/notifications/channels/guarded-post.ts'])
 })

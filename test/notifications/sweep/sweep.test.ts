@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
-import { Sweep } from '../../src/notifications/sweep/sweep.ts'
-import { Clock } from '../fixtures/app/app.ts'
-import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/app/database.ts'
-import { DAY_MS } from '../fixtures/app/registration.ts'
-import { insertRegistrationRow } from '../fixtures/app/registration-row.ts'
-import { until } from '../fixtures/run/until.ts'
-import { dueStep } from './due-step.ts'
+import { Sweep } from '../../../src/notifications/sweep/sweep.ts'
+import { Clock } from '../../fixtures/app/app.ts'
+import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../../fixtures/app/database.ts'
+import { DAY_MS } from '../../fixtures/app/registration.ts'
+import { insertRegistrationRow } from '../../fixtures/app/registration-row.ts'
+import { until } from '../../fixtures/run/until.ts'
+import { dueStep } from '../due-step.ts'
 
 const STEPS = [30, 7, 0]
 
