@@ -1,25 +1,35 @@
 import { registerHooks } from 'node:module'
 
 /**
- * The positive control of the timing measure: loaded before the server, it changes the source as that is read, so that
- * an unknown client is refused before any hash. There is no such switch in grantd.
+ * The control of the timing measure. It is loaded before the server and changes a source file as Node reads it: the
+ * look-up leaves out unknown clients, which are refused once all others are answered. grantd has no such switch.
  */
 
-const CHANGED = '/src/oauth/client-authentication/client-authentication.ts'
-const BEFORE = 'const { secret, storedHash } = secretToCompare(credential, clientSecret)'
+const CHANGES: readonly { file: string; before: string; after: string }[] = [
+  {
+    file: '/src/registrations/repository.ts',
+    before: ".leftJoin('registrations', 'registrations.client_id', 'wanted.client_id')",
+    after: ".innerJoin('registrations', 'registrations.client_id', 'wanted.client_id')"
+  },
+  {
+    file: '/src/oauth/token/cache/client-lookup.ts',
+    before: "if (row === undefined) throw new Error('the look-up left out a client')",
+    after: 'if (row === undefined) return { client_id: clientId, is_registered: false }'
+  },
+  {
+    file: '/src/oauth/token/exchange.ts',
+    before: 'let matched = match(found.row)',
+    after: 'let matched = found.row.is_registered ? match(found.row) : undefined'
+  }
+]
 
 registerHooks({
   load(url, context, nextLoad) {
     const loaded = nextLoad(url, context)
-    if (!url.endsWith(CHANGED)) return loaded
+    const change = CHANGES.find(({ file }) => url.endsWith(file))
+    if (change === undefined) return loaded
     const source = String(loaded.source)
-    if (!source.includes(BEFORE)) throw new Error(`${CHANGED} has no "${BEFORE}" to change`)
-    return {
-      ...loaded,
-      source: source.replace(
-        BEFORE,
-        `if (credential === undefined) throw invalidClient('unknown_client', usesHeader)\n${BEFORE}`
-      )
-    }
+    if (!source.includes(change.before)) throw new Error(`${change.file} has no "${change.before}" to change`)
+    return { ...loaded, source: source.replace(change.before, change.after) }
   }
 })

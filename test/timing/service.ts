@@ -1,0 +1,108 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from '../fixtures/app/app.ts'
+import { inDays } from '../fixtures/app/registration.ts'
+import { ROOT } from '../fixtures/run/paths.ts'
+
+/** States of a client that a stranger must not be able to distinguish from an unknown client. */
+export const CLIENT_STATES = ['another unknown', 'deleted', 'cold', 'warm', 'disabled', 'expired', 'rotating'] as const
+export type ClientState = (typeof CLIENT_STATES)[number]
+
+export interface TimedService {
+  port: number
+  /** Client ids. */
+  clients: Record<ClientState | 'unknown', string>
+  /** Ends the database. */
+  cutDatabase: () => Promise<void>
+  stop: () => Promise<void>
+}
+
+/** Starts grantd as a process with an embedded database, in a folder that is deleted in the end. */
+export async function startService(nodeOptions: readonly string[] = []): Promise<TimedService> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'grantd-timing-'))
+  const port = await freePort()
+  const { PATH = '' } = process.env
+  const child = spawn(process.execPath, [...nodeOptions, 'src/commands/start.ts'], {
+    cwd: ROOT,
+    env: {
+      ...{ PATH, PORT: String(port), METRICS_PORT: '0', DATA_DIR: folder, LOG_LEVEL: 'silent' },
+      TOKEN_FAILURE_LIMIT: '1000000',
+      // The warm client stays in the cache for the whole time that the database is away.
+      STALE_CREDENTIALS_SECONDS: '3600'
+    },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  process.once('exit', () => child.kill('SIGKILL'))
+  let output = ''
+  child.stdout.on('data', chunk => (output += chunk))
+  while (!/^eyJ\S+$/m.test(output)) {
+    if (child.exitCode !== null) throw new Error(`grantd ended: ${output}`)
+    await sleep(20)
+  }
+  const [token = ''] = /^eyJ\S+$/m.exec(output) ?? []
+  return {
+    port,
+    clients: await registerClients(`http://127.0.0.1:${port}`, token),
+    cutDatabase: async () => {
+      const [file = ''] = globSync('**/postmaster.pid', { cwd: folder })
+      process.kill(Number.parseInt(readFileSync(path.join(folder, file), 'utf8'), 10), 'SIGINT')
+      while (existsSync(path.join(folder, file))) await sleep(20)
+    },
+    stop: async () => {
+      child.kill('SIGTERM')
+      await once(child, 'close')
+      // Its Postgres ends a little later, and writes until then.
+      for (let attempt = 0; attempt < 20 && existsSync(folder); attempt++) {
+        rmSync(folder, { recursive: true, force: true, maxRetries: 20 })
+        await sleep(200)
+      }
+    }
+  }
+}
+
+async function registerClients(baseUrl: string, token: string): Promise<TimedService['clients']> {
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+  const collection = `${baseUrl}/v1/sites/acme/app-registrations`
+  const send = async (method: string, url: string, body?: object): Promise<Record<string, string>> => {
+    const response = await fetch(url, { method, headers, ...(body && { body: JSON.stringify(body) }) })
+    if (!response.ok) throw new Error(await response.text())
+    return response.status === 204 ? {} : Object(await response.json())
+  }
+  const register = (members: object = {}) =>
+    send('POST', collection, { name: 'timed', expiresAt: inDays(1), ...members })
+  const exchange = async ({ clientId = '', clientSecret = '' }: Record<string, string>): Promise<void> => {
+    const form = { grant_type: 'client_credentials', client_id: clientId, client_secret: clientSecret }
+    const { status } = await fetch(`${baseUrl}/oauth/token`, { method: 'POST', body: new URLSearchParams(form) })
+    if (status !== 200) throw new Error(`${status}`)
+  }
+  const [cold, warm, disabled, deleted, rotating] = [
+    await register(),
+    await register(),
+    await register({ enabled: false }),
+    await register(),
+    await register()
+  ]
+  const expired = await register({ expiresAt: new Date(Date.now() + 2_000).toISOString() })
+  for (const client of [warm, expired, deleted, rotating]) await exchange(client)
+  await fetch(`${collection}/${deleted['clientId']}`, {
+    method: 'DELETE',
+    headers: { authorization: `Bearer ${token}` }
+  })
+  await send('POST', `${collection}/${rotating['clientId']}/rotate-secret`, {})
+  await sleep(2_100)
+  const idOf = ({ clientId = '' }: Record<string, string>) => clientId
+  return {
+    unknown: 'k3v9x2m7q1w8z5t4r6y0',
+    'another unknown': 'a1b2c3d4e5f6g7h8i9j0',
+    deleted: idOf(deleted),
+    cold: idOf(cold),
+    warm: idOf(warm),
+    disabled: idOf(disabled),
+    expired: idOf(expired),
+    rotating: idOf(rotating)
+  }
+}
