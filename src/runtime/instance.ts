@@ -61,11 +61,13 @@ export async function openInstance({ config, log, onConnectionChange, migrates }
   return { connection, sealing: options.sealing, keySet, macKeys: await loadMacKeys(options), trusted, signToken }
 }
 
-/** Prints how to try grantd, in development mode only. */
-export async function printBanner(config: Config, { signToken }: Pick<Instance, 'signToken'>): Promise<void> {
-  if (signToken === undefined) return
-  const baseUrl = isLoopback(config.issuer) ? config.issuer : `http://127.0.0.1:${config.port}`
-  process.stdout.write(banner(baseUrl, await signToken(['*'])))
+/** Returns a text that says how to try grantd, in development mode only. */
+export async function startupBanner(
+  { issuer, port }: Config,
+  { signToken }: Pick<Instance, 'signToken'>
+): Promise<string> {
+  if (signToken === undefined) return ''
+  return banner(isLoopback(issuer) ? issuer : `http://127.0.0.1:${port}`, await signToken(['*']))
 }
 
 async function migrate(connection: Connection, log: Logger): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.ts'
 import { measurePipelinedConnections } from '../database/metrics.ts'
 import { isReachable } from '../database/site-scoped-pool.ts'
-import { openInstance, printBanner } from './instance.ts'
+import { openInstance, startupBanner } from './instance.ts'
 import { Shutdown, shutDownOnSignals } from './shutdown.ts'
 import { listenForOperators, measureDatabase, openTelemetry } from './telemetry.ts'
 import { Workers } from './workers.ts'
@@ -17,7 +17,7 @@ export async function runPrimary(config: Config): Promise<void> {
     // Workers that are still starting need no replacement.
     else void workers?.restart()
   })
-  const { log, metrics } = openTelemetry(config)
+  const { log, metrics, print } = openTelemetry(config)
   const listener = await listenForOperators(config, {
     read: async () => (await workers?.readMetrics()) ?? metrics.read(),
     isReady: async () => workers?.areServing === true && !shutdown.isStarted && (await isReachable(background))
@@ -47,5 +47,5 @@ export async function runPrimary(config: Config): Promise<void> {
   })
   await started.start()
   workers = started
-  await printBanner(config, { signToken })
+  print(await startupBanner(config, { signToken }))
 }

@@ -1,7 +1,7 @@
 import type { Config } from '../config/config.ts'
 import { measurePipelinedConnections } from '../database/metrics.ts'
 import type { HttpServer } from './http-server.ts'
-import { openInstance, printBanner } from './instance.ts'
+import { openInstance, startupBanner } from './instance.ts'
 import { Shutdown, shutDownOnSignals } from './shutdown.ts'
 import { listenForOperators, measureDatabase, openTelemetry } from './telemetry.ts'
 
@@ -11,7 +11,7 @@ export async function runSingle(config: Config): Promise<void> {
   shutDownOnSignals(shutdown)
   // No other process could take over meanwhile.
   process.on('SIGHUP', () => void shutdown.start())
-  const { log, metrics } = openTelemetry(config)
+  const { log, metrics, print } = openTelemetry(config)
   let server: HttpServer | undefined
   const listener = await listenForOperators(config, {
     read: () => metrics.read(),
@@ -30,5 +30,5 @@ export async function runSingle(config: Config): Promise<void> {
     await instance.connection.close()
   })
   server = await serve({ config, instance, log, metrics })
-  await printBanner(config, instance)
+  print(await startupBanner(config, instance))
 }

@@ -1,7 +1,8 @@
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import type { Connection } from '../database/connect.ts'
-import { bufferedOutput, createLog } from '../http/log.ts'
+import { createLog } from '../http/log.ts'
+import { LogOutput } from '../http/log-output.ts'
 import { listenForScrapes, type MetricsListener } from '../metrics/listener.ts'
 import { measureProcess } from '../metrics/process.ts'
 import { Registry } from '../metrics/registry.ts'
@@ -12,13 +13,20 @@ import { measureRegistrations } from '../registrations/metrics.ts'
 export interface Telemetry {
   log: Logger
   metrics: Registry
+  /** Prints a text among the lines of the log. */
+  print: (text: string) => void
 }
 
 /** @param base fields of every log line */
 export function openTelemetry(config: Config, base: Record<string, unknown> | null = null): Telemetry {
   const metrics = new Registry()
+  const output = new LogOutput()
   measureProcess(metrics)
-  return { log: createLog(config.logLevel, bufferedOutput(config.workers > 1), base), metrics }
+  metrics.reading(
+    { name: 'grantd_log_lines_dropped_total', help: 'Log lines that could not be written.', type: 'counter' },
+    () => output.dropped
+  )
+  return { log: createLog(config.logLevel, output, base), metrics, print: text => output.write(text) }
 }
 
 /** Serves `/metrics` and health checks on METRICS_PORT. Returns undefined when that is 0. */
