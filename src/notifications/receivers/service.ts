@@ -9,7 +9,7 @@ import type { Sealing } from '../../crypto/key-encryption.ts'
 import type { Database, NoticeReceiverTable } from '../../database/schema.ts'
 import { notFound } from '../../http/problem.ts'
 import { DAY_MS } from '../../time.ts'
-import type { ChannelOptions, Outcome } from '../channels/channel.ts'
+import { type ChannelOptions, failed, type Outcome } from '../channels/channel.ts'
 import { channelOf, sendMessage } from '../channels/channels.ts'
 import { testMessage } from '../channels/message.ts'
 import { createSigningSecret } from '../channels/standard-webhooks.ts'
@@ -27,7 +27,7 @@ import {
   updateReceiver
 } from './repository.ts'
 import type { NewReceiver, ReceiverPatch } from './schemas.ts'
-import { decryptSigningSecrets, encryptSigningSecret } from './signing-secrets.ts'
+import { decryptSigningSecrets, encryptSigningSecret, SigningSecretLost } from './signing-secrets.ts'
 import type { TestRuns } from './test-runs.ts'
 import { findChangeFaults, findCreateFaults, refuseFaults, targetFaults, targetOf } from './validation.ts'
 
@@ -167,14 +167,19 @@ export async function testReceiver(
   if (row === undefined) throw notFound()
   return options.testRuns.run(siteId, async () => {
     const eventId = randomUUID()
-    const outcome = await sendMessage(options.channels, row.kind, {
-      target: row.target,
-      message: testMessage(eventId, options.issuer, siteId, id, options.now()),
-      secrets: await decryptSigningSecrets(options.sealing, row, options.now()),
-      reached: [],
-      signal: new AbortController().signal
-    })
-    return { ...outcome, eventId }
+    try {
+      const outcome = await sendMessage(options.channels, row.kind, {
+        target: row.target,
+        message: testMessage(eventId, options.issuer, siteId, id, options.now()),
+        secrets: await decryptSigningSecrets(options.sealing, row, options.now()),
+        reached: [],
+        signal: new AbortController().signal
+      })
+      return { ...outcome, eventId }
+    } catch (error) {
+      if (!(error instanceof SigningSecretLost)) throw error
+      return { ...failed('its signing secret cannot be decrypted: rotate it'), eventId }
+    }
   })
 }
 

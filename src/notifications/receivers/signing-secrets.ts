@@ -24,21 +24,28 @@ export async function reencryptSigningSecret(
   return opened === undefined || opened.isCurrent ? undefined : encryptSigningSecret(sealing, receiverId, opened.text)
 }
 
+/** The signing secret of a receiver was encrypted by a KEY_ENCRYPTION_KEY that this instance does not have. */
+export class SigningSecretLost extends Error {
+  constructor(receiverId: string) {
+    super(`KEY_ENCRYPTION_KEY does not decrypt the secret of receiver ${receiverId}`)
+    this.name = 'SigningSecretLost'
+  }
+}
+
 /**
  * Decrypts the secrets that sign for a receiver now: none for a channel that does not sign, two while a secret is being
- * replaced. The newest comes first.
+ * replaced. The newest comes first. A previous secret that cannot be decrypted is left out, so that rotating the secret
+ * is the cure after KEY_ENCRYPTION_KEY was lost.
  *
  * @param now milliseconds since the epoch
- * @throws Error that names KEY_ENCRYPTION_KEY when another key has encrypted them
+ * @throws SigningSecretLost
  */
 export async function decryptSigningSecrets(sealing: Sealing, row: EncryptedSecrets, now: number): Promise<string[]> {
   const hasPrevious = row.previous_secret_expires_at !== null && row.previous_secret_expires_at.getTime() > now
-  const encrypted = [row.secret_jwe, hasPrevious ? row.previous_secret_jwe : null].filter(jwe => jwe !== null)
-  return Promise.all(
-    encrypted.map(async jwe => {
-      const opened = await sealing.open(PURPOSE, row.id, jwe)
-      if (opened === undefined) throw new Error(`KEY_ENCRYPTION_KEY does not decrypt the secret of receiver ${row.id}`)
-      return opened.text
-    })
-  )
+  const decrypt = async (jwe: string | null) =>
+    jwe === null ? undefined : (await sealing.open(PURPOSE, row.id, jwe))?.text
+  const current = await decrypt(row.secret_jwe)
+  if (row.secret_jwe !== null && current === undefined) throw new SigningSecretLost(row.id)
+  const previous = hasPrevious ? await decrypt(row.previous_secret_jwe) : undefined
+  return [current, previous].filter(secret => secret !== undefined)
 }

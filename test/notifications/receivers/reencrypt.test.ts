@@ -3,7 +3,11 @@ import t, { type Test } from 'tap'
 import { Sealing } from '../../../src/crypto/key-encryption.ts'
 import { createSigningSecret } from '../../../src/notifications/channels/standard-webhooks.ts'
 import { reencryptSigningSecrets } from '../../../src/notifications/receivers/reencrypt.ts'
-import { decryptSigningSecrets, encryptSigningSecret } from '../../../src/notifications/receivers/signing-secrets.ts'
+import {
+  decryptSigningSecrets,
+  encryptSigningSecret,
+  SigningSecretLost
+} from '../../../src/notifications/receivers/signing-secrets.ts'
 import { asServingRole, createDatabase, openTestDatabase, query } from '../../fixtures/app/database.ts'
 import { spawnServer, temporaryFolder, untilReady } from '../../fixtures/run/process.ts'
 import { until } from '../../fixtures/run/until.ts'
@@ -105,4 +109,24 @@ t.test('without a previous key no receiver is read', async t => {
   const { db } = await startSealed(t, 1)
   await db.destroy()
   t.equal(await reencryptSigningSecrets({ db, sealing: new Sealing(NEW) }), 0)
+})
+
+t.test('after KEY_ENCRYPTION_KEY was lost, a rotated signing secret signs again at once', async t => {
+  const id = randomUUID()
+  const [lost, rotated] = [createSigningSecret(), createSigningSecret()]
+  const before = {
+    id,
+    secret_jwe: await encryptSigningSecret(new Sealing(OLD), id, lost),
+    previous_secret_jwe: null,
+    previous_secret_expires_at: null
+  }
+  const found = new Sealing(NEW)
+  await t.rejects(decryptSigningSecrets(found, before, Date.now()), SigningSecretLost)
+  const after = {
+    id,
+    secret_jwe: await encryptSigningSecret(found, id, rotated),
+    previous_secret_jwe: before.secret_jwe,
+    previous_secret_expires_at: new Date(Date.now() + HOUR_MS)
+  }
+  t.same(await decryptSigningSecrets(found, after, Date.now()), [rotated])
 })
