@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { sourceOf } from '../http/source.ts'
 
-/** Who makes a change, and by which request: what an audit event records beside the change itself. */
+/** The sender of a request, as an audit event records it. */
 export interface AuditContext {
   /** `sub` of the administrator's token. */
   actor: string

@@ -1,30 +1,30 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { invalidRequest } from './validation.ts'
 
-/** Of this purpose alone, the same on every instance. The first writes; cursors of the others are still read. */
+/** Keys that sign cursors and nothing else, the same on every instance. The first one signs. All of them verify. */
 export type CursorKeys = readonly [Buffer, ...Buffer[]]
 
 const TAG_BYTES = 16
 
 /**
- * Writes the position after which a page continues, signed for one listing: its Site, order and filters.
+ * Writes the position after which the next page begins. The signature binds it to one listing.
  *
- * @param listing all that must not change from page to page
- * @param position what tells the last row of a page, as JSON
+ * @param listing everything that must not change from page to page
+ * @param position values that identify the last row of a page
  */
 export function writeCursor([key]: CursorKeys, listing: string, position: readonly unknown[]): string {
   const payload = Buffer.from(JSON.stringify(position))
   return Buffer.concat([tag(key, listing, payload), payload]).toString('base64url')
 }
 
-/** @returns the position; undefined for anything that `writeCursor` did not write for this listing */
+/** Reads a cursor. @returns undefined for a text that `writeCursor` did not write for this listing */
 export function readCursor<Position extends readonly unknown[]>(
   keys: CursorKeys,
   listing: string,
   cursor: string
 ): Position | undefined {
   const bytes = Buffer.from(cursor, 'base64url')
-  // One spelling only: base64url has others that decode to the same bytes.
+  // Other spellings decode to the same bytes. Only one of them is accepted.
   if (bytes.length <= TAG_BYTES || bytes.toString('base64url') !== cursor) return undefined
   const payload = bytes.subarray(TAG_BYTES)
   const given = bytes.subarray(0, TAG_BYTES)
@@ -33,9 +33,9 @@ export function readCursor<Position extends readonly unknown[]>(
 }
 
 /**
- * The position that the `cursor` parameter of a listing names; undefined without one.
+ * Reads the `cursor` parameter of a listing. @returns undefined without a cursor
  *
- * @throws Problem 400 for a cursor of another listing, or one that nobody made
+ * @throws Problem 400 for a cursor of another listing, or one that grantd did not write
  */
 export function positionAfter<Position extends readonly unknown[]>(
   keys: CursorKeys,

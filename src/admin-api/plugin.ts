@@ -25,7 +25,7 @@ interface AdministrationOptions {
   tables: Tables
   trusted: TrustedIssuer
   sitesClaim: string
-  /** Tells whether a key with this id signs access tokens. What it has signed is never an admin token. */
+  /** Returns whether grantd signs access tokens with the key of this id. Such a token is never an admin token. */
   isOwnKey: (kid: string) => Promise<boolean>
   corsOrigins: readonly string[]
   /** Milliseconds since the epoch. */

@@ -1,4 +1,4 @@
-// For its types of operationId, summary and tags in a route's schema.
+// Adds operationId, summary and tags to the type of a route's schema.
 import type {} from '@fastify/swagger'
 import { Type } from 'typebox'
 import { STATUS_CODES } from '../http/node-http.ts'
@@ -6,14 +6,14 @@ import { STATUS_CODES } from '../http/node-http.ts'
 /** The query of a route that takes no parameters: every parameter is refused. */
 export const NoQuery = Type.Object({}, { additionalProperties: false })
 
-interface Answer {
+interface Response {
   description: string
   headers?: Record<string, unknown>
   content: Record<string, { schema: { $ref: string } }>
 }
 
-/** A JSON answer in a route's `response`, by the `$id` of its schema. */
-export function answer(description: string, schemaId: string, headers?: Record<string, unknown>): Answer {
+/** Returns a JSON answer for the `response` of a route. @param schemaId `$id` of the schema of its body */
+export function jsonResponse(description: string, schemaId: string, headers?: Record<string, unknown>): Response {
   return {
     description,
     ...(headers !== undefined && { headers }),
@@ -21,8 +21,8 @@ export function answer(description: string, schemaId: string, headers?: Record<s
   }
 }
 
-/** The problems that a route of the admin API can answer (RFC 9457), by their status. */
-export function problems(...statuses: number[]): Record<number, Answer> {
+/** Returns the problems with which a route of the admin API may answer (RFC 9457), by their status. */
+export function problemResponses(...statuses: number[]): Record<number, Response> {
   return Object.fromEntries(
     statuses.map(status => [
       status,
@@ -37,18 +37,18 @@ export function problems(...statuses: number[]): Record<number, Answer> {
 }
 
 const PROBLEMS: Record<number, string> = {
-  400: 'Something in the request is wrong; each fault is named',
-  401: 'No token of an administrator, or not a good one',
-  403: 'The token gives no rights here',
-  404: 'Not there, or not for this caller to see',
-  409: 'It would go beyond a limit, or the state of this one forbids it: `code` says which',
+  400: 'The request has faults. `errors` lists all of them',
+  401: 'There is no valid token of an administrator',
+  403: 'The token does not give the right to do this',
+  404: 'The resource does not exist, or the caller is not allowed to see it',
+  409: 'A limit is reached, or the state of the resource does not allow this. `code` says which',
   412: 'If-Match names another version',
-  413: 'The body is over 16 KiB',
+  413: 'The body is larger than 16 KiB',
   415: 'The body is not application/json',
-  422: 'The Idempotency-Key was used with another body',
-  500: 'A fault of the service',
-  503: 'Not now; see Retry-After'
+  422: 'The Idempotency-Key was used for another request',
+  500: 'Internal error',
+  503: 'The service is temporarily unavailable. Retry-After says when to try again'
 }
 
 const CHALLENGE = { 'WWW-Authenticate': { type: 'string', description: 'Bearer challenge (RFC 6750 §3)' } }
-const RETRY_AFTER = { 'Retry-After': { type: 'string', description: 'Seconds to wait before another try' } }
+const RETRY_AFTER = { 'Retry-After': { type: 'string', description: 'Seconds to wait before the next try' } }

@@ -20,7 +20,7 @@ export interface Site {
   db: Kysely<Database>
 }
 
-/** What a listing reads: the rows of one Site, or of all Sites when `siteId` is undefined. */
+/** The Sites whose rows a listing reads. All Sites when `siteId` is undefined. */
 export interface Sites {
   siteId: string | undefined
   db: Kysely<Database>

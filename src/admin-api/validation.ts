@@ -11,7 +11,7 @@ declare module 'fastify' {
     ruleFaults?: (request: FastifyRequest) => readonly Fault[] | Promise<readonly Fault[]>
   }
   interface FastifyRequest {
-    /** What is wrong with the JSON of the body. */
+    /** Faults of the JSON of the body. */
     jsonFaults: readonly Fault[] | undefined
   }
 }

@@ -1,23 +1,23 @@
-/** How the events of a Site hang together. Pure. */
+/** Rules of the hash chain that the events of a Site form. */
 
 import { createHash } from 'node:crypto'
 import type { AuditChainTable, AuditEventTable } from '../database/schema.ts'
 
-/** A place in a chain: an event, or the end of what is no longer there. */
+/** A place in a chain: an event, or the end of the part that was pruned. */
 export type Link = Pick<AuditEventTable, 'sequence' | 'hash'>
 
 export type UnchainedEvent = Omit<AuditEventTable, 'sequence' | 'previous_hash' | 'hash'>
 
-/** What the first event of a Site follows. */
+/** The place before the first event of a Site. */
 export const BEGINNING: Link = { sequence: 0, hash: Buffer.alloc(32) }
 
-/** Hangs an event on the newest one of its Site. */
+/** Appends an event to the newest one of its Site. */
 export function chainEvent(newest: Link, event: UnchainedEvent): AuditEventTable {
   const chained = { ...event, sequence: newest.sequence + 1, previous_hash: newest.hash }
   return { ...chained, hash: hashEvent(chained) }
 }
 
-/** SHA-256 over the event's members in this order, as one JSON array whose objects have sorted names. */
+/** Hashes an event: SHA-256 over its members in this order, as one JSON array whose objects have sorted names. */
 export function hashEvent(event: Omit<AuditEventTable, 'hash'>): Buffer {
   const members = [
     event.site_id,
@@ -35,24 +35,25 @@ export function hashEvent(event: Omit<AuditEventTable, 'hash'>): Buffer {
   return createHash('sha256').update(JSON.stringify(members, sortNames)).digest()
 }
 
-/** jsonb keeps its members in an order of its own. */
+/** A value of type jsonb does not keep the order of its members. */
 function sortNames(_name: string, value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
   return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** The first event of a chain with which something is wrong. */
+/** The first fault of a chain. */
 export interface Break {
   sequence: number
-  /** `endless`: nothing says any more where its chain ends. */
+  /** `endless` means that the record of the chain's end is missing. */
   fault: 'changed' | 'missing' | 'added' | 'endless'
 }
 
 /**
- * Follows events from the one before them on.
+ * Finds the first fault in a part of a chain.
  *
- * @param events those that there are next, in ascending order
- * @param chain where the Site's events begin and end
+ * @param before the event before this part
+ * @param events the events that are stored next, in ascending order
+ * @param chain the beginning and the end of the Site's chain
  */
 export function findBreak(before: Link, events: readonly AuditEventTable[], chain: AuditChainTable): Break | undefined {
   let previous = before
@@ -61,7 +62,7 @@ export function findBreak(before: Link, events: readonly AuditEventTable[], chai
     if (event.sequence < expected || event.sequence > chain.sequence) return brokenAt(event.sequence, 'added')
     if (event.sequence > expected) return brokenAt(expected, 'missing')
     if (!hashEvent(event).equals(event.hash)) return brokenAt(event.sequence, 'changed')
-    // Right in itself, but it remembers another event before it: that one was changed, and its hash made anew.
+    // The event is right, but it names another hash for the one before it. That one was changed, and hashed again.
     if (!event.previous_hash.equals(previous.hash)) {
       return brokenAt(Math.max(previous.sequence, chain.pruned_sequence + 1), 'changed')
     }
@@ -70,7 +71,7 @@ export function findBreak(before: Link, events: readonly AuditEventTable[], chai
   return undefined
 }
 
-/** Is the last event the newest that there has been? */
+/** Checks that the last stored event is the newest one that was ever written. */
 export function findBreakAtEnd(last: Link, chain: AuditChainTable): Break | undefined {
   if (last.sequence < chain.sequence) return brokenAt(last.sequence + 1, 'missing')
   return last.hash.equals(chain.hash) ? undefined : brokenAt(last.sequence, 'changed')

@@ -8,18 +8,18 @@ export interface NewEvent {
   siteId: string
   /** Milliseconds since the epoch. */
   at: number
-  /** What was done to what kind of thing: `registration.created`, `receiver.deleted`. */
+  /** Kind of the resource and what happened to it, such as `registration.created`. */
   action: `${string}.${string}`
-  /** Client id of the registration, or id of what else was acted on. */
+  /** Client id of the registration, or id of another resource. */
   subject: string
-  /** Per field its value before and after, null where there was none. Never a secret or the hash of one. */
+  /** For each changed field its value before and after, null for none. Never a secret, or a hash of one. */
   changes: AuditEventTable['changes']
   context: AuditContext
 }
 
 /**
- * Records what an administrator did, in the transaction that does it. Call it last: other changes in this Site
- * wait from here to the end of the transaction.
+ * Records a change by an administrator, in the transaction of the change. Call it last: other changes in this Site wait
+ * from here until the transaction ends.
  */
 export async function recordEvent(trx: Transaction<Database>, event: NewEvent): Promise<void> {
   const { siteId, at, action, subject, changes, context } = event
@@ -40,10 +40,10 @@ export async function recordEvent(trx: Transaction<Database>, event: NewEvent): 
   )
 }
 
-/** OpenID Connect's limit on `sub`; an index entry of Postgres has room for it. */
+/** Maximum length of `sub` in OpenID Connect. It fits into an index entry of Postgres. */
 const ACTOR_MAX_LENGTH = 255
 
-/** Whatever an identity provider calls its people, the event is written. */
+/** Makes any `sub` storable, so that no name of an administrator keeps an event from being written. */
 function storable(actor: string): string {
   return actor.slice(0, ACTOR_MAX_LENGTH).toWellFormed().replaceAll('\0', '\ufffd')
 }

@@ -9,34 +9,34 @@ export interface EventListing {
   subject: string | undefined
   actor: string | undefined
   action: string | undefined
-  /** At or after, and before these instants, milliseconds since the epoch. */
+  /** At or after `from` and before `to`, in milliseconds since the epoch. */
   from: number | undefined
   to: number | undefined
   limit: number
-  /** Continue after this event, to older ones. */
+  /** Continue with events that are older than this one. */
   after: { occurredAt: string; siteId: string; sequence: number } | undefined
 }
 
-/** The newest event of a Site; other writers of its chain wait until the transaction ends. */
+/** Finds the newest event of a Site. Other writers of its chain wait until the transaction ends. */
 export async function lockNewest(trx: Transaction<Database>, siteId: string): Promise<Link | undefined> {
   await lockUntilCommit(trx, `audit events of ${siteId}`)
   return trx
     .selectFrom('audit_chains')
     .select(['sequence', 'hash'])
-    .where('site_id', '=', siteId) // served by audit_chains_pkey
+    .where('site_id', '=', siteId) // Index: audit_chains_pkey
     .executeTakeFirst()
 }
 
-/** Writes an event; a trigger moves the end of its chain. */
+/** Inserts an event. A trigger moves the end of its chain. */
 export async function insertEvent(trx: Transaction<Database>, event: AuditEventTable): Promise<void> {
   await trx.insertInto('audit_events').values(event).execute()
 }
 
-/** A page of events, the newest first. */
+/** Lists a page of events, the newest first. */
 export function listEvents(db: Kysely<Database>, listing: EventListing): Promise<AuditEventTable[]> {
   const { siteId, subject, actor, action, from, to, limit, after } = listing
-  // Of one Site: served by audit_events_site_id_occurred_at, with a filter by audit_events_site_id_actor or _action.
-  // Over all: by audit_events_occurred_at, _actor, _action. A subject, anywhere: by audit_events_subject.
+  // Indexes of one Site: audit_events_site_id_occurred_at, _site_id_actor, _site_id_action. Over all Sites:
+  // audit_events_occurred_at, _actor, _action. For a subject: audit_events_subject.
   let query = db
     .selectFrom('audit_events')
     .select(EVENT_COLUMNS)
@@ -61,7 +61,7 @@ export function listEvents(db: Kysely<Database>, listing: EventListing): Promise
   return query.execute()
 }
 
-/** Events of one Site beyond this sequence, the oldest first. */
+/** Lists events of one Site with a higher sequence, the oldest first. */
 export function listChain(
   db: Kysely<Database>,
   siteId: string,
@@ -71,34 +71,35 @@ export function listChain(
   return db
     .selectFrom('audit_events')
     .select(EVENT_COLUMNS)
-    .where('site_id', '=', siteId) // served by audit_events_pkey
+    .where('site_id', '=', siteId) // Index: audit_events_pkey
     .where('sequence', '>', beyond)
     .orderBy('sequence')
     .limit(limit)
     .execute()
 }
 
+/** Finds the beginning and the end of a Site's chain. */
 export function findChain(db: Kysely<Database>, siteId: string): Promise<AuditChainTable | undefined> {
   return db
     .selectFrom('audit_chains')
     .select(['site_id', 'sequence', 'hash', 'pruned_sequence', 'pruned_hash'])
-    .where('site_id', '=', siteId) // served by audit_chains_pkey
+    .where('site_id', '=', siteId) // Index: audit_chains_pkey
     .executeTakeFirst()
 }
 
-/** The next Site in order that has events or had some; undefined after the last. */
+/** Finds the next Site that has or had events, in the order of their ids. */
 export async function findNextSite(db: Kysely<Database>, after: string): Promise<string | undefined> {
   const { site_id } = await db
     .selectFrom(
       db
         .selectFrom('audit_chains')
         .select(eb => eb.fn.min('site_id').as('site_id'))
-        .where('site_id', '>', after) // served by audit_chains_pkey
+        .where('site_id', '>', after) // Index: audit_chains_pkey
         .unionAll(
           db
             .selectFrom('audit_events')
             .select(eb => eb.fn.min('site_id').as('site_id'))
-            .where('site_id', '>', after) // served by audit_events_pkey
+            .where('site_id', '>', after) // Index: audit_events_pkey
         )
         .as('next')
     )

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import type { CursorKeys } from '../admin-api/cursor.ts'
-import { answer, problems } from '../admin-api/responses.ts'
+import { jsonResponse, problemResponses } from '../admin-api/responses.ts'
 import { SiteParams, siteOf, sitesOf } from '../admin-api/site.ts'
 import type { AuditEventTable } from '../database/schema.ts'
 import { readEventPage } from './listing.ts'
@@ -16,13 +16,13 @@ import {
 } from './schemas.ts'
 
 export interface AuditRoutesOptions {
-  /** Sign the cursors of listings; the same on every instance. */
+  /** Keys that sign the cursors of listings, the same on every instance. */
   cursorKeys: CursorKeys
 }
 
 const tags = ['Audit']
 
-/** Audit events of one Site. Register it where `siteId` has been checked. */
+/** Routes of the audit events of one Site. Register them where the Site has been checked. */
 export async function siteAuditRoutes(app: FastifyInstance, { cursorKeys }: AuditRoutesOptions): Promise<void> {
   for (const schema of [AuditEventSchema, AuditEventPageSchema]) app.addSchema(schema)
   app.get<{ Params: Static<typeof SiteParams>; Querystring: Static<typeof EventQuery> }>(
@@ -30,13 +30,16 @@ export async function siteAuditRoutes(app: FastifyInstance, { cursorKeys }: Audi
     {
       schema: {
         operationId: 'listAuditEvents',
-        summary: 'List what administrators did in a Site',
+        summary: 'List the audit events of a Site',
         description:
-          'Pages by cursor, the newest event first. A request that renews a registration and changes more of it is two events.',
+          'Returns a page, the newest event first. `nextCursor` leads to the next page. A request that renews a registration and changes other fields of it makes two events.',
         tags,
         params: SiteParams,
         querystring: EventQuery,
-        response: { 200: answer('A page', 'AuditEventPage'), ...problems(400, 401, 403, 404, 500, 503) }
+        response: {
+          200: jsonResponse('A page of events', 'AuditEventPage'),
+          ...problemResponses(400, 401, 403, 404, 500, 503)
+        }
       }
     },
     async request => {
@@ -46,7 +49,7 @@ export async function siteAuditRoutes(app: FastifyInstance, { cursorKeys }: Audi
   )
 }
 
-/** Audit events of all Sites. Register it where the caller is a Global Administrator. */
+/** Routes of the audit events of all Sites. Register them where the caller is known to be a Global Administrator. */
 export async function allAuditRoutes(app: FastifyInstance, { cursorKeys }: AuditRoutesOptions): Promise<void> {
   for (const schema of [AuditEventOfSiteSchema, AuditEventOfSitePageSchema]) app.addSchema(schema)
   app.get<{ Querystring: Static<typeof EventOfSiteQuery> }>(
@@ -54,11 +57,15 @@ export async function allAuditRoutes(app: FastifyInstance, { cursorKeys }: Audit
     {
       schema: {
         operationId: 'listAuditEventsOfAllSites',
-        summary: 'List what administrators did in all Sites',
-        description: 'For Global Administrators. Pages by cursor, the newest event first.',
+        summary: 'List the audit events of all Sites',
+        description:
+          'Returns a page to a Global Administrator, the newest event first. `nextCursor` leads to the next page.',
         tags,
         querystring: EventOfSiteQuery,
-        response: { 200: answer('A page', 'AuditEventOfSitePage'), ...problems(400, 401, 403, 500, 503) }
+        response: {
+          200: jsonResponse('A page of events', 'AuditEventOfSitePage'),
+          ...problemResponses(400, 401, 403, 500, 503)
+        }
       }
     },
     async request => {

@@ -3,18 +3,18 @@ import type { Database } from '../database/schema.ts'
 import { type Break, findBreak, findBreakAtEnd, type Link } from './chain.ts'
 import { findChain, findNextSite, listChain } from './repository.ts'
 
-/** What verifying found of one Site. */
+/** The result of verifying the chain of one Site. */
 export interface Verdict {
   siteId: string
-  /** Events that were looked at. */
+  /** Number of events that were verified. */
   events: number
-  /** The first event with which something is wrong; undefined when all are as they were written. */
+  /** The first event that is not as it was written. Undefined when there is none. */
   broken: Break | undefined
 }
 
 const PAGE_EVENTS = 1_000
 
-/** Follows the chain of every Site that has events or had some, a page at a time. Reads only. */
+/** Verifies the chain of every Site that has or had events, a page at a time. It only reads. */
 export async function* verifyChains(db: Kysely<Database>): AsyncGenerator<Verdict> {
   let siteId = await findNextSite(db, '')
   while (siteId !== undefined) {
@@ -24,7 +24,7 @@ export async function* verifyChains(db: Kysely<Database>): AsyncGenerator<Verdic
 }
 
 function verifyChain(db: Kysely<Database>, siteId: string): Promise<Verdict> {
-  // One snapshot: what is written or pruned meanwhile is neither missing nor too much.
+  // One snapshot, so that events that are written or pruned meanwhile are no faults.
   const snapshot = db.transaction().setIsolationLevel('repeatable read').setAccessMode('read only')
   return snapshot.execute(async trx => {
     const chain = await findChain(trx, siteId)
@@ -34,7 +34,7 @@ function verifyChain(db: Kysely<Database>, siteId: string): Promise<Verdict> {
     }
     let previous: Link = { sequence: chain.pruned_sequence, hash: chain.pruned_hash }
     let events = 0
-    // The first page also shows what should be pruned and isn't.
+    // The first page begins before the chain, so that events that should have been pruned are found.
     for (let beyond = LOWEST_SEQUENCE; ; beyond = previous.sequence) {
       const page = await listChain(trx, siteId, beyond, PAGE_EVENTS)
       const broken = findBreak(previous, page, chain)
@@ -46,5 +46,5 @@ function verifyChain(db: Kysely<Database>, siteId: string): Promise<Verdict> {
   })
 }
 
-/** An integer of Postgres. */
+/** The lowest integer of Postgres. */
 const LOWEST_SEQUENCE = -2_147_483_648

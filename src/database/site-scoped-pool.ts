@@ -78,7 +78,13 @@ export function openTables({ waiting = BACKGROUND_WAITING, settings = [], ...opt
     const scoped = siteScoped({ pool, generations, connections, queryTimeoutMs, sites })
     return new Kysely<Database>({ dialect: new PostgresDialect({ pool: scoped }) })
   }
-  return { ofSite: open, ofAllSites: open(ALL_SITES), connections }
+  return { ofSite: siteId => open(oneSite(siteId)), ofAllSites: open(ALL_SITES), connections }
+}
+
+/** Requires the id of one Site. The values that row-level security takes for all Sites, or for none, are not ids. */
+function oneSite(siteId: string): string {
+  if (siteId === ALL_SITES || siteId === '') throw new Error('this is not the id of a Site')
+  return siteId
 }
 
 /** Opens a pool for work on all Sites. */

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
-import { answer } from '../admin-api/responses.ts'
+import { jsonResponse } from '../admin-api/responses.ts'
 import { CLIENT_AUTHENTICATION_METHODS } from '../oauth/client-authentication/methods.ts'
 import { TOKEN_PATH } from '../oauth/token/routes.ts'
 import { JWKS_PATH } from '../signing-keys/routes.ts'
@@ -47,7 +47,7 @@ export async function discoveryRoutes(app: FastifyInstance, { issuer }: { issuer
           description: 'Describes the token endpoint, the keys and the supported features (RFC 8414).',
           tags: ['Discovery'],
           security: [],
-          response: { 200: answer('The metadata', 'Metadata') }
+          response: { 200: jsonResponse('The metadata', 'Metadata') }
         }
       },
       async (_request, reply) => reply.header('cache-control', 'public, max-age=300').send(metadata)

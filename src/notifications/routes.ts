@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import { auditContextOf } from '../admin-api/audit-context.ts'
 import type { CursorKeys } from '../admin-api/cursor.ts'
-import { answer, NoQuery, problems } from '../admin-api/responses.ts'
+import { jsonResponse, NoQuery, problemResponses } from '../admin-api/responses.ts'
 import { SiteParams, siteOf } from '../admin-api/site.ts'
 import { type AlertRoutesOptions, siteAlertRoutes } from './alerts/routes.ts'
 import { readNoticePage } from './listing.ts'
@@ -44,7 +44,10 @@ async function noticeRoutes(app: FastifyInstance, options: NoticeRoutesOptions):
         tags,
         params: SiteParams,
         querystring: NoticeQuery,
-        response: { 200: answer('A page of notices', 'NoticePage'), ...problems(400, 401, 403, 404, 500, 503) }
+        response: {
+          200: jsonResponse('A page of notices', 'NoticePage'),
+          ...problemResponses(400, 401, 403, 404, 500, 503)
+        }
       }
     },
     request => readNoticePage(options.cursorKeys, siteOf(request), request.query)
@@ -62,8 +65,8 @@ async function noticeRoutes(app: FastifyInstance, options: NoticeRoutesOptions):
         params: DeliveryParams,
         querystring: NoQuery,
         response: {
-          202: answer('The delivery, which is being tried', 'NoticeDelivery'),
-          ...problems(400, 401, 403, 404, 409, 413, 415, 500, 503)
+          202: jsonResponse('The delivery, which is being tried', 'NoticeDelivery'),
+          ...problemResponses(400, 401, 403, 404, 409, 413, 415, 500, 503)
         }
       }
     },

@@ -1,6 +1,6 @@
 import formbody from '@fastify/formbody'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { answer } from '../admin-api/responses.ts'
+import { jsonResponse } from '../admin-api/responses.ts'
 import { AmbiguousHost } from '../http/common-hooks.ts'
 import { setRefused } from '../http/outcome.ts'
 import { type Form, parseForm } from './form.ts'
@@ -44,9 +44,12 @@ const NOT_STORED = { 'cache-control': 'no-store', pragma: 'no-cache' }
 export const NOT_STORED_HEADER = { 'Cache-Control': { type: 'string', description: 'no-store' } }
 
 /** Describes the error answers of an OAuth endpoint for openapi.yaml. */
-export function oauthErrors(...statuses: (keyof typeof ERRORS)[]): Record<number, ReturnType<typeof answer>> {
+export function oauthErrors(...statuses: (keyof typeof ERRORS)[]): Record<number, ReturnType<typeof jsonResponse>> {
   return Object.fromEntries(
-    statuses.map(status => [status, answer(ERRORS[status], 'OAuthError', { ...NOT_STORED_HEADER, ...HEADERS[status] })])
+    statuses.map(status => [
+      status,
+      jsonResponse(ERRORS[status], 'OAuthError', { ...NOT_STORED_HEADER, ...HEADERS[status] })
+    ])
   )
 }
 

@@ -14,7 +14,7 @@ export function tooBusy(): Problem {
   })
 }
 
-/** Nobody reads this answer. The log line of the request has its reason. */
+/** The answer reaches no caller. Its reason is in the log line of the request. */
 export function hungUp(): Problem {
   return new Problem(503, 'unavailable', 'The caller closed the connection.', { reason: 'hung_up' })
 }

@@ -10,7 +10,7 @@ import {
 import type { Site } from '../admin-api/site.ts'
 import type { SecretMac } from '../credentials/secret-mac.ts'
 import type { Database, RegistrationLastUsedTable, RegistrationTable } from '../database/schema.ts'
-import { statement } from '../database/statement.ts'
+import { HOUR_MS } from '../time.ts'
 import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './lifecycle.ts'
 
 /** A registration without anything that proves a credential, and its Last used. */
@@ -35,43 +35,9 @@ type LastUse = Pick<
 /** A registration that has not obtained a token yet. */
 export const NEVER_USED: LastUse = { last_used_at: null, odd_credential_used_at: null, even_credential_used_at: null }
 
-/**
- * A row of the look-up of clients. For an unknown client id it is a decoy, which is not registered and takes as long to
- * find, send and parse.
- */
-export interface ClientRow extends Pick<RegistrationTable, (typeof CLIENT_COLUMNS)[number] | 'client_id'> {
-  is_registered: boolean
-}
-
-const CLIENT_COLUMNS = [
-  'site_id',
-  'secret_mac',
-  'secret_mac_key_id',
-  'credential_number',
-  'previous_secret_mac',
-  'previous_secret_mac_key_id',
-  'previous_secret_expires_at',
-  'scopes',
-  'enabled',
-  'expires_at',
-  'version'
-] as const
-
-/** Values of the decoy by column, in SQL. A column without one is null, as it is in most registrations. */
-const DECOY: Partial<Record<(typeof CLIENT_COLUMNS)[number], string>> = {
-  site_id: `'none'`,
-  secret_mac: `decode(repeat('00', 32), 'hex')`,
-  secret_mac_key_id: `'00000000-0000-0000-0000-000000000000'`,
-  credential_number: '1',
-  scopes: `'{}'::text[]`,
-  enabled: 'true',
-  expires_at: `'2000-01-01Z'::timestamptz`,
-  version: '1'
-}
-
 export type SortKey = 'name' | 'clientId' | 'registeredAt' | 'expiresAt' | 'enabled' | 'lastUsedAt'
 
-/** Value of the sort column in a row: where the next page begins. */
+/** Value of the sort column in a row. The next page begins after it. */
 export type SortValue = string | boolean | null
 
 export interface Listing {
@@ -82,90 +48,37 @@ export interface Listing {
   limit: number
   /** Continue after this row. */
   after: { value: SortValue; clientId: string } | undefined
-  /** Part of the folded name or of the client id, taken literally. */
+  /** Part of the folded name or of the client id, without wildcards. */
   search: string | undefined
   enabled: boolean | undefined
-  /** Expiry after and up to these instants, milliseconds since the epoch. */
+  /** Expiry later than `after` and not later than `upTo`, in milliseconds since the epoch. */
   expiry: { after?: number; upTo?: number }
-  /** Not used at or after this instant, milliseconds since the epoch; never used counts. */
+  /** Not used at or after this instant, in milliseconds since the epoch. Registrations that were never used count. */
   unusedSince: number | undefined
 }
 
-/** Looks up clients in one statement. Returns a row for each id, in their order, so that unknown ids take as long as others. */
-export const findClients = statement((db, clientIds: readonly string[]) =>
-  db
-    .selectFrom(
-      sql<{ client_id: string; place: number }>`unnest(${clientIds}::text[]) with ordinality`.as<'wanted'>(
-        sql`wanted(client_id, place)`
-      )
-    )
-    .leftJoin('registrations', 'registrations.client_id', 'wanted.client_id') // Index: registrations_pkey
-    .select([
-      'wanted.client_id',
-      sql<boolean>`registrations.client_id is not null`.as('is_registered'),
-      ...CLIENT_COLUMNS.map(orDecoy)
-    ])
-    .orderBy('wanted.place')
-    .$castTo<ClientRow>()
-)
-
-export type SecretHashes = Pick<
-  RegistrationTable,
-  'secret_hash' | 'secret_mac_key_id' | 'previous_secret_hash' | 'previous_secret_mac_key_id'
->
-
-/** Finds the hashes of a client's secrets. Only for verifying a secret whose MAC key is lost. */
-export function findSecretHashes(db: Kysely<Database>, clientId: string): Promise<SecretHashes | undefined> {
-  return db
-    .selectFrom('registrations')
-    .select(['secret_hash', 'secret_mac_key_id', 'previous_secret_hash', 'previous_secret_mac_key_id'])
-    .where('client_id', '=', clientId) // Index: registrations_pkey
-    .executeTakeFirst()
-}
-
-function orDecoy(column: (typeof CLIENT_COLUMNS)[number]) {
-  const decoy = DECOY[column]
-  const value = sql.ref(`registrations.${column}`)
-  return (decoy === undefined ? value : sql`coalesce(${value}, ${sql.raw(decoy)})`).as(column)
-}
-
-/** Those of these clients whose registration has the version at the same place of the other list. */
-export const findUnchanged = statement((db, clientIds: readonly string[], versions: readonly number[]) =>
-  db
-    .selectFrom(
-      sql<{ client_id: string; version: number }>`unnest(${clientIds}::text[], ${versions}::integer[])`.as<'asked'>(
-        sql`asked(client_id, version)`
-      )
-    )
-    .innerJoin('registrations', join =>
-      join
-        .onRef('registrations.client_id', '=', 'asked.client_id') // served by registrations_pkey
-        .onRef('registrations.version', '=', 'asked.version')
-    )
-    .select(['registrations.client_id', 'registrations.version'])
-)
-
+/** Finds a registration of this Site. */
 export function findRegistration({ db, siteId }: Site, clientId: string): Promise<Registration | undefined> {
   return registrations(db)
-    .where('registrations.client_id', '=', clientId) // served by registrations_pkey
+    .where('registrations.client_id', '=', clientId) // Index: registrations_pkey
     .where('site_id', '=', siteId)
     .executeTakeFirst()
 }
 
-/** @returns the row, locked until the end of the transaction */
+/** Finds a registration and locks its row until the transaction ends. */
 export function lockRegistration(
   trx: Transaction<Database>,
   siteId: string,
   clientId: string
 ): Promise<Registration | undefined> {
   return registrations(trx)
-    .where('registrations.client_id', '=', clientId) // served by registrations_pkey
+    .where('registrations.client_id', '=', clientId) // Index: registrations_pkey
     .where('site_id', '=', siteId)
     .forNoKeyUpdate('registrations')
     .executeTakeFirst()
 }
 
-/** A page of registrations. */
+/** Lists a page of registrations, in the order of the sort. */
 export function listRegistrations(db: Kysely<Database>, listing: Listing): Promise<Registration[]> {
   const { siteId, sort, descending, limit, after, search, enabled, expiry, unusedSince } = listing
   const direction = descending ? 'desc' : 'asc'
@@ -180,7 +93,7 @@ export function listRegistrations(db: Kysely<Database>, listing: Listing): Promi
   if (unusedSince !== undefined) {
     const since = new Date(unusedSince)
     query = query
-      .where('last_used_hour', '<=', hourOf(since)) // served by registration_last_used_last_used_hour
+      .where('last_used_hour', '<=', hourOf(since)) // Index: registration_last_used_last_used_hour
       .where(eb => eb.or([eb('last_used_at', 'is', null), eb('last_used_at', '<', since)]))
   }
   if (search !== undefined)
@@ -225,8 +138,6 @@ function positionIn(sort: SortKey, value: SortValue): RawBuilder<unknown>[] {
   return [sql`${hourOf(new Date(String(value)))}`, sql`${value}::timestamptz`]
 }
 
-const HOUR_MS = 3_600_000
-
 function hourOf(instant: Date): Date {
   return new Date(Math.floor(instant.getTime() / HOUR_MS) * HOUR_MS)
 }
@@ -250,13 +161,13 @@ function withMatches(db: Kysely<Database>, search: string, siteId: string | unde
 }
 
 /**
- * Counts all registrations by the state they are in, over all Sites.
+ * Counts the registrations of all Sites by their state.
  *
  * @param now milliseconds since the epoch
  */
 export async function countByState(db: Kysely<Database>, now: number): Promise<Record<RegistrationState, number>> {
   return db
-    .selectFrom('registrations') // every entry of registrations_expires_at, or of the table where that is cheaper
+    .selectFrom('registrations') // Reads the whole of registrations_expires_at, or of the table when that is cheaper.
     .select(({ fn, cast }) =>
       REGISTRATION_STATES.map(state => {
         const { after, upTo } = expiryRange(state, now)
@@ -274,15 +185,16 @@ export async function countOfSite(db: Kysely<Database>, siteId: string): Promise
   const { count } = await db
     .selectFrom('registrations')
     .select(eb => eb.cast<number>(eb.fn.countAll(), 'integer').as('count'))
-    .where('site_id', '=', siteId) // served by registrations_site_id_name_folded
+    .where('site_id', '=', siteId) // Index: registrations_site_id_name_folded
     .executeTakeFirstOrThrow()
   return count
 }
 
+/** Inserts a new registration with its first secret. */
 export async function insertRegistration(
   trx: Transaction<Database>,
   columns: RegistrationColumns,
-  { hash, mac }: Pick<StoredSecret, 'hash' | 'mac'>
+  { hash, mac }: { hash: string; mac: SecretMac }
 ): Promise<void> {
   await trx
     .insertInto('registrations')
@@ -302,7 +214,7 @@ export type RegistrationChange = Partial<
   Pick<RegistrationTable, 'name' | 'name_folded' | 'enabled' | 'expires_at' | 'expiry_set_at' | 'scopes'>
 >
 
-/** Changes these columns and counts the version up. */
+/** Changes these columns and increments the version. */
 export async function updateRegistration(
   trx: Transaction<Database>,
   clientId: string,
@@ -311,102 +223,19 @@ export async function updateRegistration(
   await trx
     .updateTable('registrations')
     .set(eb => ({ ...change, version: eb('version', '+', 1) }))
-    .where('client_id', '=', clientId) // served by registrations_pkey
-    .execute()
-}
-
-/** A secret as it is kept. */
-export interface StoredSecret {
-  hash: string
-  mac: SecretMac
-  createdAt: Date
-}
-
-/** Makes this the secret of a registration, and the one it had the previous one, which is refused from an instant on. */
-export async function rotateSecret(
-  trx: Transaction<Database>,
-  clientId: string,
-  secret: StoredSecret,
-  previousExpiresAt: Date
-): Promise<void> {
-  await trx
-    .updateTable('registrations')
-    .set(({ ref, eb }) => ({
-      ...columnsOf(secret),
-      credential_number: eb('credential_number', '+', 1),
-      previous_secret_hash: ref('secret_hash'),
-      previous_secret_mac: ref('secret_mac'),
-      previous_secret_mac_key_id: ref('secret_mac_key_id'),
-      previous_secret_created_at: ref('secret_created_at'),
-      previous_secret_expires_at: previousExpiresAt,
-      version: eb('version', '+', 1)
-    }))
-    .where('client_id', '=', clientId) // served by registrations_pkey
-    .execute()
-}
-
-/** Puts this secret in the place of the current one, and leaves the previous one, which is refused from an instant on. */
-export async function replaceSecret(
-  trx: Transaction<Database>,
-  clientId: string,
-  secret: StoredSecret,
-  previousExpiresAt: Date
-): Promise<void> {
-  await trx
-    .updateTable('registrations')
-    .set(({ eb }) => ({
-      ...columnsOf(secret),
-      previous_secret_expires_at: previousExpiresAt,
-      version: eb('version', '+', 1)
-    }))
-    .where('client_id', '=', clientId) // served by registrations_pkey
-    .execute()
-}
-
-function columnsOf({ hash, mac, createdAt }: StoredSecret) {
-  return { secret_hash: hash, secret_mac: mac.mac, secret_mac_key_id: mac.keyId, secret_created_at: createdAt }
-}
-
-/**
- * Replaces the MAC of a secret whose MAC key is lost. It is no administrative change: the version stays. Does nothing
- * when the secret was changed or its MAC replaced meanwhile.
- */
-export async function replaceLostMac(
-  db: Kysely<Database>,
-  clientId: string,
-  column: 'secret' | 'previous_secret',
-  lost: { hash: string; keyId: string },
-  { mac, keyId }: SecretMac
-): Promise<void> {
-  const columns =
-    column === 'secret'
-      ? { secret_mac: mac, secret_mac_key_id: keyId }
-      : { previous_secret_mac: mac, previous_secret_mac_key_id: keyId }
-  await db
-    .updateTable('registrations')
-    .set(columns)
     .where('client_id', '=', clientId) // Index: registrations_pkey
-    .where(`${column}_hash`, '=', lost.hash)
-    .where(`${column}_mac_key_id`, '=', lost.keyId)
     .execute()
 }
 
-/** Refuses the previous secret from this instant on. Its hash stays, so that its use is noticed. */
-export async function retirePreviousSecret(trx: Transaction<Database>, clientId: string, at: Date): Promise<void> {
-  await trx
-    .updateTable('registrations')
-    .set(({ eb }) => ({ previous_secret_expires_at: at, version: eb('version', '+', 1) }))
-    .where('client_id', '=', clientId) // served by registrations_pkey
-    .execute()
-}
-
+/** Deletes a registration, and its Last used with it. */
 export async function deleteRegistration(trx: Transaction<Database>, clientId: string): Promise<void> {
   await trx
     .deleteFrom('registrations')
-    .where('client_id', '=', clientId) // served by registrations_pkey
+    .where('client_id', '=', clientId) // Index: registrations_pkey
     .execute()
 }
 
+/** Selects every column of `Registration`. */
 function registrations(
   db: QueryCreator<Database>
 ): SelectQueryBuilder<Database, 'registrations' | 'registration_last_used', Registration> {

@@ -3,7 +3,7 @@ import type { Static } from 'typebox'
 import { auditContextOf } from '../admin-api/audit-context.ts'
 import type { CursorKeys } from '../admin-api/cursor.ts'
 import { etag, etagHeader, IfMatch } from '../admin-api/if-match.ts'
-import { answer, NoQuery, problems } from '../admin-api/responses.ts'
+import { jsonResponse, NoQuery, problemResponses } from '../admin-api/responses.ts'
 import { pathInSite, SiteParams, siteOf, sitesOf } from '../admin-api/site.ts'
 import { hangUpSignal } from '../http/hang-up.ts'
 import { notFound } from '../http/problem.ts'
@@ -79,11 +79,11 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
         headers: IdempotencyKey,
         body: { $ref: 'CreateRegistration' },
         response: {
-          201: answer('The registration with its Client secret', 'CreatedRegistration', {
+          201: jsonResponse('The registration with its Client secret', 'CreatedRegistration', {
             ...etagHeader,
             Location: { type: 'string', description: 'Path of the registration' }
           }),
-          ...problems(400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
+          ...problemResponses(400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
         }
       }
     },
@@ -112,8 +112,8 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
         params: SiteParams,
         querystring: ListQuery,
         response: {
-          200: answer('A page of registrations', 'RegistrationPage'),
-          ...problems(400, 401, 403, 404, 500, 503)
+          200: jsonResponse('A page of registrations', 'RegistrationPage'),
+          ...problemResponses(400, 401, 403, 404, 500, 503)
         }
       }
     },
@@ -135,8 +135,8 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
         params: RegistrationParams,
         querystring: NoQuery,
         response: {
-          200: answer('The registration', 'Registration', etagHeader),
-          ...problems(400, 401, 403, 404, 500, 503)
+          200: jsonResponse('The registration', 'Registration', etagHeader),
+          ...problemResponses(400, 401, 403, 404, 500, 503)
         }
       }
     },
@@ -164,8 +164,8 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
         headers: IfMatch,
         body: { $ref: 'ChangeRegistration' },
         response: {
-          200: answer('The changed registration', 'Registration', etagHeader),
-          ...problems(400, 401, 403, 404, 412, 413, 415, 500, 503)
+          200: jsonResponse('The changed registration', 'Registration', etagHeader),
+          ...problemResponses(400, 401, 403, 404, 412, 413, 415, 500, 503)
         }
       }
     },
@@ -189,7 +189,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
         headers: IfMatch,
         response: {
           204: { description: 'The registration is deleted', type: 'null' },
-          ...problems(400, 401, 403, 404, 412, 413, 415, 500, 503)
+          ...problemResponses(400, 401, 403, 404, 412, 413, 415, 500, 503)
         }
       }
     },
@@ -218,8 +218,8 @@ export async function allRegistrationRoutes(
         tags,
         querystring: ListAllQuery,
         response: {
-          200: answer('A page of registrations', 'RegistrationOfSitePage'),
-          ...problems(400, 401, 403, 500, 503)
+          200: jsonResponse('A page of registrations', 'RegistrationOfSitePage'),
+          ...problemResponses(400, 401, 403, 500, 503)
         }
       }
     },

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
-import { answer } from '../admin-api/responses.ts'
+import { jsonResponse } from '../admin-api/responses.ts'
 import type { KeySet } from './key-set.ts'
 
 const JwksSchema = Type.Object(
@@ -45,7 +45,7 @@ export async function jwksRoutes(app: FastifyInstance, { keySet }: { keySet: Key
         tags: ['Discovery'],
         security: [],
         response: {
-          200: answer('The keys', 'Jwks', {
+          200: jsonResponse('The keys', 'Jwks', {
             'Cache-Control': {
               type: 'string',
               description: 'How long to keep them: no key signs that is not in an answer kept so long'

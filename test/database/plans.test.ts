@@ -4,7 +4,7 @@ import { sessionSettings } from '../../src/database/connect.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { recordUses, recordUsesOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
-import { findClients, findUnchanged } from '../../src/registrations/repository.ts'
+import { findClients, findUnchanged } from '../../src/registrations/clients/repository.ts'
 import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/app/database.ts'
 
 /** What every exchange asks, and on which lane. */

@@ -406,3 +406,8 @@ t.test('served by the owner alone, who is no superuser, one Site is hidden from 
   t.ok(await connection.isRowLevelSecurityActive())
   await connection.close()
 })
+
+t.test('the database of a Site cannot be opened with the value that means all Sites', async t => {
+  const tables = openTestTables(t, asServingRole(await createDatabase(t)))
+  for (const siteId of [ALL_SITES, '']) t.throws(() => tables.ofSite(siteId), /not the id of a Site/)
+})

@@ -91,10 +91,10 @@ t.test('every sort and every filter is served by an index, also over all Sites, 
   // Skewed: the first of 500 Sites has an eighth of the rows. One in fifty is disabled, one in a thousand expires soon.
   await query(
     url,
-    `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_created_at, scopes, enabled,
-       registered_at, expires_at, expiry_set_at)
+    `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_mac, secret_mac_key_id,
+       secret_created_at, scopes, enabled, registered_at, expires_at, expiry_set_at)
      select substr(md5(i::text), 1, 20), 'site-' || floor(500 * power(i / $1::float, 3)), 'service ' || i, 'service ' || i,
-       '$argon2id$' || repeat('x', 87), now(), '{devices.read,devices.write}', hashint4(i) % 50 <> 0,
+       '$argon2id$' || repeat('x', 87), decode(repeat('00', 32), 'hex'), 'none', now(), '{devices.read,devices.write}', hashint4(i) % 50 <> 0,
        $2::timestamptz - i * interval '5 minutes',
        $2::timestamptz + case when hashint4(i) % 1000 = 1 then -10 when hashint4(i) % 1000 = 2 then 5
          when hashint4(i) % 1000 = 3 then 20 else 40 + abs(hashint4(i + 1) % 300) end * interval '1 day', now()

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import type { CursorKeys } from '../../admin-api/cursor.ts'
-import { answer, NoQuery, problems } from '../../admin-api/responses.ts'
+import { jsonResponse, NoQuery, problemResponses } from '../../admin-api/responses.ts'
 import { SiteParams, siteOf, sitesOf } from '../../admin-api/site.ts'
 import { writeCalendar } from '../calendar.ts'
 import { readAlertPage, representAlert } from './listing.ts'
@@ -47,7 +47,10 @@ export async function siteAlertRoutes(app: FastifyInstance, options: AlertRoutes
         tags,
         params: SiteParams,
         querystring: AlertQuery,
-        response: { 200: answer('A page of alerts', 'AlertPage'), ...problems(400, 401, 403, 404, 500, 503) }
+        response: {
+          200: jsonResponse('A page of alerts', 'AlertPage'),
+          ...problemResponses(400, 401, 403, 404, 500, 503)
+        }
       }
     },
     async request => {
@@ -70,7 +73,7 @@ export async function siteAlertRoutes(app: FastifyInstance, options: AlertRoutes
         querystring: NoQuery,
         response: {
           200: { description: 'The calendar', content: { 'text/calendar': { schema: { type: 'string' } } } },
-          ...problems(400, 401, 403, 404, 500, 503)
+          ...problemResponses(400, 401, 403, 404, 500, 503)
         }
       }
     },
@@ -98,7 +101,10 @@ export async function allAlertRoutes(app: FastifyInstance, options: AlertRoutesO
         description: 'Only Global Administrators may call it.',
         tags,
         querystring: AlertAllQuery,
-        response: { 200: answer('A page of alerts', 'AlertOfSitePage'), ...problems(400, 401, 403, 500, 503) }
+        response: {
+          200: jsonResponse('A page of alerts', 'AlertOfSitePage'),
+          ...problemResponses(400, 401, 403, 500, 503)
+        }
       }
     },
     async request => {

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import { auditContextOf } from '../../admin-api/audit-context.ts'
-import { answer, NoQuery, problems } from '../../admin-api/responses.ts'
+import { jsonResponse, NoQuery, problemResponses } from '../../admin-api/responses.ts'
 import { pathInSite, SiteParams, siteOf } from '../../admin-api/site.ts'
 import { notFound } from '../../http/problem.ts'
 import { findReceiver, listReceivers } from './repository.ts'
@@ -57,10 +57,10 @@ export async function receiverRoutes(app: FastifyInstance, options: ReceiverOpti
         querystring: NoQuery,
         body: { $ref: 'CreateNoticeReceiver' },
         response: {
-          201: answer('The new receiver', 'NoticeReceiverWithSecret', {
+          201: jsonResponse('The new receiver', 'NoticeReceiverWithSecret', {
             Location: { type: 'string', description: 'Path of the receiver' }
           }),
-          ...problems(400, 401, 403, 404, 409, 413, 415, 500, 503)
+          ...problemResponses(400, 401, 403, 404, 409, 413, 415, 500, 503)
         }
       }
     },
@@ -81,7 +81,10 @@ export async function receiverRoutes(app: FastifyInstance, options: ReceiverOpti
         tags,
         params: SiteParams,
         querystring: NoQuery,
-        response: { 200: answer('All receivers', 'NoticeReceiverList'), ...problems(400, 401, 403, 404, 500, 503) }
+        response: {
+          200: jsonResponse('All receivers', 'NoticeReceiverList'),
+          ...problemResponses(400, 401, 403, 404, 500, 503)
+        }
       }
     },
     async request => {
@@ -100,7 +103,10 @@ export async function receiverRoutes(app: FastifyInstance, options: ReceiverOpti
         tags,
         params: ReceiverParams,
         querystring: NoQuery,
-        response: { 200: answer('The receiver', 'NoticeReceiver'), ...problems(400, 401, 403, 404, 500, 503) }
+        response: {
+          200: jsonResponse('The receiver', 'NoticeReceiver'),
+          ...problemResponses(400, 401, 403, 404, 500, 503)
+        }
       }
     },
     async request => {
@@ -123,8 +129,8 @@ export async function receiverRoutes(app: FastifyInstance, options: ReceiverOpti
         querystring: NoQuery,
         body: { $ref: 'ChangeNoticeReceiver' },
         response: {
-          200: answer('The changed receiver', 'NoticeReceiver'),
-          ...problems(400, 401, 403, 404, 413, 415, 500, 503)
+          200: jsonResponse('The changed receiver', 'NoticeReceiver'),
+          ...problemResponses(400, 401, 403, 404, 413, 415, 500, 503)
         }
       }
     },
@@ -147,7 +153,7 @@ export async function receiverRoutes(app: FastifyInstance, options: ReceiverOpti
         querystring: NoQuery,
         response: {
           204: { description: 'The receiver was deleted', type: 'null' },
-          ...problems(400, 401, 403, 404, 413, 415, 500, 503)
+          ...problemResponses(400, 401, 403, 404, 413, 415, 500, 503)
         }
       }
     },
@@ -169,8 +175,8 @@ export async function receiverRoutes(app: FastifyInstance, options: ReceiverOpti
         params: ReceiverParams,
         querystring: NoQuery,
         response: {
-          200: answer('The receiver with its new secret', 'NoticeReceiverWithSecret'),
-          ...problems(400, 401, 403, 404, 409, 413, 415, 500, 503)
+          200: jsonResponse('The receiver with its new secret', 'NoticeReceiverWithSecret'),
+          ...problemResponses(400, 401, 403, 404, 409, 413, 415, 500, 503)
         }
       }
     },
@@ -194,8 +200,8 @@ export async function receiverRoutes(app: FastifyInstance, options: ReceiverOpti
         params: ReceiverParams,
         querystring: NoQuery,
         response: {
-          200: answer('The result of the test', 'NoticeReceiverTest'),
-          ...problems(400, 401, 403, 404, 413, 415, 500, 503)
+          200: jsonResponse('The result of the test', 'NoticeReceiverTest'),
+          ...problemResponses(400, 401, 403, 404, 413, 415, 500, 503)
         }
       }
     },

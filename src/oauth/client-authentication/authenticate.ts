@@ -1,6 +1,6 @@
 import { isWellFormedSecret } from '../../credentials/secret.ts'
 import { isClientId } from '../../registrations/client-id.ts'
-import type { ClientRow } from '../../registrations/repository.ts'
+import type { ClientRow } from '../../registrations/clients/repository.ts'
 import { invalidClient, type OAuthError, type RefusalReason } from '../oauth-error.ts'
 import type { MatchedClient } from './match-credential.ts'
 import type { PresentedClient } from './presented-client.ts'

@@ -4,7 +4,7 @@ import { type Semaphore, SemaphoreFull } from '../../concurrency/semaphore.ts'
 import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { hashClientSecret, verifyClientSecret } from '../../credentials/secret.ts'
 import type { Database } from '../../database/schema.ts'
-import { findSecretHashes, replaceLostMac, type SecretHashes } from '../../registrations/repository.ts'
+import { findSecretHashes, replaceLostMac, type SecretHashes } from '../../registrations/clients/repository.ts'
 import { temporarilyUnavailable } from '../oauth-error.ts'
 
 interface LostMacKeyOptions {

@@ -1,5 +1,5 @@
 import type { PresentedMacs, SecretMac } from '../../credentials/secret-mac.ts'
-import type { ClientRow } from '../../registrations/repository.ts'
+import type { ClientRow } from '../../registrations/clients/repository.ts'
 import type { PresentedClient } from './presented-client.ts'
 
 /** A client that has presented one of its credentials. */

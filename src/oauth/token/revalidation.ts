@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely'
 import { Batcher } from '../../concurrency/batcher.ts'
 import type { Database } from '../../database/schema.ts'
-import { findUnchanged } from '../../registrations/repository.ts'
+import { findUnchanged } from '../../registrations/clients/repository.ts'
 
 /** Asks whether a registration still has the version that the cache holds. */
 export interface VersionCheck {

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { answer } from '../../admin-api/responses.ts'
+import { jsonResponse } from '../../admin-api/responses.ts'
 import { setOutcome } from '../../http/outcome.ts'
 import { sourceOf } from '../../http/source.ts'
 import { isClientId } from '../../registrations/client-id.ts'
@@ -44,7 +44,7 @@ export async function tokenRoutes(app: FastifyInstance, options: ExchangeOptions
         consumes: ['application/x-www-form-urlencoded'],
         body: { $ref: 'TokenRequest' },
         response: {
-          200: answer('An access token', 'TokenResponse', { ...NOT_STORED_HEADER, ...SUNSET }),
+          200: jsonResponse('An access token', 'TokenResponse', { ...NOT_STORED_HEADER, ...SUNSET }),
           ...oauthErrors(400, 401, 413, 429, 500, 503)
         }
       }

@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto'
 
-/** What one Idempotency-Key of one caller in one Site yields. Neither half says anything about the other. */
+/** Two values that are derived from the Idempotency-Key of one caller in one Site. Neither reveals the other. */
 export interface RetryKey {
   /** Finds the stored answer. */
   digest: Buffer

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import { etag, etagHeader, IfMatch } from '../../admin-api/if-match.ts'
-import { answer, NoQuery, problems } from '../../admin-api/responses.ts'
+import { jsonResponse, NoQuery, problemResponses } from '../../admin-api/responses.ts'
 import { siteOf } from '../../admin-api/site.ts'
 import { hangUpSignal } from '../../http/hang-up.ts'
 import { IdempotencyKey } from '../idempotency/schemas.ts'
@@ -36,8 +36,8 @@ export async function rotationRoutes(app: FastifyInstance, options: Registration
         headers: { ...IfMatch, properties: { ...IfMatch.properties, ...IdempotencyKey.properties } },
         body: { $ref: 'RotateSecret' },
         response: {
-          201: answer('The registration with its new Client secret', 'CreatedRegistration', etagHeader),
-          ...problems(400, 401, 403, 404, 409, 412, 413, 415, 422, 500, 503)
+          201: jsonResponse('The registration with its new Client secret', 'CreatedRegistration', etagHeader),
+          ...problemResponses(400, 401, 403, 404, 409, 412, 413, 415, 422, 500, 503)
         }
       }
     },
@@ -65,7 +65,7 @@ export async function rotationRoutes(app: FastifyInstance, options: Registration
         headers: IfMatch,
         response: {
           204: { description: 'The previous credential is refused', type: 'null' },
-          ...problems(400, 401, 403, 404, 412, 413, 415, 500, 503)
+          ...problemResponses(400, 401, 403, 404, 412, 413, 415, 500, 503)
         }
       }
     },

@@ -10,16 +10,10 @@ import { makeSecret, type NewSecret } from '../client-secret.ts'
 import { credentialUses, previousCredentialOf } from '../credentials.ts'
 import { rotationUnderWay } from '../errors.ts'
 import { answerOnce } from '../idempotency/service.ts'
-import {
-  findRegistration,
-  lockRegistration,
-  type Registration,
-  replaceSecret,
-  retirePreviousSecret,
-  rotateSecret
-} from '../repository.ts'
+import { findRegistration, lockRegistration, type Registration } from '../repository.ts'
 import { representRegistration } from '../representation.ts'
 import type { RegistrationOptions, SecretAnswer, SecretRequest } from '../service.ts'
+import { replaceSecret, retirePreviousSecret, rotateSecret } from './repository.ts'
 
 /**
  * Makes a new secret. The previous one is accepted for `overlapSeconds` more, so that its consumers can change over.

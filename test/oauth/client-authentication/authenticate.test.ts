@@ -5,7 +5,7 @@ import {
   requireAuthenticated
 } from '../../../src/oauth/client-authentication/authenticate.ts'
 import { invalidClient } from '../../../src/oauth/oauth-error.ts'
-import type { ClientRow } from '../../../src/registrations/repository.ts'
+import type { ClientRow } from '../../../src/registrations/clients/repository.ts'
 import { CLIENT_ID, clientRow, right, wrong } from '../../fixtures/app/client-row.ts'
 import { caught } from '../../fixtures/run/caught.ts'
 

@@ -1,5 +1,5 @@
 import { BoundedMap } from '../../../concurrency/bounded-map.ts'
-import type { ClientRow } from '../../../registrations/repository.ts'
+import type { ClientRow } from '../../../registrations/clients/repository.ts'
 
 /** At most this many clients are cached, under a kilobyte each. */
 const MAX_CLIENTS = 100_000

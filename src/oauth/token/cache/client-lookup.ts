@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely'
 import { Batcher, BatcherFull } from '../../../concurrency/batcher.ts'
 import { DatabaseUnavailable } from '../../../database/errors.ts'
 import type { Database } from '../../../database/schema.ts'
-import { type ClientRow, findClients } from '../../../registrations/repository.ts'
+import { type ClientRow, findClients } from '../../../registrations/clients/repository.ts'
 import type { ClientCache } from './client-cache.ts'
 
 /** Look-ups that may wait for an answer of the database. The next one is refused. */

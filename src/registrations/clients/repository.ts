@@ -1,0 +1,116 @@
+import { type Kysely, sql } from 'kysely'
+import type { SecretMac } from '../../credentials/secret-mac.ts'
+import type { Database, RegistrationTable } from '../../database/schema.ts'
+import { statement } from '../../database/statement.ts'
+
+/**
+ * A row of the look-up of clients. For an unknown client id it is a decoy, which is not registered and takes as long to
+ * find, send and parse.
+ */
+export interface ClientRow extends Pick<RegistrationTable, (typeof CLIENT_COLUMNS)[number] | 'client_id'> {
+  is_registered: boolean
+}
+
+const CLIENT_COLUMNS = [
+  'site_id',
+  'secret_mac',
+  'secret_mac_key_id',
+  'credential_number',
+  'previous_secret_mac',
+  'previous_secret_mac_key_id',
+  'previous_secret_expires_at',
+  'scopes',
+  'enabled',
+  'expires_at',
+  'version'
+] as const
+
+/** Values of the decoy by column, in SQL. A column without one is null, as it is in most registrations. */
+const DECOY: Partial<Record<(typeof CLIENT_COLUMNS)[number], string>> = {
+  site_id: `'none'`,
+  secret_mac: `decode(repeat('00', 32), 'hex')`,
+  secret_mac_key_id: `'00000000-0000-0000-0000-000000000000'`,
+  credential_number: '1',
+  scopes: `'{}'::text[]`,
+  enabled: 'true',
+  expires_at: `'2000-01-01Z'::timestamptz`,
+  version: '1'
+}
+
+/** Looks up clients in one statement. Returns a row for each id, in their order, so that unknown ids take as long as others. */
+export const findClients = statement((db, clientIds: readonly string[]) =>
+  db
+    .selectFrom(
+      sql<{ client_id: string; place: number }>`unnest(${clientIds}::text[]) with ordinality`.as<'wanted'>(
+        sql`wanted(client_id, place)`
+      )
+    )
+    .leftJoin('registrations', 'registrations.client_id', 'wanted.client_id') // Index: registrations_pkey
+    .select([
+      'wanted.client_id',
+      sql<boolean>`registrations.client_id is not null`.as('is_registered'),
+      ...CLIENT_COLUMNS.map(orDecoy)
+    ])
+    .orderBy('wanted.place')
+    .$castTo<ClientRow>()
+)
+
+export type SecretHashes = Pick<
+  RegistrationTable,
+  'secret_hash' | 'secret_mac_key_id' | 'previous_secret_hash' | 'previous_secret_mac_key_id'
+>
+
+/** Finds the hashes of a client's secrets. Only for verifying a secret whose MAC key is lost. */
+export function findSecretHashes(db: Kysely<Database>, clientId: string): Promise<SecretHashes | undefined> {
+  return db
+    .selectFrom('registrations')
+    .select(['secret_hash', 'secret_mac_key_id', 'previous_secret_hash', 'previous_secret_mac_key_id'])
+    .where('client_id', '=', clientId) // Index: registrations_pkey
+    .executeTakeFirst()
+}
+
+function orDecoy(column: (typeof CLIENT_COLUMNS)[number]) {
+  const decoy = DECOY[column]
+  const value = sql.ref(`registrations.${column}`)
+  return (decoy === undefined ? value : sql`coalesce(${value}, ${sql.raw(decoy)})`).as(column)
+}
+
+/** Finds the clients whose registration still has the version at the same place of the other list. */
+export const findUnchanged = statement((db, clientIds: readonly string[], versions: readonly number[]) =>
+  db
+    .selectFrom(
+      sql<{ client_id: string; version: number }>`unnest(${clientIds}::text[], ${versions}::integer[])`.as<'candidate'>(
+        sql`candidate(client_id, version)`
+      )
+    )
+    .innerJoin('registrations', join =>
+      join
+        .onRef('registrations.client_id', '=', 'candidate.client_id') // Index: registrations_pkey
+        .onRef('registrations.version', '=', 'candidate.version')
+    )
+    .select(['registrations.client_id', 'registrations.version'])
+)
+
+/**
+ * Replaces the MAC of a secret whose MAC key is lost. It is no administrative change: the version stays. Does nothing
+ * when the secret was changed or its MAC replaced meanwhile.
+ */
+export async function replaceLostMac(
+  db: Kysely<Database>,
+  clientId: string,
+  column: 'secret' | 'previous_secret',
+  lost: { hash: string; keyId: string },
+  { mac, keyId }: SecretMac
+): Promise<void> {
+  const columns =
+    column === 'secret'
+      ? { secret_mac: mac, secret_mac_key_id: keyId }
+      : { previous_secret_mac: mac, previous_secret_mac_key_id: keyId }
+  await db
+    .updateTable('registrations')
+    .set(columns)
+    .where('client_id', '=', clientId) // Index: registrations_pkey
+    .where(`${column}_hash`, '=', lost.hash)
+    .where(`${column}_mac_key_id`, '=', lost.keyId)
+    .execute()
+}
