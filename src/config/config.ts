@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { databaseFaults, servingFaults, servingWarnings } from './checks.ts'
+import { postgresUrl } from './formats.ts'
 import type { VariableParser } from './parsers.ts'
 import { readVariables, type Variables } from './variables.ts'
 
@@ -30,7 +31,13 @@ export type Purpose = 'serve' | 'migrate' | 'audit'
 
 /** Reads the environment of this process. No other code does. @throws ConfigError with all faults at once */
 export function processConfig(purpose: Purpose = 'serve'): Config {
+  ignoreDriverVariables(process.env)
   return loadConfig(process.env, purpose)
+}
+
+/** Removes the variables that the Postgres driver and Postgres itself would read, because only DATABASE_URL counts. */
+function ignoreDriverVariables(environment: Record<string, string | undefined>): void {
+  for (const name of Object.keys(environment)) if (/^PG[A-Z]/.test(name)) delete environment[name]
 }
 
 /** @throws ConfigError with all faults at once */
@@ -44,7 +51,7 @@ export function loadConfig(environment: Environment, purpose: Purpose = 'serve')
       return parser.parse(undefined)
     }
   })
-  const config = arrange(variables)
+  const config = arrange(variables, () => readDatabaseUrlAgain(environment))
   // A malformed value is read as unset from here on. That it seems to be missing is not a second fault.
   const others = [
     ...databaseFaults(variables, config),
@@ -64,7 +71,7 @@ export function describeConfig(): { name: string; meaning: string; fallback: str
   return rows
 }
 
-function arrange(variables: Variables) {
+function arrange(variables: Variables, rereadUrl: () => string | undefined) {
   const isProduction = variables.nodeEnv === 'production'
   const authority = `${variables.host.includes(':') ? `[${variables.host}]` : variables.host}:${variables.port}`
   const issuer = variables.issuer ?? `http://${authority}`
@@ -86,6 +93,8 @@ function arrange(variables: Variables) {
     /** Without a `url`, the embedded Postgres in `folder`. */
     database: {
       url: variables.databaseUrl,
+      /** Reads DATABASE_URL_FILE again, whose password may have changed. Undefined when the file is not used or not valid. */
+      rereadUrl,
       migrationUrl: variables.migrationDatabaseUrl ?? variables.databaseUrl,
       poolSize: variables.databasePoolSize,
       folder: path.resolve(variables.dataFolder, 'postgres')
@@ -147,8 +156,22 @@ function arrange(variables: Variables) {
   }
 }
 
+function readDatabaseUrlAgain(environment: Environment): string | undefined {
+  try {
+    const text = environment['DATABASE_URL_FILE'] && valueFor(environment, 'DATABASE_URL', { isSecret: true })
+    return text ? postgresUrl(text) : undefined
+  } catch {
+    // It may be read while it is being written. The next attempt reads it again.
+    return undefined
+  }
+}
+
 /** @throws Error whose message completes "NAME must be …" */
-function valueFor(environment: Environment, name: string, { isSecret }: VariableParser<unknown>): string | undefined {
+function valueFor(
+  environment: Environment,
+  name: string,
+  { isSecret }: Pick<VariableParser<unknown>, 'isSecret'>
+): string | undefined {
   const value = environment[name]?.trim() || undefined
   const file = isSecret ? environment[`${name}_FILE`]?.trim() || undefined : undefined
   if (file === undefined) return value

@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { asUnavailable } from './errors.ts'
+import { asUnavailable, codeOf, UnsuitableDatabase } from './errors.ts'
 import { PrimaryLocator } from './primary-locator.ts'
 import { prepareSession } from './session.ts'
 import { ALL_SITES_VISIBLE } from './site-setting.ts'
@@ -43,6 +43,26 @@ async function openClient(locator: PrimaryLocator): Promise<pg.Client> {
       }
     })
   } catch (error) {
-    throw asUnavailable(error)
+    const fault = tlsFault(error)
+    throw fault === undefined ? asUnavailable(error) : new UnsuitableDatabase(fault)
   }
+}
+
+/** Codes with which OpenSSL and Node reject a certificate. */
+const CERTIFICATE_CODES = /^(SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|CERT_|INVALID_CA|ERR_TLS_CERT_)/
+
+/** Returns what is wrong with the configuration of TLS, as a sentence with its cure. Waiting would not help. */
+function tlsFault(error: unknown): string | undefined {
+  const code = codeOf(error) ?? ''
+  if (!(error instanceof Error)) return undefined
+  if ('syscall' in error && error.syscall === 'open')
+    return `DATABASE_URL names a file that cannot be read: ${error.message}`
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return `DATABASE_URL: the certificate of the server is for another host name: ${error.message}`
+  }
+  if (!CERTIFICATE_CODES.test(code)) return undefined
+  return (
+    `DATABASE_URL: the certificate of the server is not trusted (${error.message}). ` +
+    'Name the certificate of its authority with sslrootcert=/path/to/ca.pem'
+  )
 }

@@ -11,6 +11,8 @@ import { ALL_SITES_VISIBLE } from './site-setting.ts'
 export interface DatabaseOptions {
   /** Connection string of the role that serves. */
   url: string
+  /** Reads the connection string again, after the server refused the login. Undefined when it cannot have changed. */
+  rereadUrl?: () => string | undefined
   /** The same database as the owner of the schema; `url` by default. */
   migrationUrl: string | undefined
   /** Connections of the pools. The two pipelined connections come on top. */
@@ -18,6 +20,8 @@ export interface DatabaseOptions {
   /** Called with errors of connections that were idle. */
   onIdleError: (error: Error) => void
   onConnectionChange: PipelinedConnectionOptions['onConnectionChange']
+  /** Called once when connecting begins to fail, and again when the reason changes. */
+  onConnectFailure?: (error: Error) => void
   /** Serves as the owner of the schema: for a command that needs more than the rights of serving. */
   asOwner?: boolean
 }
@@ -82,7 +86,10 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
   const { url, migrationUrl, poolSize, onIdleError } = options
   const ownerUrl = migrationUrl ?? url
   const servingUrl = options.asOwner === true ? ownerUrl : url
-  const locator = new PrimaryLocator(servingUrl)
+  const locator = new PrimaryLocator(servingUrl, {
+    ...(options.asOwner === true ? {} : { reread: options.rereadUrl }),
+    onFailure: options.onConnectFailure
+  })
   const pool = { connectionString: servingUrl, locator, queryTimeoutMs: QUERY_TIMEOUT_MS, onIdleError }
   const backgroundSize = Math.ceil(poolSize * BACKGROUND_SHARE)
   const tables = openTables({

@@ -17,6 +17,19 @@ export class UnsupportedTarget extends Error {
  * @throws Error when an address cannot be parsed; UnsupportedTarget
  */
 export function addressesOf(connectionString: string): string[] {
+  return split(verifying(connectionString))
+}
+
+/**
+ * Names what node-postgres does with `prefer`, `require` and `verify-ca` unless `uselibpqcompat=true` stands beside them:
+ * it verifies the certificate and the host name. With these names it prints a warning at each connection.
+ */
+function verifying(connectionString: string): string {
+  if (/[?&]uselibpqcompat=true/.test(connectionString)) return connectionString
+  return connectionString.replace(/([?&]sslmode=)(prefer|require|verify-ca)(?=&|$)/, '$1verify-full')
+}
+
+function split(connectionString: string): string[] {
   const [, start = '', addresses = '', rest = ''] =
     /^(postgres(?:ql)?:\/\/(?:[^@/?]*@)?)([^/?]*)(.*)$/s.exec(connectionString) ?? []
   if (!addresses.includes(',')) return [connectionString]

@@ -1,16 +1,9 @@
 import type pg from 'pg'
 import { within } from '../concurrency/timeout.ts'
 import { withClient } from './client.ts'
+import { UnsuitableDatabase } from './errors.ts'
 import { servingRole } from './serving-role.ts'
 import { MIGRATIONS_TABLE } from './session.ts'
-
-/** The database cannot serve grantd as it is. Waiting does not help. The message says what to do. */
-export class UnsuitableDatabase extends Error {
-  constructor(message: string) {
-    super(message)
-    this.name = 'UnsuitableDatabase'
-  }
-}
 
 /**
  * Checks that grantd can serve from a database, before anything is written to it.

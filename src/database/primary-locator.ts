@@ -1,8 +1,17 @@
 import pg from 'pg'
 import { addressesOf } from './connection-string.ts'
-import { DatabaseUnavailable, isReadOnly, isUnavailable } from './errors.ts'
+import { DatabaseUnavailable, isLoginRefused, isReadOnly, isUnavailable } from './errors.ts'
 
 const PROBE_TIMEOUT_MS = 1_000
+/** Pause after a refused login. It doubles each time, because servers lock out those who try too often. */
+const REFUSAL_PAUSE_MS = { first: 500, longest: 5_000 }
+
+interface LocatorOptions {
+  /** Reads the connection string again, after the server refused the login. Undefined when it cannot have changed. */
+  reread?: (() => string | undefined) | undefined
+  /** Called once when connecting begins to fail, and again when the reason changes. */
+  onFailure?: ((error: Error) => void) | undefined
+}
 
 /**
  * Knows which address of a database accepts writes. A connection string names one address or several, as libpq writes
@@ -13,14 +22,21 @@ const PROBE_TIMEOUT_MS = 1_000
  * given up, so that none goes on reading from a former primary.
  */
 export class PrimaryLocator {
-  readonly #addresses: readonly string[]
+  readonly #options: LocatorOptions
   readonly #failoverListeners = new Set<() => void>()
+  #connectionString: string
+  #addresses: readonly string[]
   #current: string
   #searching: Promise<void> | undefined
   #generation = 0
+  #failure: Error | undefined
+  #refusals = 0
+  #pausedUntil = 0
 
   /** @throws Error when the connection string cannot be parsed */
-  constructor(connectionString: string) {
+  constructor(connectionString: string, options: LocatorOptions = {}) {
+    this.#options = options
+    this.#connectionString = connectionString
     this.#addresses = addressesOf(connectionString)
     this.#current = this.#addresses[0] ?? connectionString
   }
@@ -54,11 +70,45 @@ export class PrimaryLocator {
   }
 
   /**
-   * Connects to the current address, and to the primary when that fails.
+   * Connects to the current address, and to the primary when that fails. After a refused login it reads the password
+   * again, and pauses when that has not changed.
    *
    * @throws what `connect` throws; DatabaseUnavailable with the reason for each address
    */
   async connectToPrimary<T>(connect: () => Promise<T>): Promise<T> {
+    if (this.#failure !== undefined && performance.now() < this.#pausedUntil) throw this.#failure
+    try {
+      const connected = await this.#connectAnywhere(connect)
+      this.#failure = undefined
+      this.#refusals = 0
+      return connected
+    } catch (error) {
+      if (isLoginRefused(error) && this.#hasChanged()) return this.connectToPrimary(connect)
+      this.#noteConnectFailure(error)
+      throw error
+    }
+  }
+
+  #hasChanged(): boolean {
+    const read = this.#options.reread?.()
+    if (read === undefined || read === this.#connectionString) return false
+    this.#connectionString = read
+    this.#addresses = addressesOf(read)
+    this.#current = this.#addresses[0] ?? read
+    return true
+  }
+
+  #noteConnectFailure(error: unknown): void {
+    if (!(error instanceof Error)) return
+    if (error.message !== this.#failure?.message) this.#options.onFailure?.(error)
+    this.#failure = error
+    if (!isLoginRefused(error)) return
+    this.#pausedUntil =
+      performance.now() + Math.min(REFUSAL_PAUSE_MS.first * 2 ** this.#refusals, REFUSAL_PAUSE_MS.longest)
+    this.#refusals++
+  }
+
+  async #connectAnywhere<T>(connect: () => Promise<T>): Promise<T> {
     try {
       return await connect()
     } catch (error) {

@@ -2,18 +2,21 @@ import type { Config } from '../config/config.ts'
 import { type Connection, connect, type DatabaseOptions } from '../database/connect.ts'
 import { startEmbeddedPostgres } from '../development/embedded-postgres.ts'
 
-type ConnectionOptions = Partial<Pick<DatabaseOptions, 'asOwner' | 'onIdleError' | 'onConnectionChange'>>
+type ConnectionOptions = Partial<
+  Pick<DatabaseOptions, 'asOwner' | 'onIdleError' | 'onConnectionChange' | 'onConnectFailure'>
+>
 
-const IGNORE_CHANGES = { onIdleError: () => {}, onConnectionChange: () => {} }
+const IGNORE_CHANGES = { onIdleError: () => {}, onConnectionChange: () => {}, onConnectFailure: () => {} }
 
 /** Connects to the configured database. Without DATABASE_URL, starts or joins the embedded Postgres of development mode. */
 export async function openConnection(
-  { url, migrationUrl, poolSize, folder }: Config['database'],
+  { url, rereadUrl, migrationUrl, poolSize, folder }: Config['database'],
   options: ConnectionOptions = {}
 ): Promise<Connection> {
   const embedded = url === undefined ? await startEmbeddedPostgres(folder) : undefined
   const connection = await connect({
     url: url ?? embedded?.servingUrl ?? '',
+    rereadUrl,
     migrationUrl: migrationUrl ?? embedded?.ownerUrl,
     poolSize,
     ...IGNORE_CHANGES,

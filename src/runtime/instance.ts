@@ -6,7 +6,7 @@ import type { Config } from '../config/config.ts'
 import { loadMacKeys, type MacKeys } from '../credentials/mac-keys.ts'
 import type { Sealing } from '../crypto/key-encryption.ts'
 import type { Connection } from '../database/connect.ts'
-import { DatabaseUnavailable } from '../database/errors.ts'
+import { codeOf, DatabaseUnavailable, isLoginRefused } from '../database/errors.ts'
 import { openDevelopmentMode } from '../development/admin-issuer.ts'
 import { banner } from '../development/banner.ts'
 import { isLoopback } from '../http/loopback.ts'
@@ -38,6 +38,8 @@ interface InstanceOptions {
 export async function openInstance({ config, log, onConnectionChange, migrates }: InstanceOptions): Promise<Instance> {
   const connection = await openConnection(config.database, {
     onIdleError: error => log.warn({ err: error }, 'an idle database connection was lost'),
+    onConnectFailure: error =>
+      log.warn({ code: codeOf(error), detail: error.message }, 'cannot connect to the database; retrying'),
     onConnectionChange: (name, isUp) => {
       onConnectionChange(name, isUp)
       if (isUp) log.info({ connection: name }, 'connected to the database')
@@ -95,7 +97,8 @@ async function waitForDatabase(connection: Connection, log: Logger): Promise<boo
       await connection.assertSuitable()
       return await connection.needsMigration()
     } catch (error) {
-      if (!(error instanceof DatabaseUnavailable) || performance.now() > deadline) throw error
+      if (!(error instanceof DatabaseUnavailable) || isLoginRefused(error.cause)) throw error
+      if (performance.now() > deadline) throw error
       const detail = error.cause instanceof Error ? error.cause.message : undefined
       if (isFirst) log.warn({ detail }, 'the database is not available yet; retrying')
       await sleep(RETRY_INTERVAL_MS)

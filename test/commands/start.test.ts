@@ -192,3 +192,17 @@ t.test('what can only be found out at start is told with the variable that is to
     t.notMatch(server.output(), /hidden| {4}at /)
   }
 })
+
+// BR-24
+t.test(
+  'variables of the Postgres driver in the shell change nothing, with the embedded Postgres and with a URL',
+  async t => {
+    const driver = { PGSSLMODE: 'require', PGOPTIONS: '-c search_path=x', PGDATABASE: 'nowhere', PGDATA: '/nowhere' }
+    for (const environment of [{}, { DATABASE_URL: await createDatabase(t) }]) {
+      const server = await spawnServer(t, { DATA_DIR: temporaryFolder(t), ...driver, ...environment })
+      await untilReady(server)
+      server.child.kill('SIGTERM')
+      t.equal(await server.exited, 0)
+    }
+  }
+)

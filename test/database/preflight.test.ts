@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { type Connection, connect } from '../../src/database/connect.ts'
-import { UnsuitableDatabase } from '../../src/database/preflight.ts'
+import { UnsuitableDatabase } from '../../src/database/errors.ts'
 import { startApp } from '../fixtures/app/app.ts'
 import { asServingRole, createEmptyDatabase, migrateDatabase, query, serverUrl } from '../fixtures/app/database.ts'
 
@@ -166,8 +166,8 @@ for (const encoding of ['LATIN1', 'SQL_ASCII']) {
     const url = serverUrl()
     url.pathname = `/${name}`
     const connection = await open(t, url.href, url.href)
-    for (const work of [connection.assertSuitable(), connection.migrate()]) {
-      await t.rejects(Promise.resolve<unknown>(work), {
+    for (const work of [() => connection.assertSuitable(), async () => void (await connection.migrate())]) {
+      await t.rejects(work(), {
         name: 'UnsuitableDatabase',
         message: `the encoding ${encoding}, and grantd needs UTF8`
       })

@@ -242,7 +242,7 @@ t.test('processes that start at once in an empty folder all come up, on one serv
 
 t.test('two instances of grantd that start at once in an empty folder share it, migrated once', async t => {
   const folder = serverFolder(t)
-  const database = { url: undefined, migrationUrl: undefined, poolSize: 2, folder }
+  const database = { url: undefined, rereadUrl: () => undefined, migrationUrl: undefined, poolSize: 2, folder }
   const connections = await Promise.all([openConnection(database), openConnection(database)])
   const applied = await Promise.all(connections.map(connection => connection.migrate()))
   t.equal(applied.filter(migrated => migrated.applied.length > 0).length, 1)
