@@ -12,7 +12,6 @@ import type { MacKeys } from './credentials/mac-keys.ts'
 import { macKeyRefresh } from './credentials/plugin.ts'
 import type { Sealing } from './crypto/key-encryption.ts'
 import type { Connection } from './database/connect.ts'
-import { isReachable } from './database/site-scoped-pool.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
 import type { Drain } from './http/drain.ts'
 import { health } from './http/health.ts'
@@ -36,6 +35,7 @@ import { tokenEndpoint } from './oauth/token/plugin.ts'
 import { MAX_DELAY_MS, revalidateOnly } from './oauth/token/revalidation.ts'
 import { idempotentAnswerPurge } from './registrations/idempotency/plugin.ts'
 import { registrationOptions } from './registrations/options.ts'
+import { assertReadable } from './registrations/repository.ts'
 import { rotationRoutes } from './registrations/rotation/routes.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
 import type { RotatingKeySet } from './signing-keys/key-set.ts'
@@ -145,7 +145,7 @@ export async function buildApp(
   await app.register(signingSecretReencryption, { db: background, sealing })
   await app.register(auditRetention, { db: background, ...config.audit })
   await app.register(idempotentAnswerPurge, { db: background, now })
-  await app.register(health, { isReady: async () => drain.takesClients && (await isReachable(lookups)) })
+  await app.register(health, { drain, check: () => assertReadable(background) })
   await app.register(apiReferenceRoutes)
   return app
 }

@@ -101,16 +101,6 @@ function limitsOf(queryTimeoutMs: number): string[] {
   return [`statement_timeout = ${limitMs}`, `idle_in_transaction_session_timeout = ${limitMs}`]
 }
 
-/** Returns whether the database answers now. */
-export async function isReachable(db: Kysely<Database>): Promise<boolean> {
-  try {
-    await sql`select 1`.execute(db)
-    return true
-  } catch {
-    return false
-  }
-}
-
 /** Returns whether row-level security holds for this role. It does not for a superuser or a role with BYPASSRLS. */
 export async function isRowLevelSecurityActive(db: Kysely<Database>): Promise<boolean> {
   const { rows } = await sql<{ active: boolean }>`select row_security_active('registrations') as active`.execute(db)

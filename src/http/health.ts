@@ -1,6 +1,16 @@
 import type { FastifyInstance } from 'fastify'
+import fastifyPlugin from 'fastify-plugin'
 import { Type } from 'typebox'
+import type { Drain } from './drain.ts'
 import { textEnum } from './json-schema.ts'
+import { Readiness } from './readiness.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Should this instance receive requests now? */
+    isReady: () => Promise<boolean>
+  }
+}
 
 const Health = Type.Object(
   {
@@ -17,12 +27,19 @@ function answer(description: string): object {
 }
 
 interface HealthOptions {
-  /** Can this instance serve requests now? */
-  isReady: () => Promise<boolean>
+  drain: Drain
+  /** Rejects when requests cannot be served. It must not use a connection that the token endpoint needs. */
+  check: () => Promise<unknown>
 }
 
 /** `/health/live` says that the process answers, `/health/ready` that it should receive requests. */
-export async function health(app: FastifyInstance, { isReady }: HealthOptions): Promise<void> {
+export const health = fastifyPlugin(async (app: FastifyInstance, { drain, check }: HealthOptions): Promise<void> => {
+  const readiness = new Readiness({
+    check,
+    onFailure: error => app.log.warn({ err: error }, 'not ready: requests cannot be served now')
+  })
+  const isReady = async () => drain.takesClients && (await readiness.isReady())
+  app.decorate('isReady', isReady)
   app.addSchema(Health)
   app.get(
     '/health/live',
@@ -44,7 +61,8 @@ export async function health(app: FastifyInstance, { isReady }: HealthOptions): 
       schema: {
         operationId: 'getReadiness',
         summary: 'Check that the instance is ready',
-        description: 'Answers 503 while the database is unavailable and while the instance shuts down.',
+        description:
+          'Answers 503 while the database is unavailable, while registrations cannot be read, and while the instance shuts down. Requests within 250 ms share one answer.',
         tags: ['Operation'],
         security: [],
         response: {
@@ -58,4 +76,4 @@ export async function health(app: FastifyInstance, { isReady }: HealthOptions): 
       return reply.code(503).send({ status: 'unavailable' })
     }
   )
-}
+})

@@ -57,6 +57,12 @@ export interface Listing {
   unusedSince: number | undefined
 }
 
+/** Checks that registrations can be read: that the database answers, and that none of its settings makes reads fail. */
+export async function assertReadable(db: Kysely<Database>): Promise<void> {
+  // Index: registrations_client_id_key. No registration has this id.
+  await db.selectFrom('registrations').select('client_id').where('client_id', '=', '').execute()
+}
+
 /** Finds a registration of this Site. */
 export function findRegistration({ db, siteId }: Site, clientId: string): Promise<Registration | undefined> {
   return registrations(db)

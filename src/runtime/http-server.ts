@@ -2,7 +2,6 @@ import type { Logger } from 'pino'
 import { buildApp } from '../app.ts'
 import type { Config } from '../config/config.ts'
 import { measurePool } from '../database/metrics.ts'
-import { isReachable } from '../database/site-scoped-pool.ts'
 import { Drain } from '../http/drain.ts'
 import type { Registry } from '../metrics/registry.ts'
 import type { Instance } from './instance.ts'
@@ -30,7 +29,7 @@ export async function serve({ config, instance, log, metrics }: ServeOptions): P
   const app = await buildApp({ ...parts, ...connection, config, log, metrics, drain, now: Date.now })
   await app.listen({ host: config.host, port: config.port })
   return {
-    isReady: async () => drain.takesClients && (await isReachable(connection.lookups)),
+    isReady: () => app.isReady(),
     close: async isReplaced => {
       await drain.run(isReplaced)
       await app.close()

@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts'
 import { measurePipelinedConnections } from '../database/metrics.ts'
-import { isReachable } from '../database/site-scoped-pool.ts'
+import { Readiness } from '../http/readiness.ts'
+import { assertReadable } from '../registrations/repository.ts'
 import { openInstance, startupBanner } from './instance.ts'
 import { Shutdown, shutDownOnSignals } from './shutdown.ts'
 import { listenForOperators, measureDatabase, openTelemetry } from './telemetry.ts'
@@ -20,7 +21,7 @@ export async function runPrimary(config: Config): Promise<void> {
   const { log, metrics, print } = openTelemetry(config)
   const listener = await listenForOperators(config, {
     read: async () => (await workers?.readMetrics()) ?? metrics.read(),
-    isReady: async () => workers?.areServing === true && !shutdown.isStarted && (await isReachable(background))
+    isReady: async () => workers?.areServing === true && !shutdown.isStarted && (await readiness.isReady())
   })
   const { connection, signToken } = await openInstance({
     config,
@@ -28,7 +29,10 @@ export async function runPrimary(config: Config): Promise<void> {
     onConnectionChange: measurePipelinedConnections(metrics),
     migrates: true
   })
-  const { background } = connection
+  const readiness = new Readiness({
+    check: () => assertReadable(connection.background),
+    onFailure: error => log.warn({ err: error }, 'not ready: requests cannot be served now')
+  })
   measureDatabase(metrics, connection)
   const started = new Workers({
     count: config.workers,
