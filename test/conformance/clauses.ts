@@ -86,6 +86,7 @@ const BUILT = {
   '9110 §11.1 scheme': 'the name of an authentication scheme is case-insensitive',
   '9110 §13.1.1 if-match': 'a stale If-Match is 412, and nothing changes',
   '9110 §13.1.1 any': 'If-Match: * holds for any version',
+  '9110 §15.5.2 challenge': '401 of the token endpoint always has WWW-Authenticate',
   '9110 §15.5.5 not-found': 'an unknown path is 404',
   '9110 §15.5.6 allow': '405 lists the allowed methods in Allow',
   '9110 §15.5.16 media-type': 'a body of another media type is 415',
@@ -104,8 +105,7 @@ const NOT_BUILT = {
   '8414 §2 revocation': 'the metadata has the revocation and introspection endpoints',
   '8707 §2 absolute': 'resource is an absolute URI without a fragment',
   '8707 §2 invalid-target': 'an unknown or malformed resource is invalid_target',
-  '8707 §2.2 audience': 'the access token is for the requested resource',
-  '9110 §15.5.2 challenge': '401 of the token endpoint always has WWW-Authenticate'
+  '8707 §2.2 audience': 'the access token is for the requested resource'
 } as const
 
 export type ClauseId = keyof typeof BUILT

@@ -82,6 +82,12 @@ clause('9110 §13.1.1 any', async t => {
   t.equal((await grantd.asAdmin('PATCH', path, { body: { name: 'first' }, headers })).status, 200)
 })
 
+clause('9110 §15.5.2 challenge', async t => {
+  const { status, headers } = await grantd.exchange({ clientId: client.clientId, clientSecret: 'wrong' })
+  t.equal(status, 401)
+  t.match(headers['www-authenticate'], /^Basic\b/)
+})
+
 clause('9110 §15.5.5 not-found', async t => {
   t.equal((await grantd.send('GET', '/nowhere')).status, 404)
 })

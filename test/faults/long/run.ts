@@ -34,6 +34,7 @@ const FAULTS: readonly (readonly [number: string, file: string, name?: string])[
   ['12', 'test/notifications/channels/guarded-post.test.ts', 'cut'],
   ['13', 'test/faults/long/clock-jumps.fault.ts'],
   ['14', 'test/faults/long/many-registrations.fault.ts'],
+  ['15', 'test/faults/long/soak.fault.ts'],
   ['upgrade', 'test/faults/long/upgrade.fault.ts'],
   ['flood', 'test/faults/flood.test.ts'],
   ['flood', 'test/faults/long/cold-flood.fault.ts']
@@ -63,7 +64,7 @@ process.exit(counts.failed === 0 ? 0 : 1)
 
 async function run(number: string, file: string, named = ''): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
-  const command = [path.join(ROOT, 'node_modules/.bin/tap'), '--reporter=tap', '--jobs=1', '--timeout=600', file]
+  const command = [path.join(ROOT, 'node_modules/.bin/tap'), '--reporter=tap', '--jobs=1', '--timeout=3600', file]
   const tap = spawn(process.execPath, command, {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'inherit']

@@ -4,7 +4,7 @@ import { symlinkSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { asServingRole } from '../../fixtures/app/database.ts'
+import { asServingRole, query } from '../../fixtures/app/database.ts'
 import { startCluster } from '../../fixtures/faults/cluster.ts'
 import { countStatuses, Registering, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
 import { missing, startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
@@ -12,8 +12,11 @@ import { ROOT } from '../../fixtures/run/paths.ts'
 import { temporaryFolder } from '../../fixtures/run/process.ts'
 import { until } from '../../fixtures/run/until.ts'
 
-/** Commit or tag of the release that an upgrade comes from. */
-const PREVIOUS_RELEASE = 'eeed0b2'
+/** The release that an upgrade comes from: the first one. */
+const FIRST_RELEASE = '0.2.0'
+const PREVIOUS_RELEASE = commitOf(FIRST_RELEASE)
+/** Rows that a migration meets, so that one that rewrites a table shows. */
+const REGISTRATIONS = 100_000
 
 // [FAULT-26]
 t.test(
@@ -32,6 +35,7 @@ t.test(
     const registering = new Registering([before.grantd], 30)
     await until('there is load', () => traffic.outcomes.length > 60 && registering.acknowledged.length > 10)
 
+    await fill(cluster.url)
     const migrated = performance.now()
     await migrate(cluster.url, ROOT)
     const migrationMs = performance.now() - migrated
@@ -68,25 +72,44 @@ t.test(
   }
 )
 
-/** A tarball or a shallow clone has none. */
-function withoutHistory(): string | false {
-  const { status } = spawnSync('git', ['cat-file', '-e', `${PREVIOUS_RELEASE}^{commit}`], {
-    cwd: ROOT,
-    stdio: 'ignore'
-  })
-  return status === 0 ? false : `left out: ${PREVIOUS_RELEASE} is not in the history of this clone`
+/** Returns the first commit whose package.json has this version. A tarball or a shallow clone has none. */
+function commitOf(version: string): string | undefined {
+  const args = ['log', '--format=%h', '--reverse', `-S"version": "${version}"`, '--', 'package.json']
+  const { stdout } = spawnSync('git', args, { cwd: ROOT, encoding: 'utf8' })
+  return stdout?.split('\n')[0] || undefined
 }
 
-/** @returns the folder of the previous release, with the dependencies of this one */
+function withoutHistory(): string | false {
+  if (PREVIOUS_RELEASE !== undefined) return false
+  return `left out: no commit with version ${FIRST_RELEASE} is in the history of this clone`
+}
+
+/** Unpacks the previous release. @returns its folder, with the dependencies of this one */
 function unpack(t: Test): string {
   const folder = temporaryFolder(t)
-  const archive = execFileSync('git', ['archive', PREVIOUS_RELEASE], { cwd: ROOT, maxBuffer: 2 ** 28 })
+  const archive = execFileSync('git', ['archive', PREVIOUS_RELEASE ?? 'HEAD'], { cwd: ROOT, maxBuffer: 2 ** 28 })
   execFileSync('tar', ['-x', '-C', folder], { input: archive })
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(folder, 'node_modules'))
   return folder
 }
 
-/** As a step of its own. @param root of the release whose migrations they are */
+/** Adds copies of a registration, with an id and a name of their own. */
+async function fill(databaseUrl: string): Promise<void> {
+  const rows = await query(
+    databaseUrl,
+    `select column_name as name from information_schema.columns
+       where table_name = 'registrations' and is_generated = 'NEVER' and column_name not in ('client_id', 'site_id')`
+  )
+  const others = rows.map(Object).map(({ name }) => name)
+  await query(
+    databaseUrl,
+    `insert into registrations (client_id, site_id, ${others.join(', ')})
+       select left(md5(i::text), 20), 'filled', ${others.map(name => `first.${name}`).join(', ')}
+       from (select * from registrations limit 1) as first, generate_series(1, ${REGISTRATIONS}) as i`
+  )
+}
+
+/** Runs the migrations of a release as a step of its own. @param root of the release */
 async function migrate(DATABASE_URL: string, root: string): Promise<void> {
   const { PATH = '' } = process.env
   const child = spawn(process.execPath, ['src/commands/migrate.ts'], {
