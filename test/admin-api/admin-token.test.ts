@@ -43,7 +43,7 @@ async function trustingVerifier(t: Test): Promise<Verifier> {
 
 const seconds = () => Math.floor(Date.now() / 1_000)
 
-t.test('a good token tells who sends it and which Sites they administer, in each asymmetric algorithm', async t => {
+t.test('a token of each asymmetric algorithm yields its subject and the Sites that it administers', async t => {
   const { provider, verify } = await trustingVerifier(t)
   for (const key of [rsa, ec, ed]) {
     t.same(
@@ -224,7 +224,7 @@ t.test('an algorithm other than the one its key is published for is refused (RFC
 })
 
 // [ADMIN-18]
-t.test('an aud that is missing or another is refused; a list has to hold ours (RFC 7519 §4.1.3)', async t => {
+t.test('a token without our audience is refused (RFC 7519 §4.1.3)', async t => {
   const { provider, verify } = await trustingVerifier(t)
   for (const aud of [
     undefined,
@@ -267,7 +267,7 @@ t.test('an iss that is not exactly the trusted one is refused (RFC 8725 §3.8)',
   }
 })
 
-t.test('exp is required, is a number, and is over when it is over (RFC 7519 §4.1.4)', async t => {
+t.test('exp is required, must be a number, and ends the token 60 s later at the latest (RFC 7519 §4.1.4)', async t => {
   const { provider, verify } = await trustingVerifier(t)
   const soon = seconds() + 60
   for (const exp of [undefined, null, String(soon), new Date(soon * 1_000).toISOString(), [soon], {}, true, 0, -1]) {
@@ -396,7 +396,7 @@ t.test('a token with anything changed in it is refused', async t => {
   }
 })
 
-t.test('a signature over what is not a set of claims is refused', async t => {
+t.test('a valid signature over something that is not a set of claims is refused', async t => {
   const { verify } = await trustingVerifier(t)
   for (const content of ['', 'null', '[]', '"text"', '1', '{', '{"exp":1e999', 'ÿ', '\0']) {
     const token = await new CompactSign(Buffer.from(content))
@@ -443,7 +443,7 @@ t.test('garbage is refused without an error', async t => {
   }
 })
 
-t.test('an error of another kind is not taken for a bad token', async t => {
+t.test('an unavailable identity provider is not reported as a bad token', async t => {
   const keys = async () => {
     throw new IssuerUnavailable(new Error('down'))
   }

@@ -14,13 +14,13 @@ t.test('a cursor reads back in its own listing only', async t => {
   t.equal(readCursor([randomBytes(32)], 'acme', cursor), undefined)
 })
 
-t.test('a cursor that an earlier key has written is still read, and none is written with it', async t => {
+t.test('a cursor of the previous key is still read, and new cursors are written with the current key', async t => {
   const both: CursorKeys = [randomBytes(32), keys[0]]
   t.same(readCursor(both, 'acme', writeCursor(keys, 'acme', position)), position)
   t.equal(readCursor(keys, 'acme', writeCursor(both, 'acme', position)), undefined)
 })
 
-t.test('a cursor with any character changed, added or taken is none', async t => {
+t.test('a cursor with any character changed, added or removed is refused', async t => {
   const cursor = writeCursor(keys, 'acme', position)
   for (let index = 0; index <= cursor.length; index++) {
     for (const character of ['A', 'B', '_', '-', '=', ' ', '']) {
@@ -57,7 +57,7 @@ t.test('every position reads back as it was written, and under no other key or l
   )
 })
 
-t.test('without a cursor a listing begins; one that nobody made for it is a fault of that parameter', async t => {
+t.test('without a cursor a listing starts at the beginning, and a cursor of another listing is refused', async t => {
   t.equal(positionAfter(keys, 'acme', undefined), undefined)
   t.same(positionAfter(keys, 'acme', writeCursor(keys, 'acme', position)), position)
   for (const cursor of ['', 'x', writeCursor(keys, 'other', position)]) {

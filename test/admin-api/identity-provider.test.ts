@@ -47,7 +47,7 @@ function readList(grantd: Grantd, token: string): Promise<Answer> {
   })
 }
 
-t.test('nothing is fetched before the first token comes, and the key set once for many', async t => {
+t.test('nothing is fetched before the first token comes, and many tokens at once cost one fetch', async t => {
   const provider = await startWithKey(t)
   const trusted = provider.trusted()
   t.same(provider.requests, [])
@@ -56,7 +56,7 @@ t.test('nothing is fetched before the first token comes, and the key set once fo
   t.same(provider.requests, [DISCOVERY_PATH, '/keys'])
 })
 
-t.test('a key set that is given is used without discovery', async t => {
+t.test('a configured key set is used without discovery', async t => {
   const provider = await startWithKey(t)
   t.ok(await isGood(provider.trusted(provider.jwksUri), await provider.sign(key)))
   t.same(provider.requests, ['/keys'])
@@ -110,7 +110,7 @@ t.test('a discovery document without a usable jwks_uri is refused', async t => {
   t.equal(provider.jwksFetches, 0)
 })
 
-t.test('a discovered key set by plain http is refused, but for a loopback one where that is allowed', async t => {
+t.test('a discovered key set by plain http is refused, except on loopback where that is allowed', async t => {
   const provider = await startWithKey(t)
   const token = await provider.sign(key)
   const { issuer } = provider
@@ -160,7 +160,7 @@ for (const [what, breakIt] of [
   })
 }
 
-t.test('200 tokens while the discovery document is not to be had cost a fetch a second at most', async t => {
+t.test('200 tokens while the discovery document is unavailable cost at most one fetch a second', async t => {
   const provider = await startWithKey(t)
   provider.status = 500
   const trusted = provider.trusted()
@@ -171,7 +171,7 @@ t.test('200 tokens while the discovery document is not to be had cost a fetch a 
   t.ok(provider.requests.length <= seconds, `${provider.requests.length} fetches in ${seconds} s`)
 })
 
-t.test('a new key of the provider is picked up after the cool-down, and one that is withdrawn refused', async t => {
+t.test('a new key of the provider is accepted after the cool-down, and a withdrawn one is refused', async t => {
   const provider = await startWithKey(t)
   const trusted = provider.trusted()
   t.ok(await isGood(trusted, await provider.sign(key)))
@@ -254,7 +254,7 @@ t.test('a key that is withdrawn is refused ten minutes later at the latest', asy
   t.notOk(await isGood(trusted, token))
 })
 
-t.test('neither discovery document nor key set are taken from where a redirect leads', async t => {
+t.test('redirects are followed neither for the discovery document nor for the key set', async t => {
   const provider = await startWithKey(t)
   const elsewhere = await startWithKey(t)
   elsewhere.documents.set(DISCOVERY_PATH, { issuer: provider.issuer, jwks_uri: elsewhere.jwksUri })
@@ -305,7 +305,7 @@ t.test('a provider that takes the request and never answers is 503 within the ti
   await until('the admin API is back', async () => (await readList(grantd, token)).status === 200, 5_000)
 })
 
-t.test('a token of the provider opens its Sites over HTTP, and one of a stranger none', async t => {
+t.test('a token of the provider opens its Sites over HTTP, and a token of a stranger opens none', async t => {
   const provider = await startWithKey(t)
   const grantd = await startApp(t, { trusted: provider.trusted() })
   t.equal((await readList(grantd, await provider.sign(key))).status, 200)

@@ -56,7 +56,7 @@ t.test('every operation without a token is 401 with a plain Bearer challenge (RF
   }
 })
 
-t.test('another way of authenticating is answered as none: no error code (RFC 6750 §3.1)', async t => {
+t.test('another authentication scheme is answered like no token, without an error code (RFC 6750 §3.1)', async t => {
   const grantd = await startApp(t)
   for (const authorization of ['Basic YTpi', 'basic YTpi', 'Digest username="a"', 'Negotiate', 'DPoP abc']) {
     const answer = await grantd.send('GET', COLLECTION, { headers: { authorization } })
@@ -115,7 +115,7 @@ t.test('the scheme is read without regard to case (RFC 9110 §11.1)', async t =>
 })
 
 // [ADMIN-14]
-t.test('a token anywhere but in the Authorization header is no token', async t => {
+t.test('a token outside the Authorization header is ignored', async t => {
   const grantd = await startApp(t)
   const token = await grantd.adminToken(['*'])
   for (const [path, headers] of [
@@ -129,7 +129,7 @@ t.test('a token anywhere but in the Authorization header is no token', async t =
   }
 })
 
-t.test('two Authorization headers are refused, whichever of them is good', async t => {
+t.test('two Authorization headers are refused, even when one of them is valid', async t => {
   const grantd = await startApp(t)
   const good = `Bearer ${await grantd.adminToken(['*'])}`
   const other = `Bearer ${await grantd.adminToken(['acme'])}`
@@ -181,7 +181,7 @@ t.test('a token that lacks the claim altogether is 403', async t => {
   t.equal(answer.status, 403)
 })
 
-t.test('the claim that is configured gives the rights', async t => {
+t.test('the configured claim gives the rights', async t => {
   const token = (claim: string) =>
     startApp(t, { environment: { ADMIN_SITES_CLAIM: claim } }).then(grantd => grantd.asAdmin('GET', COLLECTION))
   t.equal((await token('site_admin')).status, 200)
@@ -242,7 +242,7 @@ t.test('a Site is the same in every spelling of its path', async t => {
   t.equal((await grantd.asAdmin('GET', encoded, { sites: ['globex'] })).status, 404)
 })
 
-t.test('an administrator of several Sites stands in each of them, and in no other', async t => {
+t.test('an administrator of several Sites has access to each of them and to no other', async t => {
   const grantd = await startApp(t)
   const acme = await grantd.register()
   const globex = await grantd.register({}, 'globex')
@@ -254,7 +254,7 @@ t.test('an administrator of several Sites stands in each of them, and in no othe
   t.equal((await grantd.asAdmin('GET', acme.path.replace(acme.clientId, globex.clientId), { sites })).status, 404)
 })
 
-t.test('a Global Administrator (*) stands in every Site and lists over all of them', async t => {
+t.test('a Global Administrator (*) has access to every Site and lists over all of them', async t => {
   const grantd = await startApp(t)
   const made = [await grantd.register({}, 'acme'), await grantd.register({}, 'globex')]
   for (const sites of [['*'], '*', ['acme', '*']]) {
@@ -271,7 +271,7 @@ t.test('a Global Administrator (*) stands in every Site and lists over all of th
   }
 })
 
-t.test('the list of all Sites is 403 for an administrator of some, even of each Site there is', async t => {
+t.test('the listing of all Sites is 403 for an administrator of single Sites, even of every existing one', async t => {
   const grantd = await startApp(t)
   await grantd.register()
   for (const sites of [['acme'], ['acme', 'globex'], 'acme', ['**'], ['all']]) {
@@ -283,7 +283,7 @@ t.test('the list of all Sites is 403 for an administrator of some, even of each 
   }
 })
 
-t.test('strangers do not get their bodies read: 401 comes before any fault of the body', async t => {
+t.test('401 comes before any fault of the body, which is not read', async t => {
   const grantd = await startApp(t)
   const json = { 'content-type': 'application/json' }
   for (const [headers, body] of [
@@ -310,7 +310,7 @@ t.test('a stranger is answered without waiting for a body that never comes', asy
   }
 })
 
-t.test('a caller without rights is refused before the body is read, too', async t => {
+t.test('a caller without rights is refused before the body is read', async t => {
   const grantd = await startApp(t)
   t.equal((await grantd.asAdmin('POST', COLLECTION, { sites: [], body: '{"name":' })).status, 403)
   t.equal((await grantd.asAdmin('POST', COLLECTION, { sites: ['globex'], body: '{"name":' })).status, 404)
@@ -328,7 +328,7 @@ t.test('no answer of the admin API may be stored', async t => {
 })
 
 // [ADMIN-21]
-t.test('why a caller was refused is in the log, and only there', async t => {
+t.test('the reason of a refusal is in the log only', async t => {
   const { log, lines } = capturedLog()
   const grantd = await startApp(t, { log })
   const ask = async (path: string, authorization?: string): Promise<unknown> => {
@@ -403,7 +403,7 @@ t.test('the listed origins may call the admin API: preflight without a token, th
   }
 })
 
-t.test('a listed origin can read why it was refused', async t => {
+t.test('a listed origin can read the headers of a refusal', async t => {
   const grantd = await startWithCors(t)
   const unauthorized = await grantd.send('GET', COLLECTION, { headers: { origin: UI } })
   t.equal(unauthorized.status, 401)
@@ -417,7 +417,7 @@ t.test('a listed origin can read why it was refused', async t => {
 })
 
 // [ADMIN-13]
-t.test('an origin that is not listed gets no access, however much it resembles one', async t => {
+t.test('an origin that only resembles a listed one gets no access', async t => {
   const grantd = await startWithCors(t)
   for (const origin of [
     'https://evil.example',
@@ -441,7 +441,7 @@ t.test('an origin that is not listed gets no access, however much it resembles o
   }
 })
 
-t.test('CORS opens the admin API alone: not the token endpoint, not discovery, not the rest', async t => {
+t.test('CORS opens the admin API and no other endpoint', async t => {
   const grantd = await startWithCors(t)
   const registered = await grantd.register()
   for (const path of [
@@ -476,7 +476,7 @@ t.test('with CORS open a token is still needed for everything but the preflight'
 })
 
 t.test(
-  'what a key of access tokens has signed is no admin token, even where its issuer is the trusted one',
+  'a token that a key of access tokens has signed is not an admin token, even from the trusted issuer',
   async t => {
     const issuing = await startApp(t)
     const keys = createRemoteJWKSet(new URL(`${issuing.baseUrl}/.well-known/jwks.json`))

@@ -37,19 +37,19 @@ function verify(events: AuditEventTable[], chain: AuditChainTable) {
 }
 
 // [AUDIT-3]
-t.test('the hash is the one that src/audit/chain.ts promises, for whoever computes it elsewhere', async t => {
+t.test('the hash is the one that src/audit/chain.ts describes, so that other programs can compute it', async t => {
   const first = chainEvent(BEGINNING, event)
   t.equal(first.sequence, 1)
   t.equal(first.hash.toString('hex'), '02a048a31f5400e8c45d055f67d0dc6e5ad6c33b4af030b25db3733c325f122b')
 })
 
-t.test('the hash does not depend on the order in which members of changes come', async t => {
+t.test('the hash does not depend on the order of the members of changes', async t => {
   const chained = chainEvent(BEGINNING, event)
   const { name, enabled } = event.changes
   t.same(hashEvent({ ...chained, changes: { enabled: { to: enabled.to, from: enabled.from }, name } }), chained.hash)
 })
 
-t.test('any other value in any member makes another hash', async t => {
+t.test('a different value in any member makes a different hash', async t => {
   const chained = chainEvent(BEGINNING, event)
   for (const change of [
     { site_id: 'umbrella' },
@@ -71,7 +71,7 @@ t.test('any other value in any member makes another hash', async t => {
   }
 })
 
-t.test('a chain as it was written has no break, from its beginning and from behind what was pruned', async t => {
+t.test('an unchanged chain has no fault, from its beginning and from the first event after pruning', async t => {
   for (const length of [0, 1, 2, 10]) {
     const { events, chain } = chainOf(length)
     t.equal(verify(events, chain), undefined)
@@ -82,7 +82,7 @@ t.test('a chain as it was written has no break, from its beginning and from behi
   t.equal(verify(events.slice(4), { ...chain, pruned_sequence: anchor.sequence, pruned_hash: anchor.hash }), undefined)
 })
 
-t.test('the first event that was changed, removed, added or moved is the one that is named', async t => {
+t.test('the first event that was changed, removed, added or moved is named', async t => {
   const length = 8
   fc.assert(
     fc.property(fc.integer({ min: 1, max: length }), sequence => {

@@ -39,7 +39,7 @@ function sequences(url: string): Promise<unknown[]> {
 
 const isWhole = async (db: Kysely<Database>) => (await verdicts(db)).every(({ broken }) => broken === undefined)
 
-t.test('pruning deletes the oldest end of each Site and leaves chains that verify and go on', async t => {
+t.test('pruning deletes the oldest events of each Site, and the chains still verify and continue', async t => {
   const { url, db } = await emptyAudit(t)
   await recordDays(db, 'acme', [0, 1, 2, 3, 4])
   await recordDays(db, 'globex', [3, 4])
@@ -61,7 +61,7 @@ t.test('pruning deletes the oldest end of each Site and leaves chains that verif
   t.ok(await isWhole(db))
 })
 
-t.test('an old event behind a young one stays with it: what is left has no gap', async t => {
+t.test('an old event after a younger one stays, so that the chain has no gap', async t => {
   const { url, db } = await emptyAudit(t)
   await recordDays(db, 'acme', [0, 5, 1, 6])
   t.equal(await pruneChains(db, 98), 1)
@@ -69,7 +69,7 @@ t.test('an old event behind a young one stays with it: what is left has no gap',
   t.ok(await isWhole(db))
 })
 
-t.test('what was deleted beyond retention is not taken for pruned', async t => {
+t.test('a deletion beyond the retention is reported as a fault', async t => {
   const { url, db } = await emptyAudit(t)
   await recordDays(db, 'acme', [0, 1, 2, 3, 4])
   await pruneChains(db, 98)
@@ -78,7 +78,7 @@ t.test('what was deleted beyond retention is not taken for pruned', async t => {
   t.same(verdict?.broken, { sequence: 3, fault: 'missing' })
 })
 
-t.test('a long chain is pruned in batches, by two at once, while it grows', async t => {
+t.test('a long chain is pruned in batches, also by two instances at once while it grows', async t => {
   const { url, db } = await emptyAudit(t)
   await db.transaction().execute(async trx => {
     for (let index = 0; index < 2_500; index++) await recordEvent(trx, eventOf('acme', index, START))

@@ -11,7 +11,7 @@ const INSERT = `insert into audit_events
   select site_id, sequence + 1, occurred_at, action, subject, actor, actor_issuer, request_id, source, changes, hash, hash
   from audit_events order by sequence desc limit 1`
 
-t.test('the serving role writes events and reads them, and can do no more to them', async t => {
+t.test('the serving role can add and read events, and cannot change or delete them', async t => {
   const grantd = await startApp(t)
   const serving = await startApp(t, { databaseUrl: asServingRole(grantd.databaseUrl) })
   await serving.register()
@@ -39,7 +39,7 @@ t.test('the serving role writes events and reads them, and can do no more to the
   t.same([await auditRows(grantd.databaseUrl), await query(grantd.databaseUrl, 'select * from audit_chains')], before)
 })
 
-t.test('nor does the owner change an event by accident', async t => {
+t.test('the owner cannot change an event by accident', async t => {
   const grantd = await startApp(t)
   await grantd.register()
   await grantd.register()
@@ -62,7 +62,7 @@ t.test('nor does the owner change an event by accident', async t => {
   t.same([await auditRows(grantd.databaseUrl), await query(grantd.databaseUrl, 'select * from audit_chains')], before)
 })
 
-t.test('an event that does not continue the chain of its Site is refused, whoever writes it', async t => {
+t.test('an event that does not continue the chain of its Site is refused, also for the owner', async t => {
   const grantd = await startApp(t)
   await grantd.register()
   await grantd.register()
@@ -114,7 +114,7 @@ t.test('a change that is rolled back leaves no event and no place in the chain',
   t.same(await verdicts(db), [{ siteId: 'acme', events: 2, broken: undefined }])
 })
 
-t.test('a change whose connection breaks before its commit leaves neither change nor event', async t => {
+t.test('a connection that breaks before the commit leaves neither the change nor its event', async t => {
   const databaseUrl = await createDatabase(t)
   const { proxy, url } = await proxyPostgres(t, databaseUrl)
   const clock = new Clock()

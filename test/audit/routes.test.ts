@@ -18,7 +18,7 @@ async function actionsOf(grantd: Grantd, path = EVENTS): Promise<[string, Json][
 }
 
 // [AUDIT-2]
-t.test('each change of a registration is an event: who, what, when, by which request, from where', async t => {
+t.test('each change of a registration is an event with actor, action, time, request and source', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now, environment: { TRUSTED_PROXIES: '127.0.0.1' } })
   const expiresAt = inDays(10, clock.time)
@@ -79,7 +79,7 @@ t.test('each change of a registration is an event: who, what, when, by which req
   t.notOk(rows.includes(clientSecret.slice(7, 30)))
 })
 
-t.test('renewal is an event of its own, beside what else the same request changed', async t => {
+t.test('a renewal is an event of its own beside the other changes of the same request', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })
   const [first, second, third] = [inDays(10, clock.time), inDays(90, clock.time), inDays(30, clock.time)]
@@ -100,7 +100,7 @@ t.test('renewal is an event of its own, beside what else the same request change
   t.equal(both.length, 2)
 })
 
-t.test('what changes nothing, is refused or fails leaves no event', async t => {
+t.test('a request that changes nothing, is refused or fails leaves no event', async t => {
   const clock = new Clock()
   const environment = { MAX_REGISTRATIONS_PER_SITE: '1' }
   const grantd = await startApp(t, { now: clock.now, environment })
@@ -215,7 +215,7 @@ t.test('filters: clientId, actor, action, from (at or after), to (before)', asyn
   }
 })
 
-t.test('a bad query is refused, naming the parameter', async t => {
+t.test('a bad query is refused with the parameter named', async t => {
   const grantd = await startApp(t)
   for (const [filter, parameter] of [
     ['limit=0', 'limit'],
@@ -239,7 +239,7 @@ t.test('a bad query is refused, naming the parameter', async t => {
   }
 })
 
-t.test('whatever an identity provider calls somebody, the change is made and told', async t => {
+t.test('a change is made and recorded for any name of an administrator', async t => {
   const grantd = await startApp(t)
   for (const [subject, actor] of [
     ['nul \0 here', 'nul \ufffd here'],

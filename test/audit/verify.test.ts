@@ -42,14 +42,14 @@ async function verify(url: string): Promise<{ code: number; output: string }> {
   return { code, output: stdout + stderr }
 }
 
-t.test('a database as it was written verifies: exit code 0 and a line of counts', async t => {
+t.test('audit:verify exits with 0 and prints counts for an unchanged database', async t => {
   const { url } = await auditedDatabase(t)
   t.same(await verify(url), { code: 0, output: 'Sites: 3, events: 21, Sites with a fault: 0\n' })
   t.same(await verify(await createDatabase(t)), { code: 0, output: 'Sites: 0, events: 0, Sites with a fault: 0\n' })
 })
 
 // [AUDIT-1]
-t.test('whatever a superuser does to a column of an event, that event is named', async t => {
+t.test('a change of any column of an event by a superuser is found, and the event is named', async t => {
   const { url, db } = await auditedDatabase(t)
   const [original] = await query(url, `select * from audit_events where site_id = 'umbrella' and sequence = 4`)
   const columns = await query(
@@ -156,7 +156,7 @@ for (const [what, statements, expected] of [
   })
 }
 
-t.test('an event whose hash was made anew is found by the next one, the newest by the end of the chain', async t => {
+t.test('an event that was hashed again is found by the next event, or by the end of the chain', async t => {
   const { url, db } = await auditedDatabase(t)
   for (const sequence of [4, EVENTS]) {
     const [event] = await listChain(db, 'acme', sequence - 1, 1)
@@ -186,7 +186,7 @@ t.test('npm run audit:verify names the first event of every Site with a fault, a
   t.match(output, 'Sites: 3, events: 20, Sites with a fault: 2\n')
 })
 
-t.test('a chain that is longer than a page is followed over all its pages, while it grows', async t => {
+t.test('a chain that is longer than a page is verified over all its pages while it grows', async t => {
   const url = await createDatabase(t)
   const db = openTestDatabase(t, url)
   await db.transaction().execute(async trx => {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { credentialUses, previousCredentialOf } from '../../src/registrations/credentials.ts'
 
-t.test('a use that is older than its secret is of an earlier credential', async t => {
+t.test('a use that is older than a credential counts for an earlier one', async t => {
   const day = (date: number) => new Date(Date.UTC(2026, 0, date))
   const secrets = {
     credential_number: 3,

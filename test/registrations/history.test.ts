@@ -24,7 +24,7 @@ const later = new Date('2027-06-01T00:00:00.000Z')
 const earlier = new Date('2026-12-01T00:00:00.000Z')
 const expiry = (to: Date) => ({ expiresAt: { from: '2027-01-01T00:00:00.000Z', to: to.toISOString() } })
 
-t.test('making and deleting tell every field, in or out of nothing', async t => {
+t.test('creating and deleting record every field', async t => {
   const [created, ...more] = eventsBetween(undefined, registration)
   t.same(more, [])
   t.same(created, {
@@ -41,7 +41,7 @@ t.test('making and deleting tell every field, in or out of nothing', async t => 
   t.same(deleted?.changes['name'], { from: 'billing', to: null })
 })
 
-t.test('moving the expiry forward is renewal, an event of its own; moving it back is a change', async t => {
+t.test('moving the expiry forward is recorded as a renewal, moving it back as a change', async t => {
   for (const [change, events] of [
     [{ expires_at: later }, [{ action: 'registration.renewed', changes: expiry(later) }]],
     [{ expires_at: earlier }, [{ action: 'registration.changed', changes: expiry(earlier) }]],
@@ -77,7 +77,7 @@ t.test('moving the expiry forward is renewal, an event of its own; moving it bac
   }
 })
 
-t.test('no change, no event; whatever else a row holds is not told', async t => {
+t.test('without a change of a field there is no event, and other columns are never recorded', async t => {
   t.same(eventsBetween(registration, { ...registration, version: 2, last_used_at: later }), [])
   const row = { ...registration, secret_hash: '$argon2id$canary', name_folded: 'canary' }
   t.notMatch(JSON.stringify(eventsBetween(undefined, row)), /canary/)

@@ -11,7 +11,7 @@ import { DAY_MS } from '../../src/time.ts'
 
 const now = Date.parse('2026-11-23T09:00:00.000Z')
 
-t.test('the state is a function of the expiry and now', async t => {
+t.test('the state and the days left follow from the expiry and the time', async t => {
   for (const [left, state, days] of [
     [30 * DAY_MS + 1, 'active', 31],
     [30 * DAY_MS, 'expiring_30d', 30],
@@ -38,7 +38,7 @@ t.test('the range of expiries of a state holds exactly the registrations in that
   }
 })
 
-t.test('an expiry is ahead and within the lifetime limit, which the fault names', async t => {
+t.test('an expiry that is past or beyond the maximum lifetime is refused with the limit named', async t => {
   t.equal(expiryFault(now + 1, now, 730), undefined)
   t.equal(expiryFault(now + 730 * DAY_MS, now, 730), undefined)
   t.match(expiryFault(now, now, 730), { pointer: '/expiresAt', code: 'in_the_past', detail: /future/ })
@@ -46,14 +46,17 @@ t.test('an expiry is ahead and within the lifetime limit, which the fault names'
   t.match(expiryFault(Number.NaN, now, 730), { code: 'invalid_value', detail: /RFC 3339/ })
 })
 
-t.test('a registration is in exactly one state at any time, and its range says which', async () => {
-  fc.assert(
-    fc.property(fc.integer({ min: -40 * DAY_MS, max: 40 * DAY_MS }), left => {
-      const states = REGISTRATION_STATES.filter(state => {
-        const { after = Number.NEGATIVE_INFINITY, upTo = Number.POSITIVE_INFINITY } = expiryRange(state, now)
-        return now + left > after && now + left <= upTo
+t.test(
+  'a registration is in exactly one state at any time, and the range of that state contains its expiry',
+  async () => {
+    fc.assert(
+      fc.property(fc.integer({ min: -40 * DAY_MS, max: 40 * DAY_MS }), left => {
+        const states = REGISTRATION_STATES.filter(state => {
+          const { after = Number.NEGATIVE_INFINITY, upTo = Number.POSITIVE_INFINITY } = expiryRange(state, now)
+          return now + left > after && now + left <= upTo
+        })
+        return states.length === 1 && states[0] === registrationState(now + left, now)
       })
-      return states.length === 1 && states[0] === registrationState(now + left, now)
-    })
-  )
-})
+    )
+  }
+)

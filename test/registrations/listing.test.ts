@@ -82,7 +82,7 @@ t.test('every column of the grid sorts, both ways, in pages of any size', async 
   }
 })
 
-t.test('search finds parts of name and client id; wildcards are literal', async t => {
+t.test('search finds parts of the name and of the client id, without wildcards', async t => {
   const { grantd, made } = await startWithRows(t)
   t.same(await names(grantd, 'search=ECHO'), ['écho_%'])
   t.same(await names(grantd, 'search=l'), await names(grantd, 'search=L'), 'case does not matter')
@@ -110,7 +110,7 @@ t.test('filters by state, enabled and unusedSince combine', async t => {
   t.same(await names(grantd, 'state=expired'), ['Charlie', 'delta'])
 })
 
-t.test('rows made or deleted between pages are neither repeated nor make others vanish', async t => {
+t.test('creating or deleting rows between two pages neither repeats nor skips others', async t => {
   const { grantd, made } = await startWithRows(t)
   const first = await grantd.asAdmin('GET', `${COLLECTION}?limit=2`)
   await grantd.register({ name: 'aaa' })
@@ -119,7 +119,7 @@ t.test('rows made or deleted between pages are neither repeated nor make others 
   t.same(rest, ['Charlie', 'delta', 'écho_%'])
 })
 
-t.test('names that fold alike are all listed', async t => {
+t.test('registrations whose names differ only in case or accents are all listed', async t => {
   const grantd = await startApp(t)
   for (const name of ['same', 'Same', 'SAME', 'sàme', 'same']) await grantd.register({ name })
   t.equal((await walk(grantd, 'limit=1')).length, 5)

@@ -5,7 +5,7 @@ import { query } from '../fixtures/app/database.ts'
 import type { Grantd } from '../fixtures/app/grantd.ts'
 import { COLLECTION, DAY_MS, inDays } from '../fixtures/app/registration.ts'
 
-t.test('create answers 201 with the whole registration, its secret, Location and ETag, and no-store', async t => {
+t.test('create answers 201 with the whole registration, its secret, Location, ETag and no-store', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })
   const { answer, path } = await grantd.register({
@@ -34,7 +34,7 @@ t.test('create answers 201 with the whole registration, its secret, Location and
 })
 
 // [INPUT-16]
-t.test('the secret is in the answer of create and nowhere else, not even in the database', async t => {
+t.test('the secret is in the answer of create only, and not in the database', async t => {
   const grantd = await startApp(t)
   const { clientSecret, path } = await grantd.register()
   for (const answer of [
@@ -59,7 +59,7 @@ t.test('a registration works at the token endpoint on the very next request, on 
   t.equal((await one.exchange(credentials)).status, 200)
 })
 
-t.test('disabling wins on the next request, on every instance; enabling too', async t => {
+t.test('disabling and enabling take effect on the next request, on every instance', async t => {
   const one = await startApp(t)
   const other = await startApp(t, { databaseUrl: one.databaseUrl })
   const registration = await one.register()
@@ -84,7 +84,7 @@ t.test('renewal keeps client id and secret and works on the next exchange, befor
   t.equal((await grantd.exchange(registration)).status, 200)
 })
 
-t.test('expiry is explicit, ahead and within the policy, at create and at renewal', async t => {
+t.test('create and renewal require an expiry in the future and within the maximum lifetime', async t => {
   const grantd = await startApp(t, { environment: { MAX_REGISTRATION_LIFETIME_DAYS: '100' } })
   const { path } = await grantd.register({ expiresAt: inDays(50) })
   for (const [expiresAt, code] of [
@@ -120,7 +120,7 @@ t.test('an expired registration can be renamed with its old expiry in the same b
   t.equal((await grantd.asAdmin('PATCH', path, { body: { name: 'renamed', expiresAt } })).status, 200)
 })
 
-t.test('delete refuses both values from the next request on', async t => {
+t.test('after a delete the credentials are refused from the next request on', async t => {
   const one = await startApp(t)
   const other = await startApp(t, { databaseUrl: one.databaseUrl })
   const registration = await one.register()
@@ -213,7 +213,7 @@ t.test('two years from now are within the default maximum lifetime, also over a 
   t.match(later.json(), { status: 400, errors: [{ pointer: '/expiresAt', code: 'beyond_lifetime_limit' }] })
 })
 
-t.test('of changes with the same If-Match at once, one wins', async t => {
+t.test('of several changes at once with the same If-Match, exactly one succeeds', async t => {
   const grantd = await startApp(t)
   const { path } = await grantd.register()
   const answers = await Promise.all(
@@ -225,7 +225,7 @@ t.test('of changes with the same If-Match at once, one wins', async t => {
 })
 
 // [INPUT-14]
-t.test('the quota of a Site holds exactly under concurrent creates; delete frees a place', async t => {
+t.test('the quota of a Site holds exactly under concurrent creates, and a delete frees a place', async t => {
   const environment = { MAX_REGISTRATIONS_PER_SITE: '5' }
   const one = await startApp(t, { environment })
   const other = await startApp(t, { environment, databaseUrl: one.databaseUrl })
@@ -337,7 +337,7 @@ t.test('JSON that could be read in two ways, too deep, too large or of another t
   t.notMatch((await post('{"name": grantd_secret}')).text, /grantd_secret/, 'input is not echoed')
 })
 
-t.test('a body in a coding is refused: what stands before grantd might read another one', async t => {
+t.test('a body with a Content-Encoding is refused, because a proxy might read another body', async t => {
   const grantd = await startApp(t)
   for (const coding of ['gzip', 'br', 'deflate, gzip']) {
     const headers = { 'content-encoding': coding }
@@ -351,7 +351,7 @@ t.test('a body in a coding is refused: what stands before grantd might read anot
   )
 })
 
-t.test('parameters in a query that takes none, and escapes that are not UTF-8, are refused', async t => {
+t.test('parameters that an operation does not have, and percent-encoding that is not UTF-8, are refused', async t => {
   const grantd = await startApp(t)
   const { path } = await grantd.register()
   for (const [method, url, body] of [
@@ -367,7 +367,7 @@ t.test('parameters in a query that takes none, and escapes that are not UTF-8, a
   t.equal((await grantd.asAdmin('GET', path)).status, 200, 'nothing was deleted')
 })
 
-t.test('a body with thousands of faults is not answered with thousands', async t => {
+t.test('an answer lists at most 100 of thousands of faults, and says how many there are', async t => {
   const grantd = await startApp(t)
   const body = { name: 'x', expiresAt: inDays(10), scopes: Array.from({ length: 7_000 }, () => 1) }
   const answer = await grantd.asAdmin('POST', COLLECTION, { body })
@@ -376,7 +376,7 @@ t.test('a body with thousands of faults is not answered with thousands', async t
   t.match(answer.json().detail, /^The request has 7001 faults\. "errors" lists the first 100/)
 })
 
-t.test("a caller's X-Request-Id is told back; nothing else of a request is", async t => {
+t.test('an answer repeats X-Request-Id and nothing else of the request', async t => {
   const grantd = await startApp(t)
   const told = await grantd.asAdmin('GET', COLLECTION, { headers: { 'x-request-id': 'abc-1.2_3' } })
   t.equal(told.headers['x-request-id'], 'abc-1.2_3')

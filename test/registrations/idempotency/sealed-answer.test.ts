@@ -20,7 +20,7 @@ const stored = {
   }
 }
 
-t.test('what was sealed opens with the same key of the same caller in the same Site', async t => {
+t.test('a stored answer opens with the same key of the same caller in the same Site', async t => {
   const sealed = sealAnswer(deriveRetryKey(pepper, 'acme', caller, KEY), stored)
   t.same(openAnswer(deriveRetryKey(pepper, 'acme', { ...caller }, KEY), sealed), stored)
 })
@@ -45,23 +45,26 @@ t.test('another key, caller, issuer, Site or pepper neither finds nor opens it',
   }
 })
 
-t.test('with all that is kept, and the pepper, but without the key, nothing opens it', async t => {
-  const right = deriveRetryKey(pepper, 'acme', caller, KEY)
-  const sealed = sealAnswer(right, stored)
-  for (const guess of [
-    right.digest,
-    pepper,
-    Buffer.alloc(32),
-    deriveRetryKey(pepper, 'acme', caller, right.digest.toString('hex')).sealingKey,
-    deriveRetryKey(pepper, 'acme', caller, right.digest.toString('latin1')).sealingKey,
-    deriveRetryKey(pepper, 'acme', caller, '').sealingKey,
-    deriveRetryKey(right.digest, 'acme', caller, '').sealingKey
-  ]) {
-    t.throws(() => openAnswer({ ...right, sealingKey: guess }, sealed))
+t.test(
+  'without the Idempotency-Key nothing opens an answer, not even the whole database with KEY_ENCRYPTION_KEY',
+  async t => {
+    const right = deriveRetryKey(pepper, 'acme', caller, KEY)
+    const sealed = sealAnswer(right, stored)
+    for (const guess of [
+      right.digest,
+      pepper,
+      Buffer.alloc(32),
+      deriveRetryKey(pepper, 'acme', caller, right.digest.toString('hex')).sealingKey,
+      deriveRetryKey(pepper, 'acme', caller, right.digest.toString('latin1')).sealingKey,
+      deriveRetryKey(pepper, 'acme', caller, '').sealingKey,
+      deriveRetryKey(right.digest, 'acme', caller, '').sealingKey
+    ]) {
+      t.throws(() => openAnswer({ ...right, sealingKey: guess }, sealed))
+    }
   }
-})
+)
 
-t.test('one create that is sealed twice is not the same bytes; any bit of it that changes is noticed', async t => {
+t.test('the same answer is never encrypted to the same bytes, and a change of any bit is noticed', async t => {
   const key = deriveRetryKey(pepper, 'acme', caller, KEY)
   const sealed = sealAnswer(key, stored)
   t.notSame(sealAnswer(key, stored), sealed)
@@ -82,7 +85,7 @@ t.test('one create that is sealed twice is not the same bytes; any bit of it tha
   }
 })
 
-t.test('a key of any length and a caller of any name are taken', async t => {
+t.test('keys of any length and callers of any name are accepted', async t => {
   for (const actor of ['', 'x'.repeat(10_000), '\0\ud800']) {
     for (const key of ['x'.repeat(16), 'x'.repeat(255)]) {
       const { digest, sealingKey } = deriveRetryKey(pepper, 'acme', { ...caller, actor }, key)

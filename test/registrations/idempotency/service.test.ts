@@ -58,7 +58,7 @@ t.test('a retry with the same key and body answers the same 201 with the same se
   t.equal((await other.exchange(first.json())).status, 200)
 })
 
-t.test('a retry tells what the first try made, even when it has been changed or deleted since', async t => {
+t.test('a retry gets the answer of the first try, even when the registration was changed or deleted since', async t => {
   const grantd = await startApp(t)
   const tried = retryable()
   const first = await create(grantd, tried)
@@ -72,7 +72,7 @@ t.test('a retry tells what the first try made, even when it has been changed or 
   t.equal((await count(grantd.databaseUrl)).registrations, 0)
 })
 
-t.test('a retry is not judged again: its expiry may be past by then, its Site full', async t => {
+t.test('a retry is not validated again: its expiry may have passed, and its Site may be full', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now, environment: { MAX_REGISTRATIONS_PER_SITE: '1' } })
   const tried = retryable(undefined, { name: 'x', expiresAt: new Date(clock.time + MINUTE_MS).toISOString() })
@@ -81,7 +81,7 @@ t.test('a retry is not judged again: its expiry may be past by then, its Site fu
   t.same(told(await create(grantd, tried)), told(first))
 })
 
-t.test('the same key with another body is refused with 422 and makes nothing', async t => {
+t.test('the same key with another body is refused with 422 and creates nothing', async t => {
   const grantd = await startApp(t)
   const tried = retryable()
   const first = await create(grantd, tried)
@@ -118,7 +118,7 @@ t.test('a malformed key is refused with 400, naming the header', async t => {
   }
 })
 
-t.test('a key is of one caller in one Site: the same key elsewhere makes another registration', async t => {
+t.test('a key belongs to one caller in one Site, and creates another registration elsewhere', async t => {
   const grantd = await startApp(t)
   const tried = retryable()
   const first = await create(grantd, tried)
@@ -140,21 +140,24 @@ t.test('a key is of one caller in one Site: the same key elsewhere makes another
   t.same(told(await create(grantd, tried)), told(first))
 })
 
-t.test('20 at once with one key, over two instances, make one registration and get the same 201', async t => {
-  const one = await startApp(t)
-  const other = await startApp(t, { databaseUrl: one.databaseUrl })
-  for (let round = 0; round < 3; round++) {
-    const tried = retryable()
-    const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, index) => create(index % 2 === 0 ? one : other, tried))
-    )
-    t.same(new Set(answers.map(answer => JSON.stringify(told(answer)))).size, 1)
-    t.equal(answers[0]?.status, 201)
-    t.same(await count(one.databaseUrl), { registrations: round + 1, events: round + 1 })
+t.test(
+  '20 requests at once with one key, over two instances, create one registration and get the same 201',
+  async t => {
+    const one = await startApp(t)
+    const other = await startApp(t, { databaseUrl: one.databaseUrl })
+    for (let round = 0; round < 3; round++) {
+      const tried = retryable()
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, (_, index) => create(index % 2 === 0 ? one : other, tried))
+      )
+      t.same(new Set(answers.map(answer => JSON.stringify(told(answer)))).size, 1)
+      t.equal(answers[0]?.status, 201)
+      t.same(await count(one.databaseUrl), { registrations: round + 1, events: round + 1 })
+    }
   }
-})
+)
 
-t.test('two at once with one key and different bodies: one is made, the other 422', async t => {
+t.test('of two requests at once with one key and different bodies, one creates and the other gets 422', async t => {
   const grantd = await startApp(t)
   const { key } = retryable()
   const answers = await Promise.all(
@@ -164,7 +167,7 @@ t.test('two at once with one key and different bodies: one is made, the other 42
   t.same(await count(grantd.databaseUrl), { registrations: 1, events: 1 })
 })
 
-t.test('an error is not remembered: the same key may be tried until it makes something', async t => {
+t.test('an answer with an error is not stored, so the same key can be retried', async t => {
   const grantd = await startApp(t, { environment: { MAX_REGISTRATIONS_PER_SITE: '1' } })
   const { path } = await grantd.register()
   const { key, ...tried } = retryable()
@@ -175,7 +178,7 @@ t.test('an error is not remembered: the same key may be tried until it makes som
   t.equal((await create(grantd, tried)).status, 201)
 })
 
-t.test('after 10 minutes a key is as new', async t => {
+t.test('after 10 minutes a key is new again', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })
   const tried = retryable(undefined, { name: 'x', expiresAt: inDays(10, clock.time) })
@@ -191,7 +194,7 @@ t.test('after 10 minutes a key is as new', async t => {
   t.equal((await count(grantd.databaseUrl)).registrations, 2)
 })
 
-t.test('what has expired after 10 minutes is deleted from the table, and nothing else is', async t => {
+t.test('answers are deleted from the table after 10 minutes, and no earlier', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })
   const db = openTestDatabase(t, grantd.databaseUrl)
@@ -212,7 +215,7 @@ t.test('what has expired after 10 minutes is deleted from the table, and nothing
 })
 
 // [FAULT-20]
-t.test('a client that is cut off after the commit and before the answer gets the secret by trying again', async t => {
+t.test('a client that loses its connection between commit and answer gets the secret with a retry', async t => {
   const grantd = await startApp(t)
   const db = openTestDatabase(t, grantd.databaseUrl)
   const proxy = await startTcpProxy(t, { host: '127.0.0.1', port: Number(new URL(grantd.baseUrl).port) })
@@ -258,7 +261,7 @@ t.test('a client that is cut off after the commit and before the answer gets the
 })
 
 // [FAULT-19]
-t.test('a commit whose answer is lost is never a 201; trying again tells what it made', async t => {
+t.test('a commit whose result is unknown is not answered with 201, and a retry gets what it created', async t => {
   const databaseUrl = await createDatabase(t)
   const { url, loseCommits } = await proxyThatLosesCommits(t, databaseUrl)
   const grantd = await startApp(t, { databaseUrl: url })
@@ -327,7 +330,7 @@ class CountingSemaphore extends FairSemaphore {
   }
 }
 
-t.test('a retry costs no hash, and no column of the table has anything of what it tells', async t => {
+t.test('a retry computes no hash, and the table holds nothing of the answer in clear', async t => {
   const databaseUrl = await createDatabase(t)
   const hashing = new CountingSemaphore({ permits: 1, maxWaitingPerKey: 10, maxWaiting: 10 })
   const site = { siteId: 'acme', db: openTestDatabase(t, databaseUrl) }
