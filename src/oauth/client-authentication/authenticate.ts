@@ -45,5 +45,5 @@ export function requireAuthenticated(
 
 /** Whether the presented credential is the previous one, and no longer accepted. */
 export function isRetired({ row, credential }: MatchedClient, now: number): boolean {
-  return credential === 'previous' && (row.previous_secret_expires_at?.getTime() ?? 0) <= now
+  return credential === 'previous' && row.previous_secret_expires_at.getTime() <= now
 }

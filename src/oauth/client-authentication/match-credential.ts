@@ -26,18 +26,13 @@ export function credentialMatcher(macKeys: MacKeys, { clientId, credential }: Pr
   }
 }
 
-/** Compares with both secrets, whatever the row has, so that the time says nothing about the row. */
+/** Compares with both secrets, so that the time says nothing about the row. */
 function matchSecret(
   row: ClientRow | undefined,
   equals: (mac: SecretMac | undefined) => boolean
 ): MatchedClient | undefined {
   const isCurrent = equals(row && { keyId: row.secret_mac_key_id, mac: row.secret_mac })
-  const isPrevious = equals(row && previousMacOf(row))
+  const isPrevious = equals(row && { keyId: row.previous_secret_mac_key_id, mac: row.previous_secret_mac })
   if (row?.is_registered !== true || !(isCurrent || isPrevious)) return undefined
   return { row, credential: isCurrent ? 'current' : 'previous' }
-}
-
-function previousMacOf(row: ClientRow): SecretMac | undefined {
-  const { previous_secret_mac: mac, previous_secret_mac_key_id: keyId } = row
-  return mac === null || keyId === null ? undefined : { keyId, mac }
 }

@@ -4,12 +4,17 @@ import type { Database, RegistrationTable } from '../../database/schema.ts'
 import { statement } from '../../database/statement.ts'
 
 /**
- * A row of the look-up of clients. For an unknown client id it is a decoy, which is not registered and takes as long to
- * find, send and parse.
+ * A row of the look-up of clients. For an unknown client id it is a decoy, which is not registered. Without a previous
+ * secret, that secret is one that expired long ago and that nothing matches. So every row takes as long to find, send
+ * and parse.
  */
-export interface ClientRow extends Pick<RegistrationTable, (typeof CLIENT_COLUMNS)[number] | 'client_id'> {
+export interface ClientRow extends NonNullableMembers<Pick<RegistrationTable, ClientColumn>> {
+  client_id: string
   is_registered: boolean
 }
+
+type ClientColumn = (typeof CLIENT_COLUMNS)[number]
+type NonNullableMembers<Row> = { [Column in keyof Row]: NonNullable<Row[Column]> }
 
 const CLIENT_COLUMNS = [
   'site_id',
@@ -25,12 +30,18 @@ const CLIENT_COLUMNS = [
   'version'
 ] as const
 
-/** Values of the decoy by column, in SQL. A column without one is null, as it is in most registrations. */
-const DECOY: Partial<Record<(typeof CLIENT_COLUMNS)[number], string>> = {
+/** In place of the id of a MAC key, where there is no MAC. */
+export const NO_MAC_KEY = '00000000-0000-0000-0000-000000000000'
+
+/** Values of the decoy, and of a previous secret that there is not, in SQL. */
+const DECOY: Record<ClientColumn, string> = {
   site_id: `'none'`,
   secret_mac: `decode(repeat('00', 32), 'hex')`,
-  secret_mac_key_id: `'00000000-0000-0000-0000-000000000000'`,
+  secret_mac_key_id: `'${NO_MAC_KEY}'`,
   credential_number: '1',
+  previous_secret_mac: `decode(repeat('00', 32), 'hex')`,
+  previous_secret_mac_key_id: `'${NO_MAC_KEY}'`,
+  previous_secret_expires_at: `'2000-01-01Z'::timestamptz`,
   scopes: `'{}'::text[]`,
   enabled: 'true',
   expires_at: `'2000-01-01Z'::timestamptz`,
@@ -69,10 +80,8 @@ export function findSecretHashes(db: Kysely<Database>, clientId: string): Promis
     .executeTakeFirst()
 }
 
-function orDecoy(column: (typeof CLIENT_COLUMNS)[number]) {
-  const decoy = DECOY[column]
-  const value = sql.ref(`registrations.${column}`)
-  return (decoy === undefined ? value : sql`coalesce(${value}, ${sql.raw(decoy)})`).as(column)
+function orDecoy(column: ClientColumn) {
+  return sql`coalesce(${sql.ref(`registrations.${column}`)}, ${sql.raw(DECOY[column])})`.as(column)
 }
 
 /** Finds the clients whose registration still has the version at the same place of the other list. */

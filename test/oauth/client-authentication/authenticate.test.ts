@@ -23,7 +23,7 @@ function startRefusing() {
 }
 
 t.test('why a client is refused is only for the log, except for the right credential', async t => {
-  const previous = (expiresAt: Date | null) => clientRow({ previous_secret_expires_at: expiresAt })
+  const previous = (expiresAt: Date) => clientRow({ previous_secret_expires_at: expiresAt })
   const matches = (row: ClientRow, credential: 'current' | 'previous' = 'current') => ({ row, credential })
   const { counted, refuse } = startRefusing()
   for (const [reason, message, row, matched] of [
@@ -32,7 +32,7 @@ t.test('why a client is refused is only for the log, except for the right creden
     ['wrong_secret', GENERIC, clientRow({ enabled: false }), undefined],
     ['wrong_secret', GENERIC, clientRow({ expires_at: new Date(0) }), undefined],
     ['retired_secret', GENERIC, previous(new Date(NOW)), matches(previous(new Date(NOW)), 'previous')],
-    ['retired_secret', GENERIC, previous(null), matches(previous(null), 'previous')],
+    ['retired_secret', GENERIC, previous(new Date(0)), matches(previous(new Date(0)), 'previous')],
     [
       'disabled',
       'The registration is disabled.',

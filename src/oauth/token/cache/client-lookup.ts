@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely'
 import { Batcher, BatcherFull } from '../../../concurrency/batcher.ts'
 import { DatabaseUnavailable } from '../../../database/errors.ts'
 import type { Database } from '../../../database/schema.ts'
-import { type ClientRow, findClients } from '../../../registrations/clients/repository.ts'
+import { type ClientRow, findClients, NO_MAC_KEY } from '../../../registrations/clients/repository.ts'
 import type { ClientCache } from './client-cache.ts'
 
 /** Look-ups that may wait for an answer of the database. The next one is refused. */
@@ -99,7 +99,5 @@ export class ClientLookup {
 }
 
 function macKeyIdsOf(row: ClientRow): string[] {
-  if (!row.is_registered) return []
-  const { secret_mac_key_id: current, previous_secret_mac_key_id: previous } = row
-  return previous === null ? [current] : [current, previous]
+  return [row.secret_mac_key_id, row.previous_secret_mac_key_id].filter(keyId => keyId !== NO_MAC_KEY)
 }
