@@ -52,7 +52,7 @@ export function notificationOptions(settings: NotificationSettings) {
   const serviceReceivers = serviceReceiversOf(settings, guard)
   const options = {
     ...rest,
-    channels: { guard, resolve: resolve ?? createResolve(guard), timeoutMs: WEBHOOK_TIMEOUT_MS, mail, now },
+    channels: { guard, resolve: resolve ?? createResolve(guard), timeoutMs: WEBHOOK_TIMEOUT_MS, mail },
     databaseNow: settings.databaseNow ?? databaseClock(settings.db),
     serviceReceivers,
     serviceKinds: [...serviceReceivers.keys()],

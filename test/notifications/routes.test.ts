@@ -267,6 +267,23 @@ t.test(
   }
 )
 
+t.test(
+  'a webhook is signed with the time of the database, so that a receiver accepts it from a wrong clock',
+  async t => {
+    const receiver = await startWebhookReceiver(t)
+    const grantd = await startApp(t, {
+      environment: { NOTICE_WEBHOOK_ALLOW: '127.0.0.1' },
+      now: () => Date.now() + 3_600_000,
+      databaseNow: async () => Date.now()
+    })
+    const made = await grantd.asAdmin('POST', RECEIVERS, { body: { kind: 'webhook', url: receiver.url } })
+    t.match((await grantd.asAdmin('POST', `${made.headers['location']}/test`)).json(), { delivered: true })
+    const [received] = receiver.received
+    // The library refuses a time that is more than five minutes off.
+    t.ok(new Webhook(made.json().signingSecret).verify(received?.body ?? '', received?.headers ?? {}))
+  }
+)
+
 t.test('a delivery of another Site or notice is answered byte for byte like an unknown one', async t => {
   const { clock, receiver, grantd, inDays } = await startNotices(t)
   await grantd.register({ expiresAt: inDays(8) })

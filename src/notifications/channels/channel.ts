@@ -10,8 +10,6 @@ export type Target = Record<string, unknown>
 export interface ChannelOptions extends GuardedPostOptions {
   /** Undefined when no mail server is configured. */
   mail: MailOptions | undefined
-  /** Milliseconds since the epoch. */
-  now: () => number
 }
 
 export interface MailOptions {
@@ -30,6 +28,8 @@ export interface Attempt {
   secrets: readonly string[]
   /** Recipients of the target that an earlier try has reached. They do not get the message again. */
   reached: readonly string[]
+  /** Instant of this try, milliseconds since the epoch. Receivers refuse a signature whose instant is minutes off. */
+  sentAt: number
   signal: AbortSignal
 }
 

@@ -32,12 +32,12 @@ const CONTENT_TYPE = 'application/cloudevents+json; charset=utf-8'
 /** The receiver wants no more events (Standard Webhooks). */
 const GONE = 410
 
-async function send(options: ChannelOptions, { target, message, secrets, signal }: Attempt): Promise<Outcome> {
+async function send(options: ChannelOptions, { target, message, secrets, sentAt, signal }: Attempt): Promise<Outcome> {
   const body = Buffer.from(JSON.stringify(message.event))
   const headers = {
     'content-type': CONTENT_TYPE,
     'user-agent': 'grantd',
-    ...webhookHeaders(message.event.id, body, secrets, options.now())
+    ...webhookHeaders(message.event.id, body, secrets, sentAt)
   }
   const status = await guardedPost(options, urlOf(target), headers, body, signal)
   if (status >= 200 && status < 300) return { isDelivered: true, detail: `answered ${status}` }

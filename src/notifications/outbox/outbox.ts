@@ -138,15 +138,16 @@ export class Outbox {
 
   /** @returns undefined when closing cut it off */
   async #try(delivery: Claimed, signal: AbortSignal): Promise<Outcome | undefined> {
-    const { channels, issuer, onError } = this.#options
+    const { channels, issuer, databaseNow, onError } = this.#options
+    const sentAt = await databaseNow()
     let receiver: Pick<Attempt, 'target' | 'secrets'>
     try {
-      receiver = await this.#receiverOf(delivery)
+      receiver = await this.#receiverOf(delivery, sentAt)
     } catch (error) {
       onError(error)
       return failed('its signing secret cannot be decrypted')
     }
-    const attempt = { ...receiver, message: noticeMessage(delivery, issuer), reached: delivery.reached, signal }
+    const attempt = { ...receiver, message: noticeMessage(delivery, issuer), reached: delivery.reached, sentAt, signal }
     try {
       return await sendMessage(channels, delivery.kind, attempt)
     } catch (error) {
@@ -155,13 +156,13 @@ export class Outbox {
     }
   }
 
-  async #receiverOf(delivery: Claimed): Promise<Pick<Attempt, 'target' | 'secrets'>> {
-    const { sealing, serviceReceivers, channels } = this.#options
+  async #receiverOf(delivery: Claimed, now: number): Promise<Pick<Attempt, 'target' | 'secrets'>> {
+    const { sealing, serviceReceivers } = this.#options
     const { receiver_id: id, target } = delivery
     const serviceReceiver = id === null ? serviceReceivers.get(delivery.kind) : undefined
     if (serviceReceiver !== undefined) return serviceReceiver
     if (id === null || target === null) throw new Error(`delivery ${delivery.id} has no receiver`)
-    return { target, secrets: await decryptSigningSecrets(sealing, { ...delivery, id }, channels.now()) }
+    return { target, secrets: await decryptSigningSecrets(sealing, { ...delivery, id }, now) }
   }
 
   async #record(delivery: Claimed, outcome: Outcome): Promise<void> {

@@ -42,6 +42,8 @@ export interface ReceiverOptions {
   maxReceiversPerSite: number
   /** Milliseconds since the epoch. */
   now: () => number
+  /** Time of the database, milliseconds since the epoch. An instance's own clock may be wrong. */
+  databaseNow: () => Promise<number>
 }
 
 /** How long a replaced secret still signs beside the new one. */
@@ -136,7 +138,7 @@ export async function rotateSigningSecret(
 ): Promise<{ receiver: Receiver; signingSecret: string }> {
   const signingSecret = createSigningSecret()
   const jwe = await encryptSigningSecret(options.sealing, id, signingSecret)
-  const at = options.now()
+  const at = await options.databaseNow()
   const receiver = await withLocked(db, { lock: trx => lockReceiver(trx, siteId, id) }, async (trx, found) => {
     if (!channelOf(found.kind).hasSigningSecret) throw noSigningSecret(found.kind)
     const from = found.previous_secret_expires_at
@@ -167,12 +169,14 @@ export async function testReceiver(
   if (row === undefined) throw notFound()
   return options.testRuns.run(siteId, async () => {
     const eventId = randomUUID()
+    const sentAt = await options.databaseNow()
     try {
       const outcome = await sendMessage(options.channels, row.kind, {
         target: row.target,
-        message: testMessage(eventId, options.issuer, siteId, id, options.now()),
-        secrets: await decryptSigningSecrets(options.sealing, row, options.now()),
+        message: testMessage(eventId, options.issuer, siteId, id, sentAt),
+        secrets: await decryptSigningSecrets(options.sealing, row, sentAt),
         reached: [],
+        sentAt,
         signal: new AbortController().signal
       })
       return { ...outcome, eventId }

@@ -21,13 +21,20 @@ export function channelOptions(mail?: Partial<MailOptions>): ChannelOptions {
     guard: new AddressGuard({ items: ['127.0.0.1'], allowsPlainHttp: true }),
     resolve: async () => [],
     timeoutMs: 5_000,
-    mail: mail && { smtpUrl: '', from: 'grantd@example.com', domains: [], ...mail },
-    now: Date.now
+    mail: mail && { smtpUrl: '', from: 'grantd@example.com', domains: [], ...mail }
   }
 }
 
 /** Returns one try of sending the notice. */
 export function attempt(target: Attempt['target'], more: Partial<Attempt> = {}): Attempt {
   const { signal } = new AbortController()
-  return { target, message: noticeMessage(NOTICE, ISSUER), secrets: [], reached: [], signal, ...more }
+  return {
+    target,
+    message: noticeMessage(NOTICE, ISSUER),
+    secrets: [],
+    reached: [],
+    sentAt: Date.now(),
+    signal,
+    ...more
+  }
 }

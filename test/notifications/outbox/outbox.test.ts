@@ -83,8 +83,7 @@ async function startOutbox(t: Test, options: { instances?: number; timeoutMs?: n
       guard: new AddressGuard({ items: ['127.0.0.1'], allowsPlainHttp: true }),
       resolve: async () => [],
       timeoutMs: options.timeoutMs ?? WEBHOOK_TIMEOUT_MS,
-      mail: undefined,
-      now: options.now ?? clock.now
+      mail: undefined
     },
     sealing: SEALING,
     issuer: 'https://grantd.example.com',
