@@ -5,7 +5,7 @@ import { MINUTE_MS, SECOND_MS } from '../../time.ts'
 import { type Attempt, type ChannelOptions, failed, type Outcome, type Target } from '../channels/channel.ts'
 import { CHANNELS, sendMessage } from '../channels/channels.ts'
 import { noticeMessage } from '../message.ts'
-import { decryptSigningSecrets } from '../receivers/signing-secrets.ts'
+import { decryptSigningSecrets, SIGNING_SECRET_LOST, SigningSecretLost } from '../receivers/signing-secrets.ts'
 import { MAX_ATTEMPTS, retryDelayMs } from './backoff.ts'
 import { Places, type Try } from './places.ts'
 import { type Claimed, claimDeliveries, recordDelivered, recordFailed, releaseDelivery } from './repository.ts'
@@ -144,8 +144,9 @@ export class Outbox {
     try {
       receiver = await this.#receiverOf(delivery, sentAt)
     } catch (error) {
+      if (!(error instanceof SigningSecretLost)) throw error
       onError(error)
-      return failed('its signing secret cannot be decrypted')
+      return failed(SIGNING_SECRET_LOST)
     }
     const attempt = { ...receiver, message: noticeMessage(delivery, issuer), reached: delivery.reached, sentAt, signal }
     try {

@@ -27,7 +27,12 @@ import {
   updateReceiver
 } from './repository.ts'
 import type { NewReceiver, ReceiverPatch } from './schemas.ts'
-import { decryptSigningSecrets, encryptSigningSecret, SigningSecretLost } from './signing-secrets.ts'
+import {
+  decryptSigningSecrets,
+  encryptSigningSecret,
+  SIGNING_SECRET_LOST,
+  SigningSecretLost
+} from './signing-secrets.ts'
 import type { TestRuns } from './test-runs.ts'
 import { findChangeFaults, findCreateFaults, refuseFaults, targetFaults, targetOf } from './validation.ts'
 
@@ -182,7 +187,7 @@ export async function testReceiver(
       return { ...outcome, eventId }
     } catch (error) {
       if (!(error instanceof SigningSecretLost)) throw error
-      return { ...failed('its signing secret cannot be decrypted: rotate it'), eventId }
+      return { ...failed(SIGNING_SECRET_LOST), eventId }
     }
   })
 }

@@ -24,6 +24,9 @@ export async function reencryptSigningSecret(
   return opened === undefined || opened.isCurrent ? undefined : encryptSigningSecret(sealing, receiverId, opened.text)
 }
 
+/** Tells administrators why a receiver gets nothing, and what to do. */
+export const SIGNING_SECRET_LOST = 'its signing secret cannot be decrypted: rotate it'
+
 /** The signing secret of a receiver was encrypted by a KEY_ENCRYPTION_KEY that this instance does not have. */
 export class SigningSecretLost extends Error {
   constructor(receiverId: string) {
