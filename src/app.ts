@@ -44,7 +44,8 @@ import { signingKeyRotation } from './signing-keys/plugin.ts'
 import { jwksRoutes } from './signing-keys/routes.ts'
 
 /** The parts of an instance that the rooms work with. */
-export interface AppOptions extends Pick<Connection, 'tables' | 'background' | 'lookups' | 'lastUsedWriter'> {
+export interface AppOptions
+  extends Pick<Connection, 'tables' | 'background' | 'lookups' | 'lastUsedWriter' | 'health'> {
   config: Config
   sealing: Sealing
   /** Keys of the MACs by which secrets are verified. */
@@ -145,7 +146,7 @@ export async function buildApp(
   await app.register(signingSecretReencryption, { db: background, sealing })
   await app.register(auditRetention, { db: background, ...config.audit })
   await app.register(idempotentAnswerPurge, { db: background, now })
-  await app.register(health, { drain, check: () => assertReadable(background) })
+  await app.register(health, { drain, check: () => assertReadable(options.health) })
   await app.register(apiReferenceRoutes)
   return app
 }

@@ -132,6 +132,7 @@ function unconnected() {
     tables,
     background: tables.ofAllSites,
     lookups: tables.ofAllSites,
+    health: tables.ofAllSites,
     lastUsedWriter: tables.ofAllSites,
     sealing,
     macKeys: new MacKeys({ db: tables.ofAllSites, sealing }),

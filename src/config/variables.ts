@@ -74,7 +74,7 @@ export function readVariables(read: Read) {
     ),
     databasePoolSize: read(
       'DATABASE_POOL_SIZE',
-      'Pooled connections of each process. A quarter is for background work, the rest is for administrators. The token endpoint has two more of its own.',
+      'Pooled connections of each process. A quarter is for background work, the rest is for administrators. Three more are for the token endpoint and for health checks.',
       wholeNumber(10, 2, 100)
     ),
     dataFolder: read(

@@ -15,7 +15,7 @@ export interface DatabaseOptions {
   rereadUrl?: () => string | undefined
   /** The same database as the owner of the schema; `url` by default. */
   migrationUrl: string | undefined
-  /** Connections of the pools. The two pipelined connections come on top. */
+  /** Connections of the pools. The three pipelined connections come on top. */
   poolSize: number
   /** Called with errors of connections that were idle. */
   onIdleError: (error: Error) => void
@@ -35,6 +35,8 @@ export interface Connection {
   lookups: Kysely<Database>
   /** Pipelined connection that writes Last used. A commit takes longer than a look-up may wait. */
   lastUsedWriter: Kysely<Database>
+  /** Pipelined connection of health checks, which neither delay others nor wait for them. */
+  health: Kysely<Database>
   /** Runs work on a pool of its own, as the owner of the schema. */
   asOwner: <T>(work: (db: Kysely<Database>) => Promise<T>) => Promise<T>
   /** Checks that grantd can serve from the database. @throws UnsuitableDatabase; DatabaseUnavailable */
@@ -99,12 +101,11 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
     settings: sessionSettings.administration
   })
   const background = openDatabase({ ...pool, maxConnections: backgroundSize })
-  const { lookups, lastUsedWriter } = openPipelinedConnections(servingUrl, options, locator)
+  const pipelined = openPipelinedConnections(servingUrl, options, locator)
   return {
     tables,
     background,
-    lookups,
-    lastUsedWriter,
+    ...pipelined,
     asOwner: work => workAs(ownerUrl, onIdleError, work),
     assertSuitable: () => assertSuitable(servingUrl),
     migrate: () =>
@@ -116,18 +117,18 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
     assertGranted: () => assertGranted(servingUrl),
     isRowLevelSecurityActive: () => isRowLevelSecurityActive(background),
     close: async () => {
-      const all = [tables.ofAllSites, background, lookups, lastUsedWriter]
+      const all = [tables.ofAllSites, background, ...Object.values(pipelined)]
       await Promise.all(all.map(each => each.destroy()))
     }
   }
 }
 
-/** Opens the two pipelined connections of an instance. */
+/** Opens the pipelined connections of an instance. */
 export function openPipelinedConnections(
   connectionString: string,
   { onConnectionChange }: Pick<PipelinedConnectionOptions, 'onConnectionChange'>,
   locator?: PrimaryLocator
-): Pick<Connection, 'lookups' | 'lastUsedWriter'> {
+): Pick<Connection, 'lookups' | 'lastUsedWriter' | 'health'> {
   return {
     lookups: openPipelinedConnection({
       connectionString,
@@ -143,6 +144,14 @@ export function openPipelinedConnections(
       name: 'last used',
       queryTimeoutMs: QUERY_TIMEOUT_MS,
       settings: sessionSettings.lastUsedWriter,
+      onConnectionChange
+    }),
+    health: openPipelinedConnection({
+      connectionString,
+      locator,
+      name: 'health',
+      queryTimeoutMs: LOOKUP_TIMEOUT_MS,
+      settings: sessionSettings.lookups,
       onConnectionChange
     })
   }

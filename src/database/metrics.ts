@@ -5,7 +5,8 @@ import type { Registry } from '../metrics/registry.ts'
 export function measurePipelinedConnections(registry: Registry): (connection: string, isUp: boolean) => void {
   const up = new Map([
     ['lookups', 0],
-    ['last used', 0]
+    ['last used', 0],
+    ['health', 0]
   ])
   for (const connection of up.keys()) {
     registry.reading(

@@ -30,7 +30,7 @@ export async function runPrimary(config: Config): Promise<void> {
     migrates: true
   })
   const readiness = new Readiness({
-    check: () => assertReadable(connection.background),
+    check: () => assertReadable(connection.health),
     onFailure: error => log.warn({ err: error }, 'not ready: requests cannot be served now')
   })
   measureDatabase(metrics, connection)
