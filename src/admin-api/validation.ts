@@ -1,14 +1,22 @@
 import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
 import { type Fault, notFound, Problem } from '../http/problem.ts'
+import { escapePointer } from './json-body.ts'
 import { readQuery } from './query.ts'
 import { bodyFault, parameterFault, unknownMember } from './schema-faults.ts'
+
+/**
+ * Finds the faults of a body that no schema can find.
+ *
+ * @param body the members in which the schema found no fault
+ */
+type RuleFaults = (request: FastifyRequest, body: object) => readonly Fault[] | Promise<readonly Fault[]>
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** True when a request without a body is a request with an empty one. */
     isBodyOptional?: boolean
-    /** Returns the faults that no schema can tell. It is called when the request has other faults, so that one answer lists all. */
-    ruleFaults?: (request: FastifyRequest) => readonly Fault[] | Promise<readonly Fault[]>
+    /** Finds the faults that no schema can find. It is called when the request has other faults, so that one answer lists all. */
+    ruleFaults?: RuleFaults
   }
   interface FastifyRequest {
     /** Faults of the JSON of the body. */
@@ -37,15 +45,17 @@ export async function validateRequest(request: FastifyRequest): Promise<void> {
   if (config.isBodyOptional === true && request.body === undefined) request.body = {}
   const { jsonFaults = [] } = request
   const repeated = readQuery(request)
+  const ofBody = schema?.body === undefined ? unexpectedMembers(request.body) : bodyFaults(request)
   const faults = [
     ...jsonFaults,
-    ...(schema?.body === undefined ? unexpectedMembers(request.body) : bodyFaults(request)),
+    ...ofBody,
     ...repeated,
     ...parameterFaults(request, 'querystring', request.query),
     ...parameterFaults(request, 'headers', request.headers)
   ]
   if (faults.length === 0) return
-  const found = distinct([...faults, ...((await config.ruleFaults?.(request)) ?? [])])
+  const ofRules = (await config.ruleFaults?.(request, soundMembers(request.body, ofBody))) ?? []
+  const found = distinct([...faults, ...ofRules.filter(({ pointer = '' }) => !isKnownFaulty(pointer, ofBody))])
   throw jsonFaults.length > 0 ? refusal('invalid_json', found) : invalidRequest(found)
 }
 
@@ -95,7 +105,24 @@ function unexpectedMembers(body: unknown): Fault[] {
   return Object.keys(body).map(unknownMember)
 }
 
-/** The first fault of each place and code: a schema and a rule may both refuse a value. */
+/** Returns the members of a body that the schema accepts. */
+function soundMembers(body: unknown, faults: readonly Fault[]): object {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return {}
+  return Object.fromEntries(Object.entries(body).filter(([name]) => !isKnownFaulty(`/${escapePointer(name)}`, faults)))
+}
+
+/** Returns whether a member of the body, or something in it, has one of these faults. */
+function isKnownFaulty(pointer: string, faults: readonly Fault[]): boolean {
+  const member = memberOf(pointer)
+  return member !== '' && faults.some(fault => memberOf(fault.pointer ?? '') === member)
+}
+
+/** Returns the first reference token of a JSON pointer. */
+function memberOf(pointer: string): string {
+  return pointer.split('/')[1] ?? ''
+}
+
+/** Removes faults that repeat the place and the code of another one. */
 function distinct(faults: readonly Fault[]): Fault[] {
   const keyOf = ({ pointer, parameter, code }: Fault) => JSON.stringify([pointer, parameter, code])
   const first = new Map(faults.toReversed().map(fault => [keyOf(fault), fault]))

@@ -81,8 +81,8 @@ export interface FieldRules {
   maxLifetimeDays: number
 }
 
-/** Returns the fields of a faulty body that the rules can judge, in their normal form. */
-export function judgeableFields(body: unknown): Partial<RegistrationFields> {
+/** Returns the fields that the rules judge, in their normal form. @param body members that the schema accepts */
+export function judgeableFields(body: object): Partial<RegistrationFields> {
   const { name, expiresAt } = Object(body)
   return {
     ...(typeof name === 'string' && { name: normaliseName(name) }),

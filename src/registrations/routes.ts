@@ -67,7 +67,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
   app.post<OfSite & { Body: RegistrationFields; Headers: Static<typeof IdempotencyKey> }>(
     '/app-registrations',
     {
-      config: { ruleFaults: ({ body }) => faultsOfCreate(options, body) },
+      config: { ruleFaults: (_request, body) => faultsOfCreate(options, body) },
       schema: {
         operationId: 'createAppRegistration',
         summary: 'Create an App registration',
@@ -151,7 +151,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
     '/app-registrations/:clientId',
     {
       config: {
-        ruleFaults: request => faultsOfChange(siteOf(request), options, Object(request.params).clientId, request.body)
+        ruleFaults: (request, body) => faultsOfChange(siteOf(request), options, Object(request.params).clientId, body)
       },
       schema: {
         operationId: 'changeAppRegistration',

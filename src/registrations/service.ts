@@ -115,17 +115,17 @@ function createdColumns(siteId: string, fields: RegistrationFields, at: number):
   }
 }
 
-/** Returns what the rules refuse in a body that the schema refuses too. */
-export function faultsOfCreate({ now, maxLifetimeDays }: RegistrationOptions, body: unknown): Fault[] {
+/** Returns what the rules refuse in the members of a body that the schema accepts. */
+export function faultsOfCreate({ now, maxLifetimeDays }: RegistrationOptions, body: object): Fault[] {
   return faultsOf(judgeableFields(body), { now: now(), maxLifetimeDays })
 }
 
-/** Returns what the rules refuse in a body that the schema refuses too. A field that keeps its value is not judged. */
+/** Returns what the rules refuse in the members that the schema accepts. A field that keeps its value is not judged. */
 export async function faultsOfChange(
   site: Site,
   { now, maxLifetimeDays }: RegistrationOptions,
   clientId: string,
-  body: unknown
+  body: object
 ): Promise<Fault[]> {
   const registration = await findRegistration(site, clientId)
   if (registration === undefined) return []

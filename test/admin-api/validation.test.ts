@@ -116,6 +116,25 @@ t.test('one answer lists every fault: of JSON, schema, rules, query and headers'
   ])
 })
 
+t.test('one answer lists every fault of a receiver too', async t => {
+  const grantd = await startApp(t)
+  const receivers = '/v1/sites/acme/notice-receivers'
+  const post = async (body: unknown) => placesOf((await grantd.asAdmin('POST', receivers, { body })).json())
+  t.same(await post({ kind: 'webhook', addresses: ['a@example.com'], steps: [7, 99, 5], secret: 'x' }), [
+    '/addresses unknown_member',
+    '/secret unknown_member',
+    '/steps/1 invalid_value',
+    '/steps/2 invalid_value',
+    '/url required'
+  ])
+  t.same(await post({ kind: 'webhook', url: 5, steps: [5] }), ['/steps/0 invalid_value', '/url wrong_type'])
+  t.same(await post({ kind: 'pigeon', url: 'https://127.0.0.1/', steps: [5] }), [
+    '/kind invalid_value',
+    '/steps/0 invalid_value',
+    '/url invalid_value'
+  ])
+})
+
 t.test('a field that keeps its value is not judged, also beside other faults', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })

@@ -25,6 +25,7 @@ import {
   rotateSigningSecret,
   testReceiver
 } from './service.ts'
+import { findRuleFaults } from './validation.ts'
 
 type One = { Params: Static<typeof ReceiverParams> }
 
@@ -47,6 +48,7 @@ export async function receiverRoutes(app: FastifyInstance, options: ReceiverOpti
   app.post<{ Body: NewReceiver }>(
     '/notice-receivers',
     {
+      config: { ruleFaults: (_request, body) => findRuleFaults(options, Object(body).kind, body, true) },
       schema: {
         operationId: 'createNoticeReceiver',
         summary: 'Create a notice receiver',
@@ -120,6 +122,13 @@ export async function receiverRoutes(app: FastifyInstance, options: ReceiverOpti
   app.patch<One & { Body: ReceiverPatch }>(
     '/notice-receivers/:receiverId',
     {
+      config: {
+        ruleFaults: async (request, body) => {
+          const { siteId, db } = siteOf(request)
+          const receiver = await findReceiver(db, siteId, Object(request.params).receiverId)
+          return receiver === undefined ? [] : findRuleFaults(options, receiver.kind, body, false)
+        }
+      },
       schema: {
         operationId: 'changeNoticeReceiver',
         summary: 'Change a notice receiver',

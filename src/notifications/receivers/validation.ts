@@ -30,9 +30,26 @@ export async function findCreateFaults(options: ValidationOptions, input: NewRec
   ]
 }
 
+/**
+ * Returns the faults of a body that has others too, so that one answer lists all.
+ *
+ * @param kind of the receiver. Undefined when it is unknown
+ * @param body the members that the schema accepts
+ */
+export async function findRuleFaults(
+  options: ValidationOptions,
+  kind: string | undefined,
+  body: object,
+  isNew: boolean
+): Promise<Fault[]> {
+  if (kind === undefined) return [...stepFaults(options, body), ...(await targetFaults(options, body))]
+  if (isNew) return findCreateFaults(options, { ...body, kind })
+  return [...findChangeFaults(options, kind, body), ...(await targetFaults(options, body))]
+}
+
 /** Returns the members that a receiver of this kind does not have, and the steps that the cadence does not have. */
 export function findChangeFaults(
-  { steps }: ValidationOptions,
+  options: ValidationOptions,
   kind: string,
   input: NewReceiver | ReceiverPatch
 ): Fault[] {
@@ -43,12 +60,16 @@ export function findChangeFaults(
       code: 'unknown_member',
       detail: `is not a member of a receiver of kind ${kind}`
     })),
-    ...(input.steps ?? []).flatMap((step, index) =>
-      steps.includes(step)
-        ? []
-        : [{ pointer: `/steps/${index}`, code: 'invalid_value', detail: `must be one of ${steps.join(', ')}` }]
-    )
+    ...stepFaults(options, input)
   ]
+}
+
+function stepFaults({ steps }: ValidationOptions, input: ReceiverPatch): Fault[] {
+  return (input.steps ?? []).flatMap((step, index) =>
+    steps.includes(step)
+      ? []
+      : [{ pointer: `/steps/${index}`, code: 'invalid_value', detail: `must be one of ${steps.join(', ')}` }]
+  )
 }
 
 /** Returns what the channels find wrong with the members that are given. */
