@@ -15,6 +15,7 @@ import {
   openTestDatabase,
   query
 } from '../fixtures/app/database.ts'
+import { insertRegistrationRow } from '../fixtures/app/registration-row.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 
 const MIGRATIONS = readdirSync(path.join(ROOT, 'migrations'))
@@ -232,3 +233,30 @@ t.test('the schema refuses a secret that is not hashed, and ids that are not our
   await t.rejects(insert('b'.repeat(20), '../acme', hash), { message: /registrations_site_id_format/ })
   await t.rejects(insert('a'.repeat(20), 'globex', hash), { message: /registrations_pkey/ })
 })
+
+t.test(
+  'the schema refuses a hash of a secret that changes without its MAC, and a MAC that changes without its hash',
+  async t => {
+    const { url } = await emptyDatabase(t)
+    await migrateDatabase(url)
+    const { clientId } = await insertRegistrationRow(url, { expiresAt: 1, armedAt: 0 })
+    const update = (set: string) => query(url, `update registrations set ${set} where client_id = '${clientId}'`)
+    const mac = (byte: string) => `decode(repeat('${byte}', 32), 'hex')`
+    const refused = { message: 'the hash and the MAC of a secret change together' }
+    await t.rejects(update("secret_hash = '$argon2id$other'"), refused)
+    await t.rejects(update(`secret_mac = ${mac('01')}`), refused)
+    await t.rejects(update("secret_mac_key_id = 'another'"), refused)
+    await t.rejects(update("secret_hash = '$argon2id$other', secret_mac_key_id = 'another'"), refused)
+    await t.rejects(update("secret_mac = '\\x01', secret_hash = '$argon2id$other'"), { message: /secret_mac_length/ })
+    await update(`secret_hash = '$argon2id$other', secret_mac = ${mac('01')}`)
+    await update(`secret_mac = ${mac('02')}, secret_mac_key_id = 'another'`)
+    await update('name = name, version = version + 1')
+
+    const previous = `previous_secret_hash = '$argon2id$a', previous_secret_created_at = now(), previous_secret_expires_at = now()`
+    await t.rejects(update(previous), { message: /change together|previous_secret_complete/ })
+    await update(`${previous}, previous_secret_mac = ${mac('03')}, previous_secret_mac_key_id = 'k'`)
+    await t.rejects(update("previous_secret_hash = '$argon2id$b'"), refused)
+    await t.rejects(update(`previous_secret_mac = ${mac('04')}`), refused)
+    await update(`previous_secret_mac = ${mac('04')}, previous_secret_mac_key_id = 'another'`)
+  }
+)

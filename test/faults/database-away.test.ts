@@ -1,4 +1,5 @@
 import t from 'tap'
+import { createClientSecret } from '../../src/credentials/secret.ts'
 import { startApp } from '../fixtures/app/app.ts'
 import { createDatabase } from '../fixtures/app/database.ts'
 import { proxyPostgres } from '../fixtures/faults/tcp-proxy.ts'
@@ -61,4 +62,38 @@ t.test('what was known of a disabled client is refused, also from memory', async
   t.equal((await grantd.exchange(registration)).status, 401)
   await proxy.refuse()
   t.not((await grantd.exchange(registration)).status, 200)
+})
+
+t.test('while the database is away, a wrong secret does not reveal which clients are cached', async t => {
+  const { proxy, url } = await proxyPostgres(t, await createDatabase(t))
+  const grantd = await startApp(t, { databaseUrl: url })
+  const [warm, cold] = [await grantd.register(), await grantd.register()]
+  t.equal((await grantd.exchange(warm)).status, 200)
+  await proxy.refuse()
+  t.equal((await grantd.exchange(warm)).status, 200)
+  const answers = []
+  for (const clientId of [warm.clientId, cold.clientId, '0'.repeat(20)]) {
+    const { status, headers, text } = await grantd.exchange({ clientId, clientSecret: createClientSecret('grantd_') })
+    answers.push({ status, text, names: Object.keys(headers) })
+  }
+  t.equal(answers[0]?.status, 503)
+  for (const answer of answers) t.same(answer, answers[0])
+})
+
+t.test('a change by this process counts at once, also when the database is lost right after it', async t => {
+  for (const change of ['disable', 'delete', 'rotate'] as const) {
+    const { proxy, url } = await proxyPostgres(t, await createDatabase(t))
+    const grantd = await startApp(t, { databaseUrl: url })
+    const client = await grantd.register()
+    t.equal((await grantd.exchange(client)).status, 200)
+    const answer =
+      change === 'disable'
+        ? await grantd.asAdmin('PATCH', client.path, { body: { enabled: false } })
+        : change === 'delete'
+          ? await grantd.asAdmin('DELETE', client.path)
+          : await grantd.asAdmin('POST', `${client.path}/rotate-secret`, { body: { overlapSeconds: 0 } })
+    t.ok(answer.status < 300, answer.text)
+    await proxy.refuse()
+    t.equal((await grantd.exchange(client)).status, 503, change)
+  }
 })

@@ -1,4 +1,4 @@
-/** What a client presents to authenticate. Each kind of credential is one member of this union. */
+/** A credential as a client presents it. Each kind of credential is one member of this union. */
 export type PresentedCredential = { readonly kind: 'secret'; readonly secret: string }
 
 /** The client that a request names, with the credential that it presents. Nothing of it is verified yet. */

@@ -1,11 +1,15 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { decodeJwt } from 'jose'
 import t from 'tap'
+import { DatabaseUnavailable } from '../../../src/database/errors.ts'
+import type { RotatingKeySet } from '../../../src/signing-keys/key-set.ts'
+import type { SigningKey } from '../../../src/signing-keys/signing-key.ts'
 import { Clock, startApp } from '../../fixtures/app/app.ts'
 import { query, withClient } from '../../fixtures/app/database.ts'
 import type { Grantd } from '../../fixtures/app/grantd.ts'
 import { DAY_MS } from '../../fixtures/app/registration.ts'
 
-/** A client that memory knows on this instance, and an administrator who changes it on another. */
+/** A client that this instance has cached, and an administrator who changes it on another instance. */
 async function startKnown(t: Parameters<typeof startApp>[0], members: Record<string, unknown> = {}) {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })
@@ -17,7 +21,7 @@ async function startKnown(t: Parameters<typeof startApp>[0], members: Record<str
 
 const lastUsedAt = async (grantd: Grantd, path: string) => (await grantd.asAdmin('GET', path)).json().lastUsedAt
 
-t.test('of a client that is known, each change on another instance counts for the very next exchange', async t => {
+t.test('a change on another instance takes effect on the next exchange of a cached client', async t => {
   const { clock, grantd, client, change } = await startKnown(t, { scopes: ['a'] })
   const granted = async () => decodeJwt((await grantd.exchange(client)).json().access_token)
   t.equal((await granted())['scope'], 'a')
@@ -37,7 +41,7 @@ t.test('of a client that is known, each change on another instance counts for th
   t.equal((await granted()).exp, Math.floor(clock.time / 1_000) + 300)
 })
 
-t.test('a scope that memory does not know of yet is granted as soon as the registration has it', async t => {
+t.test('a new scope of a cached client is granted as soon as the registration has it', async t => {
   const { grantd, client, change } = await startKnown(t, { scopes: ['a'] })
   const ask = () =>
     grantd.requestToken({ client_id: client.clientId, client_secret: client.clientSecret, scope: 'new' })
@@ -46,7 +50,7 @@ t.test('a scope that memory does not know of yet is granted as soon as the regis
   t.equal((await ask()).status, 200)
 })
 
-t.test('a known client whose use fails never moves Last used', async t => {
+t.test('a cached client that is refused does not move Last used', async t => {
   const { clock, grantd, client, change } = await startKnown(t, { scopes: ['a'] })
   const used = await lastUsedAt(grantd, client.path)
   clock.advance(1_000)
@@ -57,17 +61,45 @@ t.test('a known client whose use fails never moves Last used', async t => {
   t.equal(await lastUsedAt(grantd, client.path), used)
 })
 
-t.test('a known client is refused at the instant it expires, and is back at the next request once renewed', async t => {
-  const { clock, grantd, client, change } = await startKnown(t)
-  clock.advance(60 * DAY_MS - 1)
-  t.equal((await grantd.exchange(client)).status, 200)
-  clock.advance(1)
-  t.equal((await grantd.exchange(client)).status, 401)
-  await change({ expiresAt: new Date(clock.time + DAY_MS).toISOString() })
-  t.equal((await grantd.exchange(client)).status, 200)
+t.test('a use is never recorded for a token that cannot be signed', async t => {
+  const clock = new Clock()
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  let isKeyGone = false
+  const keySet: RotatingKeySet = {
+    get active(): SigningKey {
+      if (isKeyGone) throw new DatabaseUnavailable('no key may sign')
+      return { kid: 'k', algorithm: 'ES256', privateKey, header: '' }
+    },
+    activeKid: 'k',
+    activeTimes: undefined,
+    published: async () => [],
+    cacheSeconds: () => 0,
+    refresh: async () => {}
+  }
+  const grantd = await startApp(t, { now: clock.now, keySet })
+  const client = await grantd.register()
+  for (let time = 0; time < 2; time++) t.equal((await grantd.exchange(client)).status, 200)
+  const used = await lastUsedAt(grantd, client.path)
+  clock.advance(1_000)
+  isKeyGone = true
+  t.equal((await grantd.exchange(client)).status, 503)
+  t.equal(await lastUsedAt(grantd, client.path), used)
 })
 
-t.test('a known client whose Last used row is gone exchanges all the same, and it is there again', async t => {
+t.test(
+  'a cached client is refused from the instant of its expiry, and served again on the next request after renewal',
+  async t => {
+    const { clock, grantd, client, change } = await startKnown(t)
+    clock.advance(60 * DAY_MS - 1)
+    t.equal((await grantd.exchange(client)).status, 200)
+    clock.advance(1)
+    t.equal((await grantd.exchange(client)).status, 401)
+    await change({ expiresAt: new Date(clock.time + DAY_MS).toISOString() })
+    t.equal((await grantd.exchange(client)).status, 200)
+  }
+)
+
+t.test('a cached client whose Last used row is gone gets a token, and the row is created again', async t => {
   const { clock, grantd, client } = await startKnown(t)
   await query(grantd.databaseUrl, 'delete from registration_last_used')
   t.equal((await grantd.exchange(client)).status, 200)
@@ -75,7 +107,7 @@ t.test('a known client whose Last used row is gone exchanges all the same, and i
 })
 
 t.test(
-  'while Last used cannot be written a known client exchanges, by what is read, and disabling still counts',
+  'while Last used cannot be written, a cached client gets tokens, and disabling it still takes effect',
   async t => {
     const { clock, grantd, client, change } = await startKnown(t)
     const before = await lastUsedAt(grantd, client.path)
@@ -92,7 +124,7 @@ t.test(
   }
 )
 
-t.test('in the last 30 days before expiry, and only then, the answer says when that is (Sunset, RFC 8594)', async t => {
+t.test('the answer announces the expiry in the last 30 days before it, and only then (Sunset, RFC 8594)', async t => {
   const { clock, grantd, client } = await startKnown(t)
   const sunset = async () => (await grantd.exchange(client)).headers['sunset']
   clock.advance(30 * DAY_MS - 1)
