@@ -25,13 +25,13 @@ export function recordUsesOfUnchanged(
   const sorted = uses.toSorted((one, other) => order(one.clientId, other.clientId))
   const { clientIds, odd, even } = columnsOf(sorted.map(({ clientId, use }) => [clientId, use]))
   const versions = sorted.map(({ version }) => version)
-  return moveOfUnchanged(db, clientIds, odd, even, versions)
+  return recordOfUnchanged(db, clientIds, odd, even, versions)
 }
 
 /** Records a use of each of these clients, in one statement. Clients that were deleted meanwhile are left out. */
 export async function recordUses(db: Kysely<Database>, uses: Uses): Promise<void> {
   const { clientIds, odd, even } = columnsOf([...uses].sort(([one], [other]) => order(one, other)))
-  await move(db, clientIds, odd, even)
+  await record(db, clientIds, odd, even)
 }
 
 /** Every instance writes in one order, so that two batches never wait for each other. */
@@ -58,7 +58,7 @@ function instantOf(at: number): Date | null {
 type Ids = readonly string[]
 type Instants = readonly (Date | null)[]
 
-const moveOfUnchanged = statement((db, clientIds: Ids, odd: Instants, even: Instants, versions: readonly number[]) =>
+const recordOfUnchanged = statement((db, clientIds: Ids, odd: Instants, even: Instants, versions: readonly number[]) =>
   db
     .updateTable('registration_last_used')
     .from(
@@ -71,15 +71,15 @@ const moveOfUnchanged = statement((db, clientIds: Ids, odd: Instants, even: Inst
     )
     .innerJoin('registrations', join =>
       join
-        .onRef('registrations.client_id', '=', 'noted.client_id') // served by registrations_pkey
+        .onRef('registrations.client_id', '=', 'noted.client_id') // Index: registrations_pkey
         .onRef('registrations.version', '=', 'noted.version')
     )
     .set(forward(sql`noted.odd_at`, sql`noted.even_at`))
-    .whereRef('registration_last_used.client_id', '=', 'noted.client_id') // served by registration_last_used_pkey
+    .whereRef('registration_last_used.client_id', '=', 'noted.client_id') // Index: registration_last_used_pkey
     .returning(['registration_last_used.client_id', 'noted.version'])
 )
 
-const move = statement((db, clientIds: Ids, odd: Instants, even: Instants) =>
+const record = statement((db, clientIds: Ids, odd: Instants, even: Instants) =>
   db
     .insertInto('registration_last_used')
     .columns(['client_id', 'last_used_at', 'odd_credential_used_at', 'even_credential_used_at'])
@@ -94,7 +94,7 @@ const move = statement((db, clientIds: Ids, odd: Instants, even: Instants) =>
             sql`noted(client_id, odd_at, even_at)`
           )
         )
-        .innerJoin('registrations', 'registrations.client_id', 'noted.client_id') // served by registrations_pkey
+        .innerJoin('registrations', 'registrations.client_id', 'noted.client_id') // Index: registrations_pkey
         .select([
           'noted.client_id',
           sql<Date>`greatest(noted.odd_at, noted.even_at)`.as('at'),

@@ -22,22 +22,19 @@ t.test('a secret of any configured prefix is well-formed', async t => {
   }
 })
 
-t.test(
-  'every 1-character edit, shortening and lengthening of a secret is junk, and known so without a hash',
-  async t => {
-    const secret = createClientSecret('grantd_')
-    const edits = [...secret].flatMap((_, index) =>
-      ['0', 'Z', 'a', '_', ' ', 'é']
-        .map(character => secret.slice(0, index) + character + secret.slice(index + 1))
-        .filter(edit => edit !== secret)
-    )
-    const shorter = [...secret].map((_, index) => secret.slice(0, index))
-    const longer = ['x', ' ', '\n', '0'].flatMap(character => [secret + character, character + secret])
-    for (const junk of [...edits, ...shorter, ...longer]) t.notOk(isWellFormedSecret(junk), junk)
-  }
-)
+t.test('every 1-character edit, shortening and lengthening of a secret is malformed', async t => {
+  const secret = createClientSecret('grantd_')
+  const edits = [...secret].flatMap((_, index) =>
+    ['0', 'Z', 'a', '_', ' ', 'é']
+      .map(character => secret.slice(0, index) + character + secret.slice(index + 1))
+      .filter(edit => edit !== secret)
+  )
+  const shorter = [...secret].map((_, index) => secret.slice(0, index))
+  const longer = ['x', ' ', '\n', '0'].flatMap(character => [secret + character, character + secret])
+  for (const junk of [...edits, ...shorter, ...longer]) t.notOk(isWellFormedSecret(junk), junk)
+})
 
-t.test('no text makes the form check throw', async () => {
+t.test('no text causes an error in the check of the form', async () => {
   fc.assert(fc.property(fc.string({ unit: 'binary' }), text => !isWellFormedSecret(text)))
 })
 
@@ -50,7 +47,7 @@ t.test('at rest a secret is Argon2id at 19,456 KiB, two passes, one lane, with i
   t.notOk(await verifyClientSecret(createClientSecret('grantd_'), first))
 })
 
-t.test('client ids are 20 characters of a-z and 0-9, each another', async t => {
+t.test('client ids are 20 characters of a-z and 0-9, and all different', async t => {
   const ids = Array.from({ length: 1_000 }, createClientId)
   for (const id of ids) t.match(id, /^[a-z0-9]{20}$/)
   t.equal(new Set(ids).size, ids.length)

@@ -3,7 +3,7 @@ import { startApp } from '../fixtures/app/app.ts'
 
 const PATH = '/.well-known/oauth-authorization-server'
 
-t.test('the metadata tell what works and nothing else (RFC 8414 §2)', async t => {
+t.test('the metadata list what works and nothing else (RFC 8414 §2)', async t => {
   const grantd = await startApp(t, { environment: { ISSUER: 'https://grantd.example' } })
   const answer = await grantd.send('GET', PATH)
   t.equal(answer.status, 200)
@@ -18,12 +18,15 @@ t.test('the metadata tell what works and nothing else (RFC 8414 §2)', async t =
   })
 })
 
-t.test('an issuer with a path has its metadata behind the well-known path (RFC 8414 §3.1)', async t => {
-  const grantd = await startApp(t, { environment: { ISSUER: 'https://example.com/grantd' } })
-  for (const path of [PATH, `${PATH}/grantd`]) {
-    t.match((await grantd.send('GET', path)).json(), {
-      issuer: 'https://example.com/grantd',
-      token_endpoint: 'https://example.com/grantd/oauth/token'
-    })
+t.test(
+  'the metadata of an issuer with a path are at the well-known path followed by that path (RFC 8414 §3.1)',
+  async t => {
+    const grantd = await startApp(t, { environment: { ISSUER: 'https://example.com/grantd' } })
+    for (const path of [PATH, `${PATH}/grantd`]) {
+      t.match((await grantd.send('GET', path)).json(), {
+        issuer: 'https://example.com/grantd',
+        token_endpoint: 'https://example.com/grantd/oauth/token'
+      })
+    }
   }
-})
+)

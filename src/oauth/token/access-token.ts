@@ -1,7 +1,7 @@
 import { randomUUID, sign } from 'node:crypto'
 import type { SigningKey } from '../../signing-keys/signing-key.ts'
 
-/** What an access token says. Instants are milliseconds since the epoch. */
+/** The claims of an access token. Instants are milliseconds since the epoch. */
 export interface Grant {
   issuer: string
   audience: string
@@ -18,8 +18,8 @@ export interface Grant {
 /**
  * Issues a JWT access token (RFC 9068).
  *
- * Signed by node:crypto in place: jose's way through WebCrypto costs a token twice that CPU, and shares its
- * threads with Argon2. The tests verify with jose.
+ * It is signed by node:crypto in place. jose signs through WebCrypto, which costs twice the CPU and shares its threads with
+ * Argon2. The tests verify tokens with jose.
  */
 export function issueAccessToken(key: SigningKey, grant: Grant): { accessToken: string; expiresInSeconds: number } {
   const iat = Math.floor(grant.issuedAt / 1_000)
@@ -39,7 +39,7 @@ export function issueAccessToken(key: SigningKey, grant: Grant): { accessToken: 
   return { accessToken: `${input}.${signatureOf(key, input)}`, expiresInSeconds: exp - iat }
 }
 
-/** RFC 7518 §3.3 (RS256), §3.4 (ES256: r and s, not DER), RFC 8037 §3.1 (EdDSA). */
+/** Signs by RFC 7518 §3.3 (RS256), §3.4 (ES256: r and s, not DER), or RFC 8037 §3.1 (EdDSA). */
 function signatureOf({ algorithm, privateKey }: SigningKey, input: string): string {
   const digest = algorithm === 'EdDSA' ? null : 'sha256'
   return sign(digest, Buffer.from(input), { key: privateKey, dsaEncoding: 'ieee-p1363' }).toString('base64url')

@@ -16,7 +16,7 @@ import type { ClientCache } from './cache/client-cache.ts'
 import type { ClientLookup } from './cache/client-lookup.ts'
 import type { TokenRequest } from './request.ts'
 import type { Revalidator } from './revalidation.ts'
-import { grantScope, scopeFault } from './scope.ts'
+import { decideScope, requireGranted } from './scope.ts'
 
 export interface ExchangeOptions {
   cache: ClientCache
@@ -76,8 +76,10 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   const match = credentialMatcher(options.macKeys, request.client)
   const attempt = { request, key, match, refuse }
   const cached = match(cache.find(clientId))
-  if (cached === undefined || !isEligible(cached, request, now())) return exchangeAsRead(options, attempt, 'awaited')
   const at = now()
+  if (cached === undefined || !isEligible(cached, at)) return exchangeAsRead(options, attempt, 'awaited')
+  const scope = decideScope(request.scope, cached.row.scopes)
+  if ('fault' in scope) return exchangeAsRead(options, attempt, 'awaited')
   const { version } = cached.row
   const revalidated = await revalidator.revalidate({ clientId, version, credentialNumber: numberOf(cached), at })
   if (revalidated !== 'current') {
@@ -86,7 +88,7 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   lookup.noteAnswer()
   cache.touch(cached.row, at)
   // Signed after the wait, so that the tokens of one batch are signed one after the other, which costs a third less.
-  return issue(options, attempt, cached, at, revalidator.recordsUse ? 'done' : 'awaited')
+  return issue(options, key, cached, scope.granted, at, revalidator.recordsUse ? 'done' : 'awaited')
 }
 
 /** One token request on its way. */
@@ -97,10 +99,10 @@ interface Attempt {
   refuse: Refuse
 }
 
-/** Whether a token would be issued if the registration is still as the cache has it. */
-function isEligible(matched: MatchedClient, { scope }: TokenRequest, now: number): boolean {
-  const { enabled, expires_at, scopes } = matched.row
-  return enabled && expires_at.getTime() > now && !isRetired(matched, now) && scopeFault(scope, scopes) === undefined
+/** Whether the client would be authenticated if the registration is still as the cache has it. */
+function isEligible(matched: MatchedClient, now: number): boolean {
+  const { enabled, expires_at } = matched.row
+  return enabled && expires_at.getTime() > now && !isRetired(matched, now)
 }
 
 /** Looks the client up, authenticates it and issues a token. */
@@ -110,7 +112,7 @@ async function exchangeAsRead(
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Promise<Exchange> {
   const { cache, lookup, recovery, now } = options
-  const { request, match, refuse } = attempt
+  const { request, key, match, refuse } = attempt
   const { clientId, credential } = request.client
   const find = () => databaseOrUnavailable(() => lookup.find(clientId))
   let found = await find()
@@ -125,7 +127,8 @@ async function exchangeAsRead(
   }
   const at = now()
   const authenticated = requireAuthenticated(found.row, matched, at, refuse)
-  const exchange = issue(options, attempt, authenticated, at, lastUsedWrite)
+  const scope = requireGranted(decideScope(request.scope, found.row.scopes))
+  const exchange = issue(options, key, authenticated, scope, at, lastUsedWrite)
   if (found.isFresh) cache.keep(found.row, at)
   else lookup.noteServedStale()
   return exchange
@@ -151,13 +154,13 @@ function signingKeyOrUnavailable(keySet: KeySet): SigningKey {
 
 function issue(
   { issuer, audience, ttlSeconds }: ExchangeOptions,
-  { request, key }: Attempt,
+  key: SigningKey,
   matched: MatchedClient,
+  scope: string | undefined,
   at: number,
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Exchange {
-  const { client_id: clientId, site_id: siteId, scopes, expires_at } = matched.row
-  const scope = grantScope(request.scope, scopes)
+  const { client_id: clientId, site_id: siteId, expires_at } = matched.row
   const expiresAt = expires_at.getTime()
   const grant = { issuer, audience, clientId, siteId, scope, issuedAt: at, ttlSeconds, expiresAt }
   const token = issueAccessToken(key, grant)

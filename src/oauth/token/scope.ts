@@ -3,24 +3,23 @@ import { OAuthError, type RefusalReason } from '../oauth-error.ts'
 /** `scope = scope-token *( SP scope-token )` (RFC 6749 §3.3). */
 const SCOPE = /^[!#-[\]-~]+( [!#-[\]-~]+)*$/
 
-/** Why not all that is asked for can be granted: `malformed_scope`, `scope_not_allowed`, or nothing. */
-export function scopeFault(requested: string | undefined, allowed: readonly string[]): RefusalReason | undefined {
-  if (requested === undefined) return undefined
-  if (!SCOPE.test(requested)) return 'malformed_scope'
-  return requested.split(' ').every(scope => allowed.includes(scope)) ? undefined : 'scope_not_allowed'
-}
+export type ScopeDecision = { readonly granted: string | undefined } | { readonly fault: RefusalReason }
 
 /**
- * Decides what is granted: all that is allowed when nothing is asked for, else what is asked for, if allowed.
+ * Decides which scope is granted: all that the registration allows when the request names none, else what it names.
  *
- * @returns space-separated, each scope once; undefined when there is nothing to grant
- * @throws OAuthError `invalid_scope`
+ * @param requested value of the `scope` parameter
+ * @returns the granted scopes, separated by spaces, each once; undefined for none. Or why nothing is granted
  */
-export function grantScope(requested: string | undefined, allowed: readonly string[]): string | undefined {
-  const fault = scopeFault(requested, allowed)
-  if (fault !== undefined) {
-    throw new OAuthError(400, 'invalid_scope', 'The scope is malformed or not allowed for this client.', fault)
-  }
-  if (requested !== undefined) return [...new Set(requested.split(' '))].join(' ')
-  return allowed.length === 0 ? undefined : allowed.join(' ')
+export function decideScope(requested: string | undefined, allowed: readonly string[]): ScopeDecision {
+  if (requested === undefined) return { granted: allowed.length === 0 ? undefined : allowed.join(' ') }
+  if (!SCOPE.test(requested)) return { fault: 'malformed_scope' }
+  const scopes = [...new Set(requested.split(' '))]
+  return scopes.every(scope => allowed.includes(scope)) ? { granted: scopes.join(' ') } : { fault: 'scope_not_allowed' }
+}
+
+/** @throws OAuthError `invalid_scope` (RFC 6749 §5.2) */
+export function requireGranted(decision: ScopeDecision): string | undefined {
+  if ('granted' in decision) return decision.granted
+  throw new OAuthError(400, 'invalid_scope', 'The scope is malformed or not allowed for this client.', decision.fault)
 }

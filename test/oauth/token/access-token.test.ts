@@ -35,7 +35,7 @@ for (const algorithm of ['ES256', 'RS256', 'EdDSA']) {
   })
 }
 
-t.test('the lifetime is configured, and the audience is the issuer unless it is', async t => {
+t.test('the lifetime and the audience are configured; by default the audience is the issuer', async t => {
   const grantd = await startApp(t, {
     environment: { ACCESS_TOKEN_TTL_SECONDS: '60', ISSUER: 'https://grantd.example' }
   })
@@ -47,7 +47,7 @@ t.test('the lifetime is configured, and the audience is the issuer unless it is'
   t.notOk('scope' in payload)
 })
 
-t.test('a token names the key that the JWKS has', async t => {
+t.test('the kid of a token is a key of the JWKS', async t => {
   const grantd = await startApp(t)
   const { access_token: token } = (await grantd.exchange(await grantd.register())).json()
   const { keys } = (await grantd.send('GET', '/.well-known/jwks.json')).json()

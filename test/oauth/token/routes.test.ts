@@ -24,7 +24,7 @@ function isOAuthError(t: Test, answer: Answer, status: number, error: string, wh
   t.same(Object.keys(answer.json()), ['error', 'error_description'], what)
 }
 
-t.test('200 is a Bearer token that is not stored (RFC 6749 §5.1)', async t => {
+t.test('a token answer is 200 with a Bearer token and no-store (RFC 6749 §5.1)', async t => {
   const grantd = await startApp(t)
   const registration = await grantd.register({ scopes: ['devices:read', 'devices:write'] })
   const { clientId, clientSecret } = registration
@@ -126,7 +126,7 @@ t.test('unknown parameters in the query and in the body are ignored', async t =>
 })
 
 // [TOKEN-14]
-t.test('another grant type, in other letters too, is unsupported_grant_type', async t => {
+t.test('any other grant type, also in other letter cases, is unsupported_grant_type', async t => {
   const grantd = await startApp(t)
   const { clientId, clientSecret } = await grantd.register()
   for (const type of ['password', 'refresh_token', 'Client_Credentials', 'CLIENT_CREDENTIALS', ' client_credentials']) {
@@ -215,41 +215,41 @@ t.test('any other method is 405 with Allow: POST', async t => {
   t.equal(head.headers.allow, 'POST')
 })
 
+t.test('only the holder of the right secret learns that the registration is disabled or has expired', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now })
+  const disabled = await grantd.register({ enabled: false })
+  const expired = await grantd.register({ expiresAt: new Date(clock.time + 3_600_000).toISOString() })
+  clock.advance(3_600_000)
+  for (const [{ clientId, clientSecret }, word] of [
+    [disabled, /disabled/],
+    [expired, /expired/]
+  ] as const) {
+    const answer = await grantd.exchange({ clientId, clientSecret })
+    t.match(answer.json(), { error: 'invalid_client', error_description: word })
+    t.notMatch((await grantd.exchange({ clientId, clientSecret: createClientSecret('grantd_') })).text, word)
+  }
+})
+
 t.test(
-  'only to the holder of the right secret is it said that the registration is disabled or has expired',
+  'a secret is refused from the instant of expiresAt on, and not before, for any fraction of a second',
   async t => {
     const clock = new Clock()
     const grantd = await startApp(t, { now: clock.now })
-    const disabled = await grantd.register({ enabled: false })
-    const expired = await grantd.register({ expiresAt: new Date(clock.time + 3_600_000).toISOString() })
-    clock.advance(3_600_000)
-    for (const [{ clientId, clientSecret }, word] of [
-      [disabled, /disabled/],
-      [expired, /expired/]
-    ] as const) {
-      const answer = await grantd.exchange({ clientId, clientSecret })
-      t.match(answer.json(), { error: 'invalid_client', error_description: word })
-      t.notMatch((await grantd.exchange({ clientId, clientSecret: createClientSecret('grantd_') })).text, word)
+    for (const fraction of [0, 1, 500, 999]) {
+      const expiresAt = Math.ceil(clock.time / 1_000) * 1_000 + 5_000 + fraction
+      const registration = await grantd.register({ expiresAt: new Date(expiresAt).toISOString() })
+      clock.time = expiresAt - 1
+      const last = await grantd.exchange(registration)
+      t.equal(last.status, 200, `a millisecond before .${fraction}`)
+      t.ok((decodeJwt(last.json().access_token).exp ?? Number.POSITIVE_INFINITY) <= expiresAt / 1_000)
+      clock.time = expiresAt
+      t.equal((await grantd.exchange(registration)).status, 401, `at .${fraction}`)
     }
   }
 )
 
-t.test('a secret is refused from its expiresAt on and not before, whatever the fraction of its second', async t => {
-  const clock = new Clock()
-  const grantd = await startApp(t, { now: clock.now })
-  for (const fraction of [0, 1, 500, 999]) {
-    const expiresAt = Math.ceil(clock.time / 1_000) * 1_000 + 5_000 + fraction
-    const registration = await grantd.register({ expiresAt: new Date(expiresAt).toISOString() })
-    clock.time = expiresAt - 1
-    const last = await grantd.exchange(registration)
-    t.equal(last.status, 200, `a millisecond before .${fraction}`)
-    t.ok((decodeJwt(last.json().access_token).exp ?? Number.POSITIVE_INFINITY) <= expiresAt / 1_000)
-    clock.time = expiresAt
-    t.equal((await grantd.exchange(registration)).status, 401, `at .${fraction}`)
-  }
-})
-
-t.test('expiry holds to the second, and no token outlives its registration', async t => {
+t.test('no token outlives its registration', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })
   const registration = await grantd.register({ expiresAt: new Date(clock.time + 600_000).toISOString() })
@@ -263,7 +263,7 @@ t.test('expiry holds to the second, and no token outlives its registration', asy
 })
 
 // [TOKEN-12]
-t.test('after too many failures from one source for one client: 429, and the right secret still passes', async t => {
+t.test('too many failures from one source for one client are 429, and the right secret still passes', async t => {
   const environment = { TOKEN_FAILURE_LIMIT: '5', TRUSTED_PROXIES: '127.0.0.1' }
   const grantd = await startApp(t, { environment })
   const [warm, cold] = [await grantd.register(), await grantd.register()]
@@ -320,7 +320,7 @@ t.test('many first exchanges of one client at once all succeed', async t => {
   t.same(new Set(answers.map(({ status }) => status)), new Set([200]))
 })
 
-t.test('no database row per token', async t => {
+t.test('a token adds no row to the database', async t => {
   const grantd = await startApp(t)
   const registration = await grantd.register()
   const before = await countRows(grantd)

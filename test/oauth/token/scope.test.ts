@@ -1,36 +1,42 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { OAuthError } from '../../../src/oauth/oauth-error.ts'
-import { grantScope } from '../../../src/oauth/token/scope.ts'
+import { decideScope, requireGranted } from '../../../src/oauth/token/scope.ts'
 import { caught } from '../../fixtures/run/caught.ts'
 
-t.test('asking for none grants all; asking for some grants those; asking for others is invalid_scope', async t => {
-  t.equal(grantScope(undefined, ['a', 'b']), 'a b')
-  t.equal(grantScope(undefined, []), undefined)
-  t.equal(grantScope('b', ['a', 'b']), 'b')
-  t.equal(grantScope('b a b', ['a', 'b']), 'b a', 'each once')
-  for (const [requested, allowed] of [
-    ['c', ['a', 'b']],
-    ['a c', ['a', 'b']],
-    ['A', ['a']],
-    ['a', []],
-    [' a', ['a']],
-    ['a ', ['a']],
-    ['a  b', ['a', 'b']],
-    ['a\tb', ['a', 'b']],
-    ['a"', ['a"']],
-    ['é', ['é']]
-  ] as const) {
-    t.match(
-      caught(() => grantScope(requested, allowed)),
-      { status: 400, code: 'invalid_scope' },
-      requested
-    )
+const grantScope = (requested: string | undefined, allowed: readonly string[]): string | undefined =>
+  requireGranted(decideScope(requested, allowed))
+
+t.test(
+  'a request without scope is granted all scopes, one with allowed scopes those, and any other is invalid_scope',
+  async t => {
+    t.equal(grantScope(undefined, ['a', 'b']), 'a b')
+    t.equal(grantScope(undefined, []), undefined)
+    t.equal(grantScope('b', ['a', 'b']), 'b')
+    t.equal(grantScope('b a b', ['a', 'b']), 'b a', 'each once')
+    for (const [requested, allowed] of [
+      ['c', ['a', 'b']],
+      ['a c', ['a', 'b']],
+      ['A', ['a']],
+      ['a', []],
+      [' a', ['a']],
+      ['a ', ['a']],
+      ['a  b', ['a', 'b']],
+      ['a\tb', ['a', 'b']],
+      ['a"', ['a"']],
+      ['é', ['é']]
+    ] as const) {
+      t.match(
+        caught(() => grantScope(requested, allowed)),
+        { status: 400, code: 'invalid_scope' },
+        requested
+      )
+    }
   }
-})
+)
 
 // [TOKEN-15]
-t.test('never more is granted than is allowed', async () => {
+t.test('no more is granted than the registration allows', async () => {
   const scope = fc.constantFrom<string>('a', 'b', 'c', 'd', 'e')
   const asking = fc.constantFrom<string>('a', 'b', 'c', 'd', 'e', '')
   fc.assert(
@@ -45,7 +51,7 @@ t.test('never more is granted than is allowed', async () => {
   )
 })
 
-t.test('the log tells a scope that is malformed from one that is not allowed; the caller is told neither', async t => {
+t.test('the log distinguishes a malformed scope from one that is not allowed, and the answer does not', async t => {
   const malformed = ['', ' ', ' a', 'a ', 'a  b', 'a\nb', '"a', 'a"', 'é', 'a\u007f', 'ab é', '\\ a']
   for (const [reason, requested] of [
     ...malformed.map(text => ['malformed_scope', text] as const),
@@ -60,7 +66,7 @@ t.test('the log tells a scope that is malformed from one that is not allowed; th
 const token = fc.stringMatching(/^[!#-[\]-~]{1,3}$/)
 
 // [TOKEN-10]
-t.test('the algebra of scopes: asking again, in another order or of more that is allowed changes nothing', async () => {
+t.test('repeating or reordering scopes, or allowing more of them, does not change what is granted', async () => {
   const lists = fc.uniqueArray(token, { minLength: 1, maxLength: 6 })
   fc.assert(
     fc.property(lists, lists, fc.nat(), (allowed, others, seed) => {
@@ -81,7 +87,7 @@ t.test('the algebra of scopes: asking again, in another order or of more that is
   )
 })
 
-t.test('no text makes it throw anything but invalid_scope, or grant what is not allowed', async () => {
+t.test('no text causes another error than invalid_scope, or is granted without being allowed', async () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.uniqueArray(token), (requested, allowed) => {
       try {
