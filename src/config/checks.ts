@@ -1,3 +1,4 @@
+import { addressesOf } from '../database/connection-string.ts'
 import { isLoopback } from '../http/loopback.ts'
 import { issuer as issuerFormat, mailDomainOf } from './formats.ts'
 import type { Variables } from './variables.ts'
@@ -107,9 +108,24 @@ function productionFaults({ keyEncryptionKey, adminIssuer, adminAudience }: Vari
   return faults
 }
 
-/** Returns what is allowed but probably a mistake. Each begins with the name of the variable to change. */
-export function servingWarnings(_variables: Variables, { isProduction, issuer }: Derived): string[] {
-  return isProduction && isLoopback(issuer)
-    ? ['ISSUER is a loopback address, so other machines cannot use tokens or metadata']
-    : []
+/** Returns warnings about what is allowed but probably a mistake. Each begins with the name of the variable to change. */
+export function servingWarnings({ databaseUrl }: Variables, { isProduction, issuer }: Derived): string[] {
+  const warnings: string[] = []
+  if (!isProduction) return warnings
+  if (isLoopback(issuer)) warnings.push('ISSUER is a loopback address, so other machines cannot use tokens or metadata')
+  if (databaseUrl !== undefined && addressesOf(databaseUrl).some(isUnencrypted)) {
+    warnings.push(
+      'DATABASE_URL has no sslmode, so the connection to Postgres is not encrypted. Add sslmode=verify-full'
+    )
+  }
+  return warnings
+}
+
+/** Does this connection string lead over a network without TLS? */
+function isUnencrypted(address: string): boolean {
+  const url = new URL(address.replace('@/', '@localhost/').replace(':///', '://localhost/'))
+  const { searchParams } = url
+  const isLocal = searchParams.has('host') ? searchParams.get('host')?.startsWith('/') : isLoopback(url.href)
+  const mode = searchParams.get('sslmode') ?? 'disable'
+  return !isLocal && ['disable', 'allow'].includes(mode) && searchParams.get('ssl') !== 'true'
 }

@@ -26,7 +26,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** What the configuration is used for. Migrations and audit commands only need the database. */
+/** The use of the configuration. Migrations and audit commands only need the database. */
 export type Purpose = 'serve' | 'migrate' | 'audit'
 
 /** Reads the environment of this process. No other code does. @throws ConfigError with all faults at once */
@@ -43,7 +43,15 @@ function ignoreDriverVariables(environment: Record<string, string | undefined>):
 /** @throws ConfigError with all faults at once */
 export function loadConfig(environment: Environment, purpose: Purpose = 'serve'): Config {
   const faults = new Map<string, string>()
+  const warnings: string[] = []
   const variables = readVariables((name, _description, parser) => {
+    const value = environment[name]
+    if (isServiceOfPlatform(name, value)) {
+      warnings.push(
+        `${name} is ignored, because Kubernetes sets it for a Service of that name. Rename the Service, or set enableServiceLinks: false`
+      )
+      return parser.parse(undefined)
+    }
     try {
       return parser.parse(valueFor(environment, name, parser))
     } catch (error) {
@@ -52,6 +60,7 @@ export function loadConfig(environment: Environment, purpose: Purpose = 'serve')
     }
   })
   const config = arrange(variables, () => readDatabaseUrlAgain(environment))
+  config.warnings.unshift(...warnings)
   // A malformed value is read as unset from here on. That it seems to be missing is not a second fault.
   const others = [
     ...databaseFaults(variables, config),
@@ -59,6 +68,11 @@ export function loadConfig(environment: Environment, purpose: Purpose = 'serve')
   ].filter(fault => !faults.has(fault.slice(0, fault.indexOf(' '))))
   if (faults.size + others.length > 0) throw new ConfigError([...faults.values(), ...others])
   return Object.freeze(config)
+}
+
+/** Kubernetes sets `NAME_PORT=tcp://10.0.0.1:9464` for each Service, whatever reads it. */
+function isServiceOfPlatform(name: string, value: string | undefined): boolean {
+  return name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(value ?? '')
 }
 
 /** Returns one row for each variable, for docs/configuration.md. `fallback` applies when the variable is unset. */
@@ -77,7 +91,7 @@ function arrange(variables: Variables, rereadUrl: () => string | undefined) {
   const issuer = variables.issuer ?? `http://${authority}`
   return {
     isProduction,
-    /** What is allowed but probably a mistake, for the log. */
+    /** Probable mistakes, for the log. */
     warnings: servingWarnings(variables, { isProduction, issuer }),
     host: variables.host,
     port: variables.port,

@@ -681,3 +681,35 @@ t.test('migrating needs the database alone, in production too', async t => {
   t.throws(() => loadConfig(production, 'serve'), /KEY_ENCRYPTION_KEY/)
   t.throws(() => loadConfig({ NODE_ENV: 'production' }, 'migrate'), /DATABASE_URL must be set/)
 })
+
+// field-reports.md BR-01
+t.test('a METRICS_PORT that Kubernetes sets for a Service is ignored with a warning that names the cure', async t => {
+  const config = loadConfig({ METRICS_PORT: 'tcp://10.96.12.7:9464' })
+  t.equal(config.metricsPort, 9_464)
+  t.equal(config.warnings.length, 1)
+  t.match(config.warnings[0], /^METRICS_PORT is ignored.*Kubernetes.*enableServiceLinks/)
+  t.same(loadConfig({ METRICS_PORT: '9999' }).warnings, [])
+})
+
+t.test('production warns of a connection to Postgres over a network without TLS', async t => {
+  const warningsOf = (DATABASE_URL: string) => loadConfig({ ...PRODUCTION, DATABASE_URL }).warnings
+  for (const url of [
+    'postgresql://grantd@db.example.com/grantd',
+    'postgresql://grantd@db.example.com/grantd?sslmode=disable',
+    'postgresql://grantd@localhost,db.example.com/grantd',
+    'postgresql://grantd@localhost/grantd?host=db.example.com'
+  ]) {
+    t.match(warningsOf(url), [/^DATABASE_URL .*sslmode=verify-full/], url)
+  }
+  for (const url of [
+    'postgresql://grantd@db.example.com/grantd?sslmode=verify-full',
+    'postgresql://grantd@db.example.com/grantd?sslmode=require&sslrootcert=/ca.pem',
+    'postgresql://grantd@localhost/grantd',
+    'postgresql://grantd@[::1]:5432/grantd',
+    'postgresql://grantd@/grantd?host=/run/postgresql',
+    'postgresql:///grantd?host=%2Frun%2Fpostgresql'
+  ]) {
+    t.same(warningsOf(url), [], url)
+  }
+  t.same(loadConfig({ DATABASE_URL: 'postgresql://grantd@db.example.com/grantd' }).warnings, [], 'development')
+})

@@ -40,8 +40,10 @@ interface TokenEndpointOptions {
   now: () => number
 }
 
-/** Argon2 takes a core for 10 ms. One core stays free for everything else. */
-const HASHES_AT_ONCE = availableParallelism() - 1
+/** Default of libuv. Argon2 shares these threads with signatures, files and DNS. */
+const THREADS = 4
+/** Argon2 takes a core and a thread for 10 ms. One of each stays free for everything else. */
+const HASHES_AT_ONCE = Math.min(availableParallelism(), THREADS) - 1
 const WAITING_PER_HASH = 200
 
 /** Registers the token endpoint and the parts that only it needs. */
