@@ -60,7 +60,7 @@ async function noticeRoutes(app: FastifyInstance, options: NoticeRoutesOptions):
         operationId: 'retryNoticeDelivery',
         summary: 'Retry a delivery',
         description:
-          "grantd sends the notice again at once, with the same event id. The delivery has all its tries before it again. A cancelled delivery cannot be retried, and a delivery to one of the service's own receivers only until it is delivered.",
+          "grantd sends the notice again at once, with the same event id. Its tries are counted from the start. A cancelled delivery cannot be retried, and a delivery to one of the service's own receivers only until it is delivered.",
         tags,
         params: DeliveryParams,
         querystring: NoQuery,

@@ -16,7 +16,7 @@ export interface MailOptions {
   /** `smtp:` or `smtps:` URL, with credentials. */
   smtpUrl: string
   from: string
-  /** Domains that receivers' addresses may have, in lower case. Empty for any. */
+  /** Domains that mails may go to, in lower case. Empty for any. */
   domains: readonly string[]
 }
 
@@ -57,7 +57,7 @@ export interface Channel {
   findObstacle: (options: ChannelOptions) => Fault | undefined
   /** Returns the faults of a target that the JSON Schema cannot find. On a change it has the changed members only. */
   findFaults: (options: ChannelOptions, target: Target) => Promise<Fault[]>
-  /** Returns a target as audit events and listings show it, without what lets a sender in. */
+  /** Returns a target as audit events show it, without the parts that let a sender in. */
   redact: (target: Target) => Target
   /** Sends a message once. @throws what prevented it */
   send: (options: ChannelOptions, attempt: Attempt) => Promise<Outcome>

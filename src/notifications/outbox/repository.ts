@@ -136,7 +136,8 @@ async function record(db: Kysely<Database>, { id, attempts }: Try, change: Deliv
 }
 
 /**
- * Makes a delivery due now, with all its tries before it. A delivery that was delivered goes to all its recipients again.
+ * Makes a delivery due now and counts its tries from the start. A delivery that was delivered goes to all its recipients
+ * again.
  *
  * @returns false when it is cancelled or no longer wanted
  */

@@ -16,7 +16,7 @@ export interface RetryOptions {
 }
 
 /**
- * Makes a delivery due now, with all its tries before it, as an administrator asked.
+ * Makes a delivery due now and counts its tries from the start, as an administrator asked.
  *
  * @throws Problem 404; 409 `cancelled` or `already_delivered`
  */

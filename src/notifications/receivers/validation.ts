@@ -72,7 +72,7 @@ function stepFaults({ steps }: ValidationOptions, input: ReceiverPatch): Fault[]
   )
 }
 
-/** Returns what the channels find wrong with the members that are given. */
+/** Returns the faults that the channels find in the members that are given. */
 export async function targetFaults(
   { channels }: ValidationOptions,
   input: NewReceiver | ReceiverPatch
