@@ -6,14 +6,14 @@ import { STATUS_CODES } from '../http/node-http.ts'
 /** The query of a route that takes no parameters: every parameter is refused. */
 export const NoQuery = Type.Object({}, { additionalProperties: false })
 
-interface Response {
+interface RouteResponse {
   description: string
   headers?: Record<string, unknown>
   content: Record<string, { schema: { $ref: string } }>
 }
 
 /** Returns a JSON answer for the `response` of a route. @param schemaId `$id` of the schema of its body */
-export function jsonResponse(description: string, schemaId: string, headers?: Record<string, unknown>): Response {
+export function jsonResponse(description: string, schemaId: string, headers?: Record<string, unknown>): RouteResponse {
   return {
     description,
     ...(headers !== undefined && { headers }),
@@ -22,7 +22,7 @@ export function jsonResponse(description: string, schemaId: string, headers?: Re
 }
 
 /** Returns the problems with which a route of the admin API may answer (RFC 9457), by their status. */
-export function problemResponses(...statuses: number[]): Record<number, Response> {
+export function problemResponses(...statuses: number[]): Record<number, RouteResponse> {
   return Object.fromEntries(
     statuses.map(status => [
       status,

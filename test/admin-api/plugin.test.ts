@@ -342,6 +342,10 @@ t.test('the reason of a refusal is in the log only', async t => {
   t.same(await ask(COLLECTION), { status: 401, reason: 'no_token', isNamed: false })
   t.same(await ask(COLLECTION, 'Bearer x'), { status: 401, reason: 'malformed_token', isNamed: false })
   t.same(await ask(COLLECTION, await token([])), { status: 403, reason: 'no_rights', isNamed: true })
+  const expired = `Bearer ${await signAdminToken(['acme'], Date.now() - 86_400_000)}`
+  t.same(await ask(COLLECTION, expired), { status: 401, reason: 'token_expired', isNamed: false })
+  const without = `Bearer ${await signAdminToken(undefined, Date.now())}`
+  t.same(await ask(COLLECTION, without), { status: 403, reason: 'no_sites_claim', isNamed: true })
   t.same(await ask(COLLECTION, await token(['globex'])), { status: 404, reason: 'other_site', isNamed: true })
   t.same(await ask('/v1/app-registrations', await token(['acme'])), {
     status: 403,

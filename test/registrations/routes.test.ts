@@ -374,6 +374,15 @@ t.test('an answer lists at most 100 of thousands of faults, and says how many th
   t.equal(answer.status, 400)
   t.equal(answer.json().errors.length, 100)
   t.match(answer.json().detail, /^The request has 7001 faults\. "errors" lists the first 100/)
+  const members = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, index) => [`m${index}`, 1]))
+  const millisecondsFor = async (count: number) => {
+    const start = performance.now()
+    t.equal((await grantd.asAdmin('POST', COLLECTION, { body: members(count) })).json().errors.length, 100)
+    return performance.now() - start
+  }
+  const long = Math.min(await millisecondsFor(1_400), await millisecondsFor(1_400))
+  const growth = long / Math.max(10, await millisecondsFor(350))
+  t.ok(growth < 8, `4 times as many faults take ${growth.toFixed(1)} times as long`)
 })
 
 t.test('an answer repeats X-Request-Id and nothing else of the request', async t => {
