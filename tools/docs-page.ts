@@ -16,7 +16,7 @@ const RENDER_TIMEOUT_MS = 30_000
 const REPLY_TIMEOUT_MS = 30_000
 const STOP_TIMEOUT_MS = 10_000
 const POLL_INTERVAL_MS = 100
-/** What goes wrong after the last text has come, such as a late request, has this long to show. */
+/** Time for late failures to show after the last text has come, such as a request that follows. */
 const SETTLE_MS = 1_000
 /** Parts of the library that would send a reader, or the document, to its vendor. */
 const UNWANTED_TEXTS = ['Powered by Scalar', 'Ask AI', 'Generate MCP', 'Connect MCP', 'Deploy', 'Open API Client']
@@ -168,7 +168,7 @@ async function temporaryFolder(prefix: string): Promise<string> {
 
 interface Started {
   child: ChildProcess
-  /** What it has written so far. */
+  /** Returns all that the process has printed so far. */
   output: () => string
 }
 
