@@ -92,6 +92,7 @@ const expressions = globSync('**/*.ts', { cwd: SRC })
   .flatMap(name => expressionsOf(name, readFileSync(path.join(SRC, name), 'utf8')))
 
 // [INPUT-19]
+// [LOAD-13]
 t.test('every regular expression of src takes linear time, whatever the text', async t => {
   t.ok(expressions.length > 40, `${expressions.length} expressions were found`)
   for (const { where, expression } of expressions) t.same(slowTexts(expression), [], `${where}: ${expression}`)

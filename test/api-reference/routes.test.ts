@@ -5,6 +5,7 @@ import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 
+// [LOAD-14]
 t.test(
   'openapi.yaml and the script of the page are served with a tag, and not sent again to a reader that has it',
   async t => {

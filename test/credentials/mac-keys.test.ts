@@ -26,6 +26,7 @@ t.test('instances that start at once make one key, and each verifies the MACs of
   }
 })
 
+// [SECRET-10]
 t.test('the key is stored encrypted, and no row of the table opens without KEY_ENCRYPTION_KEY', async t => {
   const { load, rows } = await startKeys(t)
   await load(first)
@@ -35,6 +36,7 @@ t.test('the key is stored encrypted, and no row of the table opens without KEY_E
   t.match(await new Sealing(first).open('secret MACs', keyId, encrypted), { isCurrent: true })
 })
 
+// [SECRET-11]
 t.test('while KEY_ENCRYPTION_KEY is replaced, the key stays the same and is re-encrypted', async t => {
   const { load, rows } = await startKeys(t)
   const before = await load(first)

@@ -107,6 +107,7 @@ t.test('an owner that may not create roles is told once what an administrator mu
   )
 })
 
+// [SITE-16]
 t.test('two installations on one cluster do not share rights (M8)', async t => {
   const [staging, production] = [await withRoles(t), await withRoles(t)]
   for (const { superuser, database, servingLogin } of [staging, production]) {

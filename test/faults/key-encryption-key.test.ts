@@ -37,6 +37,7 @@ async function start(
   return { ...instance, argon2Runs }
 }
 
+// [SECRET-12]
 t.test('while KEY_ENCRYPTION_KEY is replaced under load, no right secret is refused and none is hashed', async t => {
   const databaseUrl = await createDatabase(t)
   const folder = temporaryFolder(t)

@@ -37,6 +37,7 @@ const listed = ({ tables }: Connection) =>
   tables.ofSite('acme').selectFrom('registrations').select('client_id').execute()
 
 // BR-26
+// [FAULT-29]
 t.test(
   'when the password of the database changes, its file is read again, and until then nothing is a fault',
   async t => {
@@ -93,6 +94,7 @@ async function startTlsCluster(t: Test): Promise<{ url: string; certificate: str
 }
 
 // BR-07
+// [START-4]
 t.test('a fault of TLS ends the start at once, with a sentence that names the parameter', async t => {
   const { url, certificate } = await startTlsCluster(t)
   const warnings: string[] = []

@@ -76,6 +76,7 @@ async function stop({ child }: Server): Promise<{ end: unknown; ms: number }> {
   return { end: code ?? signal, ms: performance.now() - stoppedAt }
 }
 
+// [FAULT-30]
 t.test('a reader of the log that stops reading neither stops grantd nor its shutdown', async t => {
   for (const environment of [{}, { WORKERS: '2' }]) {
     // Nobody reads the pipe.
@@ -103,6 +104,7 @@ t.test('what is kept for a reader is bounded, dropped lines are counted, and it 
   t.ok(read.length < 2_097_152, `${read.length} bytes were kept`)
 })
 
+// [FAULT-31]
 t.test('a full disk under the log neither stops grantd nor its shutdown, and dropped lines are counted', async t => {
   const server = await startServer(t, openSync('/dev/full', 'w'))
   await server.log(100)

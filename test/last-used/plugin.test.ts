@@ -82,6 +82,7 @@ t.test('1,000 exchanges of one client at once end in the latest instant, with fa
   t.ok(updates > 0 && updates < 500, `${updates} row updates`)
 })
 
+// [FAULT-32]
 t.test('a slow write delays a token by at most 50 ms and refuses none, and it is made up for', async t => {
   const grantd = await startApp(t, { maxDelayMs: MAX_DELAY_MS })
   const warm = await grantd.register()

@@ -50,6 +50,7 @@ async function startPgBouncer(t: Test, cluster: PostgresCluster, poolMode: strin
 }
 
 // BR-11
+// [START-5]
 t.test(
   'a pooler by transaction is refused at start with one sentence, before anything is written',
   { skip },

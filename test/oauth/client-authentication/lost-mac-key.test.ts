@@ -26,6 +26,7 @@ async function startAfterLoss(t: Test, registrations: number) {
 
 const versionOf = async (grantd: Grantd, path: string) => (await grantd.asAdmin('GET', path)).headers.etag
 
+// [SECRET-8]
 t.test('after the loss of KEY_ENCRYPTION_KEY every secret works at once, and needs no hash from then on', async t => {
   const { grantd, clients, macKeys, databaseUrl } = await startAfterLoss(t, 3)
   t.equal(macKeys.hasLostKeys, true)
@@ -56,6 +57,7 @@ t.test('both secrets of a rotation work after the loss of KEY_ENCRYPTION_KEY', a
   }
 })
 
+// [SECRET-9]
 t.test('until all are restored, a wrong secret costs the same work for every client id', async t => {
   const { grantd, clients, macKeys, metrics } = await startAfterLoss(t, 2)
   const [restored, lost] = clients
