@@ -2,9 +2,9 @@ import { hkdfSync } from 'node:crypto'
 import { CompactEncrypt, compactDecrypt } from 'jose'
 
 /**
- * All that is made of KEY_ENCRYPTION_KEY: a key for each purpose, and values sealed for the database.
+ * Derives a key for each purpose from KEY_ENCRYPTION_KEY, and encrypts values for the database.
  *
- * While that key changes there are two. The current one writes; KEY_ENCRYPTION_KEY_PREVIOUS only reads what it wrote.
+ * While KEY_ENCRYPTION_KEY changes there are two. The current one encrypts. KEY_ENCRYPTION_KEY_PREVIOUS only decrypts.
  */
 export class Sealing {
   readonly #current: Buffer
@@ -16,25 +16,25 @@ export class Sealing {
     this.#previous = previous
   }
 
-  /** May there be values that are to be sealed anew? */
+  /** Whether there may be values to re-encrypt. */
   get hasPrevious(): boolean {
     return this.#previous !== undefined
   }
 
-  /** The keys of one purpose, 32 bytes each: the first makes and checks, the others check what they made before. */
+  /** Returns the keys of one purpose, 32 bytes each. The first one creates and verifies, the others only verify. */
   keys(purpose: string): [Buffer, ...Buffer[]] {
     const previous = this.#previous === undefined ? [] : [deriveKey(this.#previous, purpose)]
     return [deriveKey(this.#current, purpose), ...previous]
   }
 
-  /** Seals a text (JWE: dir, A256GCM). @param binding what it belongs to: under another it does not open */
+  /** Encrypts a text (JWE: dir, A256GCM). @param binding what it belongs to. It does not decrypt under another one */
   seal(purpose: string, binding: string, text: string): Promise<string> {
     return new CompactEncrypt(Buffer.from(text))
       .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: binding })
       .encrypt(deriveKey(this.#current, purpose))
   }
 
-  /** @returns undefined for what neither key has sealed for this purpose and binding */
+  /** Decrypts a text. Returns undefined when neither key encrypted it for this purpose and binding. */
   async open(purpose: string, binding: string, sealed: string): Promise<Opened | undefined> {
     for (const [index, key] of this.keys(purpose).entries()) {
       try {
@@ -43,7 +43,7 @@ export class Sealing {
           return { text: Buffer.from(plaintext).toString(), isCurrent: index === 0 }
         }
       } catch {
-        // Why it can't be opened is not more than that.
+        // The reason says no more than that this key did not encrypt it.
       }
     }
     return undefined
@@ -52,7 +52,7 @@ export class Sealing {
 
 export interface Opened {
   text: string
-  /** False for what the previous key has sealed: seal it anew. */
+  /** False when the previous key encrypted it, so that it needs to be re-encrypted. */
   isCurrent: boolean
 }
 

@@ -103,11 +103,16 @@ const RETRY_PAUSE_MS = 500
 /** lock_not_available and deadlock_detected: another transaction was first. */
 const LOCK_CONFLICTS = ['55P03', '40P01']
 
-async function apply(client: pg.Client, name: string, text: string): Promise<void> {
+/**
+ * Applies one migration, and records its name.
+ *
+ * @param lockTimeout longest wait for a lock, as Postgres writes it
+ */
+export async function apply(client: pg.Client, name: string, text: string, lockTimeout = LOCK_TIMEOUT): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS
   for (;;) {
     try {
-      if (!OUTSIDE_TRANSACTION.test(text)) return await inTransaction(client, text, name)
+      if (!OUTSIDE_TRANSACTION.test(text)) return await inTransaction(client, text, name, lockTimeout)
       await client.query(text)
       return await inTransaction(client, '', name)
     } catch (error) {
@@ -118,12 +123,17 @@ async function apply(client: pg.Client, name: string, text: string): Promise<voi
   }
 }
 
-/** @param name of the migration that it records as applied */
-async function inTransaction(client: pg.Client, text: string, name?: string): Promise<void> {
+/** Runs statements in a transaction, with limits. @param name of a migration that it records as applied */
+async function inTransaction(
+  client: pg.Client,
+  text: string,
+  name?: string,
+  lockTimeout = LOCK_TIMEOUT
+): Promise<void> {
   await client.query('begin')
   try {
     await client.query(
-      `set local lock_timeout = '${LOCK_TIMEOUT}'; set local statement_timeout = '${STATEMENT_TIMEOUT}'`
+      `set local lock_timeout = '${lockTimeout}'; set local statement_timeout = '${STATEMENT_TIMEOUT}'`
     )
     await client.query(text)
     if (name !== undefined) await client.query(`insert into ${MIGRATIONS_TABLE} (name) values ($1)`, [name])

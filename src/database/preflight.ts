@@ -48,7 +48,7 @@ export async function assertGranted(servingUrl: string): Promise<void> {
   })
 }
 
-/** What the role of a connection sees of the server and of the database. */
+/** Facts about the server and the database, as the role of a connection sees them. */
 interface Facts {
   version: number
   database: string
@@ -63,7 +63,7 @@ interface Facts {
   homes: { name: string; isUsable: boolean; isInSearchPath: boolean }[]
 }
 
-/** With the search path that the connection had at first, before grantd chose its own. */
+/** Reads the facts with the search path that the connection had at first, before grantd chose its own. */
 async function factsOf(client: pg.Client): Promise<Facts> {
   await client.query('begin; set local search_path to default')
   const { rows } = await client.query(

@@ -2,7 +2,7 @@ import type { PostgresCursor, PostgresPoolClient, PostgresQueryResult } from 'ky
 import type pg from 'pg'
 import { asUnavailable } from './errors.ts'
 
-/** A connection as Kysely wants it: runs one statement at a time, tells "not now" from other errors, has no cursors. */
+/** A connection as Kysely needs it. It reports errors that a retry may cure as DatabaseUnavailable. It has no cursors. */
 export abstract class StatementClient implements PostgresPoolClient {
   query<R>(sql: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<R>>
   query<R>(cursor: PostgresCursor<R>): PostgresCursor<R>
@@ -14,9 +14,9 @@ export abstract class StatementClient implements PostgresPoolClient {
     return this.#run<R>(sql, parameters)
   }
 
-  /** Sends it as it is. */
+  /** Sends a statement as it is. */
   protected abstract send(sql: string, parameters: readonly unknown[]): Promise<pg.QueryResult>
-  /** Hears of every error before the caller does. */
+  /** Called with every error, before the caller gets it. */
   protected abstract failed(error: unknown): void
   abstract release(destroy?: boolean): void
 
@@ -33,7 +33,7 @@ export abstract class StatementClient implements PostgresPoolClient {
 
 const COMMANDS = ['UPDATE', 'DELETE', 'INSERT', 'SELECT', 'MERGE', 'COMMIT', 'ROLLBACK'] as const
 
-/** Kysely acts on these only; anything else (`begin`, `create table`) returns no rows to it. */
+/** Returns the command as Kysely knows it. Others (`begin`, `create table`) return no rows to it. */
 function commandOf(command: string): (typeof COMMANDS)[number] {
   return COMMANDS.find(known => known === command) ?? 'SELECT'
 }

@@ -2,8 +2,8 @@ import type { Compilable, CompiledQuery, Kysely } from 'kysely'
 import type { Database } from './schema.ts'
 
 /**
- * A statement that is built and compiled once, on its first use: afterwards only its parameters change.
- * For those that every exchange needs, where building would cost more than asking.
+ * Makes a statement that is built and compiled once, on its first use. Afterwards only its parameters change. It is for
+ * the statements of every exchange, where building would cost more than sending.
  *
  * @param build uses each of its parameters once, in their order, and nothing else that varies
  */

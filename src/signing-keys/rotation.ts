@@ -1,45 +1,45 @@
 /**
- * The rules of rotation: which key signs, which are published, when the next is due. Values and a time, nothing else.
+ * The rules of rotation decide which key signs, which keys are published, and when the next one is due.
  *
- * What holds: whoever fetched the JWKS, at any time and from any instance, has the key of every token that is alive,
- * for as long as that answer may be cached. Instances read the keys by themselves, their clocks differ, and any of
- * them may lose the database or its life at any step. `test/signing-keys/rotation.model.test.ts` tries them all.
+ * They guarantee that a verifier that fetched the JWKS, at any time and from any instance, has the key of every valid
+ * token for as long as it may cache that answer. Instances read the keys independently, their clocks differ, and any of
+ * them may lose the database or end at any step. `test/signing-keys/rotation.model.test.ts` checks this with a model.
  */
 
-/** What the rules know of a key. Instants are milliseconds since the epoch. */
+/** The part of a key that the rules use. Instants are milliseconds since the epoch. */
 export interface KeyTimes {
   kid: string
   algorithm: string
-  /** No instance signs with it before, so that by then everybody has it. */
+  /** No instance signs with it before, so that by then every verifier has it. */
   signsFrom: number
-  /** From then on a newer key is preferred, of whatever algorithm. */
+  /** From then on a newer key of any algorithm is preferred. */
   signsUntil: number
-  /** Can this instance open it? */
+  /** Whether this instance can decrypt it. */
   isUsable: boolean
 }
 
-/** The keys as an instance has read them. */
+/** The keys as an instance read them last. */
 export interface Known<Key extends KeyTimes = KeyTimes> {
   keys: readonly Key[]
-  /** Before the reading began. */
+  /** Instant before the reading began. */
   readAt: number
 }
 
-/** Milliseconds. */
+/** Durations of the rules, milliseconds. */
 export interface Timing {
-  /** How long an answer with the keys may be cached, at most. */
+  /** The longest that a JWKS answer may be cached. */
   cacheMs: number
   /** A key is published this long before it signs. */
   leadMs: number
-  /** An instance signs with what it knows until the database has been away this long. */
+  /** An instance signs with the keys it knows until the database has been away this long. */
   trustMs: number
-  /** A key stays published this long after the one that takes its place has begun to sign. */
+  /** A key stays published this long after its successor has begun to sign. */
   handoverMs: number
-  /** A token outlives its signature by this: its longest life, and slack. */
+  /** The longest that a token is valid after it was signed, with slack. */
   tokenMs: number
-  /** Clocks of two instances differ, decisions take time, timers come late: all of that together. */
+  /** Margin for clocks that differ, decisions that take time, and timers that are late. */
   slackMs: number
-  /** A key may sign on this long after the next was to begin, should that come late. */
+  /** A key may sign this much longer when its successor is late. */
   spareMs: number
 }
 
@@ -47,7 +47,11 @@ const SECOND = 1_000
 const HOUR = 3_600 * SECOND
 const DAY = 24 * HOUR
 
-/** @param unawareMs how long an instance may not have read the keys before caches of its answers must shorten */
+/**
+ * Derives the durations of the rules from a few that are given.
+ *
+ * @param unawareMs how long ago an instance may have read the keys before it must shorten the caching of its answers
+ */
 export function timing(given: {
   cacheMs: number
   unawareMs: number
@@ -82,15 +86,15 @@ export const TIMING = timing({
   spareMs: DAY
 })
 
-/** A key has a time also where KEY_ROTATION_DAYS is 0: it ends once another algorithm has taken over. */
+/** A key has an end also where KEY_ROTATION_DAYS is 0. It counts once another algorithm has taken over. */
 const NOMINAL_LIFE_MS = 90 * DAY
 
 /**
- * The key to sign with: the newest of this algorithm whose time has come. When that one's time is over, or there is
- * none yet, the newest of any algorithm; so nothing stops for want of a next key.
+ * Returns the key to sign with: the newest one of this algorithm whose time has begun. When its time is over, or there is
+ * none yet, it is the newest one of any algorithm, so that signing never stops because a successor is missing.
  *
- * @returns undefined when a verifier may not have what could be signed now: what is known was read too long ago, or
- *   the keys in force can't be opened here
+ * @returns undefined when a verifier may not have the key: the keys were read too long ago, or this instance cannot
+ *   decrypt the keys that are in force
  */
 export function signingKey<Key extends KeyTimes>(
   { keys, readAt }: Known<Key>,
@@ -109,12 +113,12 @@ export function signingKey<Key extends KeyTimes>(
   return chosen
 }
 
-/** Those that a living token may need, now or before this answer has left the caches. */
+/** Returns the keys that a valid token may need, now or while this answer is cached. */
 export function publishedKeys<Key extends KeyTimes>({ keys }: Known<Key>, now: number, timing = TIMING): Key[] {
   return keys.filter(key => key.isUsable && !isRetired(key, keys, now, timing))
 }
 
-/** Has another taken its place for so long that no token of this key is alive? */
+/** Returns whether a newer key has been signing for so long that no token of this key is valid any more. */
 export function isRetired(key: KeyTimes, keys: readonly KeyTimes[], now: number, timing = TIMING): boolean {
   return keys.some(
     other =>
@@ -125,8 +129,8 @@ export function isRetired(key: KeyTimes, keys: readonly KeyTimes[], now: number,
 }
 
 /**
- * How long an answer with the published keys may be cached, milliseconds: never beyond the instant from which a key
- * may sign that is not in it, because it was made since the last reading or can't be opened here.
+ * Returns how long an answer with the published keys may be cached, milliseconds. A key that is not in the answer may
+ * sign later: it was added since the last reading, or this instance cannot decrypt it. The cache ends before that.
  */
 export function cacheMs({ keys, readAt }: Known, now: number, timing = TIMING): number {
   const missing = keys.filter(key => !key.isUsable && !isRetired(key, keys, now, timing)).map(key => key.signsFrom)
@@ -134,7 +138,11 @@ export function cacheMs({ keys, readAt }: Known, now: number, timing = TIMING): 
   return Math.max(0, Math.min(timing.cacheMs, completeUntil - now))
 }
 
-/** @param rotationMs how long a key of this algorithm signs; 0 for as long as it is the newest of all */
+/**
+ * Returns whether the next key of an algorithm must be added now.
+ *
+ * @param rotationMs how long a key signs; 0 for as long as it is the newest of all
+ */
 export function isNextKeyDue(
   keys: readonly KeyTimes[],
   algorithm: string,
@@ -152,10 +160,10 @@ export function isNextKeyDue(
 }
 
 /**
- * The time of a key that is made now. It signs at once where it follows none: the first of all, before any instance
- * has published a JWKS without it.
+ * Returns the times of a key that is added now. The first key signs at once, because no instance has published a JWKS
+ * without it.
  *
- * @param keys those that it follows
+ * @param keys the keys before it
  */
 export function nextKeyTimes(
   keys: readonly unknown[],
@@ -167,12 +175,12 @@ export function nextKeyTimes(
   return { signsFrom, signsUntil: signsFrom + (rotationMs || NOMINAL_LIFE_MS) + timing.spareMs }
 }
 
-/** The newest of each algorithm. @param keys the newest first */
+/** Returns the newest key of each algorithm. @param keys the newest first */
 function headsOf<Key extends KeyTimes>(keys: readonly Key[]): Key[] {
   return keys.filter((key, index) => keys.findIndex(({ algorithm }) => algorithm === key.algorithm) === index)
 }
 
-/** Negative when `a` is the newer of two. */
+/** Compares two keys. The result is negative when `a` is the newer one. */
 function newestFirst(a: KeyTimes, b: KeyTimes): number {
   return b.signsFrom - a.signsFrom || (a.kid > b.kid ? -1 : a.kid < b.kid ? 1 : 0)
 }

@@ -10,7 +10,7 @@ const JwksSchema = Type.Object(
         {
           kty: Type.String({ description: 'Key type' }),
           kid: Type.String({ description: 'Key id: the thumbprint of the key (RFC 7638)' }),
-          alg: Type.String({ description: 'Algorithm it signs with' }),
+          alg: Type.String({ description: 'Algorithm that the key signs with' }),
           use: Type.String({ description: 'Always sig' }),
           crv: Type.Optional(Type.String({ description: 'Curve (ES256, EdDSA)' })),
           x: Type.Optional(Type.String({ description: 'Public value (ES256, EdDSA)' })),
@@ -27,7 +27,7 @@ const JwksSchema = Type.Object(
     $id: 'Jwks',
     additionalProperties: false,
     description:
-      'The public keys of access tokens (RFC 7517): of those that sign, of the next, and of the last while its tokens live'
+      'Public keys that verify access tokens (RFC 7517): of the key that signs, of the next key, and of earlier keys whose tokens are still valid'
   }
 )
 
@@ -48,7 +48,7 @@ export async function jwksRoutes(app: FastifyInstance, { keySet }: { keySet: Key
           200: jsonResponse('The keys', 'Jwks', {
             'Cache-Control': {
               type: 'string',
-              description: 'How long to keep them: no key signs that is not in an answer kept so long'
+              description: 'How long the keys may be cached. No key that is missing in the answer signs in that time'
             }
           })
         }

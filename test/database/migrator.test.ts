@@ -4,8 +4,9 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import type { Kysely } from 'kysely'
 import t, { type Test } from 'tap'
+import { withClient as withOwner } from '../../src/database/client.ts'
 import { connect } from '../../src/database/connect.ts'
-import { pendingMigrations } from '../../src/database/migrator.ts'
+import { apply, pendingMigrations } from '../../src/database/migrator.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { startApp } from '../fixtures/app/app.ts'
 import {
@@ -13,10 +14,12 @@ import {
   createEmptyDatabase,
   migrateDatabase,
   openTestDatabase,
-  query
+  query,
+  withClient
 } from '../fixtures/app/database.ts'
 import { insertRegistrationRow } from '../fixtures/app/registration-row.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
+import { until } from '../fixtures/run/until.ts'
 
 const MIGRATIONS = readdirSync(path.join(ROOT, 'migrations'))
   .filter(file => /^\d/.test(file))
@@ -260,3 +263,46 @@ t.test(
     await update(`previous_secret_mac = ${mac('04')}, previous_secret_mac_key_id = 'another'`)
   }
 )
+
+t.test('a migration that finds a table in use gives up its place, lets others pass, and tries again', async t => {
+  const { url } = await emptyDatabase(t)
+  await query(url, 'create table measured (at integer)')
+  const text = 'alter table measured add column other integer'
+  await withClient(url, async reader => {
+    await reader.query('begin')
+    await reader.query('select from measured')
+    const applying = withOwner(url, async client => {
+      await client.query('create table grantd_migrations (name text primary key, applied_at timestamptz default now())')
+      await apply(client, '0002_other', text, '100ms')
+    })
+    await until('it has waited for the reader', async () => {
+      const waiting = await query(url, `select from pg_stat_activity where wait_event_type = 'Lock' and query = $1`, [
+        text
+      ])
+      return waiting.length === 1
+    })
+    // It would wait behind the migration as long as that waits.
+    t.same(await query(url, 'select from measured'), [])
+    await reader.query('commit')
+    await applying
+  })
+  t.same(await appliedMigrations(url), [{ name: '0002_other' }])
+  t.same(await query(url, 'select other from measured'), [])
+})
+
+t.test('a migration outside a transaction can build an index while others write', async t => {
+  const { url } = await emptyDatabase(t)
+  await query(url, 'create table measured (at integer)')
+  await withOwner(url, async client => {
+    await client.query('create table grantd_migrations (name text primary key, applied_at timestamptz default now())')
+    await apply(
+      client,
+      '0002_index',
+      '-- outside a transaction\ncreate index concurrently measured_at on measured (at)'
+    )
+  })
+  t.same(await query(url, `select indexname from pg_indexes where tablename = 'measured'`), [
+    { indexname: 'measured_at' }
+  ])
+  t.same(await appliedMigrations(url), [{ name: '0002_index' }])
+})
