@@ -4,20 +4,20 @@ import { exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose'
 import type { TrustedIssuer } from '../admin-api/admin-token.ts'
 import { keepSecretFile } from './secret-file.ts'
 
-/** Not a URL, so that no configured issuer can be it. */
+/** The `iss` of admin tokens in development mode. No identity provider has it. */
 const ISSUER = 'urn:grantd:development'
 const AUDIENCE = 'grantd-admin'
 const ALGORITHM = 'EdDSA'
 const LIFETIME = '12 hours'
 
-/** Development mode: grantd itself signs the tokens of administrators, with a key in its data folder. */
+/** In development mode grantd itself signs the tokens of administrators, with a key in its data folder. */
 export interface DevelopmentMode {
   trusted: TrustedIssuer
   /** @param sites ids, or `*` for all */
   signToken: (sites: readonly string[]) => Promise<string>
 }
 
-/** Has an instance run in development mode with this folder? */
+/** Has an instance run in development mode with this data folder? */
 export function isDevelopmentFolder(dataFolder: string): boolean {
   return existsSync(keyFileOf(dataFolder))
 }
@@ -26,7 +26,7 @@ function keyFileOf(dataFolder: string): string {
   return path.join(dataFolder, 'development-admin-key.json')
 }
 
-/** Opens it with the key in this folder, and makes one where there is none. */
+/** Opens development mode with the key in this data folder. Creates the key on first use. */
 export async function openDevelopmentMode(dataFolder: string, sitesClaim: string): Promise<DevelopmentMode> {
   const text = await keepSecretFile(keyFileOf(dataFolder), async () => {
     const { privateKey } = await generateKeyPair(ALGORITHM, { extractable: true })

@@ -18,30 +18,30 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { isConnectionLost } from '../database/errors.ts'
 
-/** A private Postgres for development and tests: real binaries from npm, a unix socket, no port, no password. */
+/** A private Postgres for development and tests. It has binaries from npm and a Unix socket, but no port and no password. */
 export interface EmbeddedPostgres {
-  /** Connection string of the superuser `postgres`, who owns the schema. */
+  /** Connection string of the superuser `postgres`, which owns the schema. */
   ownerUrl: string
-  /** Connection string of `grantd`, a login in the serving role once migrations have made that. */
+  /** Connection string of `grantd`, a login in the serving role. */
   servingUrl: string
-  /** Lets go of the server. It stops when the last process that uses this folder has let go or died. */
+  /** Releases the server. It stops when the last process that uses this folder has released it or has exited. */
   release(): void
 }
 
 const START_TIMEOUT_MS = 30_000
-/** No start takes longer. */
+/** A lock that is older belongs to a process that has exited. */
 const LOCK_LIFETIME_MS = 2 * START_TIMEOUT_MS
 const STOP_TIMEOUT_MS = 10_000
 const POLL_INTERVAL_MS = 10
 
-/** The longest path of a unix socket on Linux is 107 bytes, on macOS 103; the file name takes 15. */
+/** The path of a Unix socket has at most 107 bytes on Linux and 103 on macOS. The file name takes 15. */
 const SOCKET_FOLDER_MAX_BYTES = 85
 
 /**
- * Starts the Postgres whose data are in `folder`, or joins the one that another process has started there.
+ * Starts the Postgres whose data is in `folder`, or joins the server that another process has started there.
  *
- * @param settings more `name=value` settings for a server that is started now
- * @throws when no binaries exist for this platform, or the server doesn't come up; the message says what to do
+ * @param settings further settings, as `name=value`, for a server that this call starts
+ * @throws Error that says what to do, when this platform has no binaries or the server does not start
  */
 export async function startEmbeddedPostgres(
   folder: string,
@@ -51,8 +51,8 @@ export async function startEmbeddedPostgres(
   mkdirSync(home, { recursive: true, mode: 0o700 })
   const socketFolder = privateSocketFolder(home)
   const holders = makeFifo(path.join(home, 'holders'))
-  // Opened for reading and writing so that it never blocks. The server lives while anyone holds this open:
-  // the kernel lets go for us however this process ends.
+  // Opened for reading and writing so that opening never blocks. The server runs while any process holds this open. The
+  // kernel closes it when this process exits, even after a crash.
   const hold = openSync(holders, 'r+')
   const unlock = await lock(path.join(home, 'starting'))
   try {
@@ -68,7 +68,7 @@ export async function startEmbeddedPostgres(
   } finally {
     unlock()
   }
-  // The host in the query, a folder, is the one that counts.
+  // The host in the query is the folder of the socket. It takes precedence.
   const url = (user: string) => `postgresql://${user}@localhost/grantd?host=${encodeURIComponent(socketFolder)}`
   return { ownerUrl: url('postgres'), servingUrl: url('grantd'), release: () => closeSync(hold) }
 }
@@ -95,7 +95,7 @@ async function loadBinaries(): Promise<Binaries> {
 function initialise(binaries: Binaries, home: string): void {
   const cluster = path.join(home, 'cluster')
   if (existsSync(cluster)) return
-  // Made aside and renamed, so that a first start which is killed leaves no half of a cluster behind.
+  // Created under another name and renamed, so that a first start that is killed leaves no incomplete cluster.
   const unfinished = path.join(home, 'cluster.new')
   rmSync(unfinished, { recursive: true, force: true })
   const [command = '', ...args] = [
@@ -107,19 +107,19 @@ function initialise(binaries: Binaries, home: string): void {
   renameSync(unfinished, cluster)
 }
 
-/** Postgres refuses to run as root; in a user namespace root is an ordinary user who still owns its files. */
+/** Postgres refuses to run as root. In a user namespace, root is an ordinary user that still owns its files. */
 function unprivileged(): string[] {
   if (process.getuid?.() !== 0) return []
   const command = ['unshare', '--user', '--map-user=1000', '--map-group=1000', '--']
   const { status } = spawnSync('unshare', [...command.slice(1), 'true'])
   if (status === 0) return command
   throw new Error(
-    'embedded Postgres: Postgres does not run as root, and this system does not let root make a user namespace ' +
+    'embedded Postgres: Postgres refuses to run as root, and this system does not allow user namespaces ' +
       '(unshare --user). Run grantd as an ordinary user, or set DATABASE_URL.'
   )
 }
 
-/** The server of holders that have just gone may still be closing its files. */
+/** Waits for the server of processes that have just exited. It may still be closing its files. */
 async function untilStopped(cluster: string): Promise<void> {
   const deadline = Date.now() + STOP_TIMEOUT_MS
   while (isAlive(postmasterOf(cluster)) && Date.now() < deadline) await sleep(POLL_INTERVAL_MS)
@@ -146,8 +146,8 @@ async function start(
     ...['listen_addresses=', 'unix_socket_permissions=0700', ...settings].flatMap(setting => ['-c', setting])
   ]
   const log = path.join(home, 'postgres.log')
-  // cat ends when the last holder is gone; SIGINT is Postgres's fast, clean shutdown. A server that ends by itself
-  // ends the script too, and takes along the watcher, which would later signal whoever has its pid then.
+  // `cat` ends when the last process has closed the FIFO. SIGINT is the fast, clean shutdown of Postgres. When the server
+  // ends first, the script ends the watcher, which could otherwise signal another process with the same pid later.
   const script = [
     '"$@" & server=$!',
     '{ cat < "$0" > /dev/null; kill -INT $server; } & watcher=$!',
@@ -156,7 +156,7 @@ async function start(
   const output = openSync(log, 'a', 0o600)
   const child = spawn('/bin/sh', ['-c', script, holders, ...server], {
     stdio: ['ignore', output, output],
-    // A group of its own: Ctrl-C in the terminal is for us, not for the database under us.
+    // In a process group of its own, so that Ctrl-C in the terminal does not reach the database.
     detached: true
   })
   closeSync(output)
@@ -169,26 +169,27 @@ async function ready(child: ChildProcess, socketFolder: string, log: string): Pr
   while (!(await isListening(socketFolder))) {
     if (child.exitCode !== null || Date.now() > deadline) {
       const lastLines = readFileSync(log, 'utf8').trimEnd().split('\n').slice(-5).join('\n')
-      throw new Error(`embedded Postgres did not start; the end of ${log}:\n${lastLines}`)
+      throw new Error(`embedded Postgres did not start. The end of ${log}:\n${lastLines}`)
     }
     await sleep(POLL_INTERVAL_MS)
   }
 }
 
-const FURNISHINGS = [
+/** The roles and the database that grantd needs, and the statement that creates each. */
+const OBJECTS = [
   ['grantd_serving', 'create role grantd_serving nologin'],
   ['grantd', 'create role grantd login in role grantd_serving'],
   ['grantd database', 'create database grantd']
 ] as const
 
-/** Connects, and makes the database and the serving login where they aren't yet. */
+/** Connects, and creates the database and the roles that do not exist yet. */
 async function isListening(socketFolder: string): Promise<boolean> {
   const client = new pg.Client({ host: socketFolder, user: 'postgres', database: 'postgres' })
   client.on('error', () => {})
   try {
     await client.connect()
-    // Each by itself: the first start may be killed between two.
-    for (const [name, statement] of FURNISHINGS) {
+    // Each on its own, because a first start may be killed between two.
+    for (const [name, statement] of OBJECTS) {
       const { rows } = await client.query(
         'select from pg_roles where rolname = $1 union all select from pg_database where $1 = datname || $2',
         [name, ' database']
@@ -197,7 +198,7 @@ async function isListening(socketFolder: string): Promise<boolean> {
     }
     return true
   } catch (error) {
-    // Not there, or just now on its way in or out.
+    // The server is not running, or is starting or stopping.
     if (isConnectionLost(error)) return false
     throw error
   } finally {
@@ -218,12 +219,12 @@ function privateSocketFolder(home: string): string {
 function makeFifo(file: string): string {
   if (existsSync(file)) return file
   const { status, stderr } = spawnSync('mkfifo', ['-m', '600', file], { encoding: 'utf8' })
-  // Another process may have made it just now.
+  // Another process may just have created it.
   if (status !== 0 && !existsSync(file)) throw new Error(`embedded Postgres: mkfifo failed: ${stderr}`)
   return file
 }
 
-/** A lock file with the owner's pid; the lock of a process that has died counts for nothing. */
+/** Takes a lock file with the pid of its owner. The lock of a process that has exited does not count. */
 async function lock(file: string): Promise<() => void> {
   const deadline = Date.now() + START_TIMEOUT_MS
   for (;;) {
@@ -238,10 +239,10 @@ async function lock(file: string): Promise<() => void> {
   }
 }
 
-/** Left by a process that has died. Its pid may be another's by now, so that age counts too. */
+/** Was this lock left by a process that has exited? Its pid may belong to another process by now, so its age counts too. */
 function isStale(file: string): boolean {
   try {
-    // Empty for the instant between its making and its writing: then its owner is alive.
+    // The file is empty between its creation and its first write. Its owner is alive then.
     const owner = Number(readFileSync(file, 'utf8') || process.pid)
     return !isAlive(owner) || Date.now() - statSync(file).mtimeMs > LOCK_LIFETIME_MS
   } catch {

@@ -2,8 +2,8 @@ import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import path from 'node:path'
 
 /**
- * Reads a file that holds a secret, or makes it (mode 0600). Of several processes that make it at once,
- * all read the one that was first.
+ * Reads a file that holds a secret, or creates it with mode 0600. When several processes create it at once, all read the
+ * file of the first.
  */
 export async function keepSecretFile(file: string, make: () => Promise<string>): Promise<string> {
   const known = readIfThere(file)

@@ -1,12 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 
-/** An honest body, and what was under way when the answer was: more than that is not sent to be read. */
+/** Room for an honest body, and for bytes that were on their way when the answer was sent. */
 const MAX_UNREAD_BYTES = 65_536
 
 /**
- * Bounds what is taken of a body that nobody reads, because the answer came first: a stranger's, or one to a path
- * that isn't there. Up to the bound it is let in and dropped, so that an honest caller gets to see the answer;
- * then the connection is closed. Call it before the routes are registered.
+ * Bounds the bytes of a body that grantd does not read because it has answered already, for example with 401 or 404. Up to
+ * the bound they are discarded, so that an honest caller can read the answer. Then the connection is closed.
+ * Call it before the routes are registered.
  */
 export function limitUnreadBodies(app: FastifyInstance): void {
   app.addHook('onSend', ({ raw }, _reply, payload, done) => {

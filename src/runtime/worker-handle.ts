@@ -13,7 +13,7 @@ const READ_TIMEOUT_MS = 1_000
  */
 const LAST_REPORT_MS = 1_000
 
-/** What the primary knows of one worker, from its fork to its exit. */
+/** The primary's view of one worker, from its fork to its exit. */
 export class WorkerHandle {
   readonly #worker: Worker
   readonly startedAt = Date.now()
