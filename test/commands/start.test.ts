@@ -13,13 +13,13 @@ import { ROOT } from '../fixtures/run/paths.ts'
 import { spawnServer, temporaryFolder, untilPrinted, untilReady } from '../fixtures/run/process.ts'
 import { until } from '../fixtures/run/until.ts'
 
-/** Runs a pasted line in this folder. @returns what it prints, read as JSON */
+/** Runs a command in this folder. @returns its output, parsed as JSON */
 function run(line: string | undefined, folder: string): Json {
   return JSON.parse(execFileSync('sh', ['-c', line ?? ''], { encoding: 'utf8', cwd: folder }))
 }
 
 t.test(
-  'npm start on nothing prints an admin token and three curl lines that work; data stay over restarts',
+  'npm start in an empty folder prints an admin token and three curl commands that work, and data survives restarts',
   async t => {
     const DATA_DIR = temporaryFolder(t)
     const first = await spawnServer(t, { DATA_DIR })
@@ -43,14 +43,14 @@ t.test(
     const second = await spawnServer(t, { DATA_DIR, PORT: new URL(first.baseUrl).port })
     await untilReady(second)
     const again = run(lines[2], DATA_DIR)
-    t.same(again, read, 'even the admin token of the first start is still good')
+    t.same(again, read, 'the admin token of the first start is still valid')
     t.match(run(lines[1], DATA_DIR), { token_type: 'Bearer' })
     second.child.kill('SIGTERM')
     t.equal(await second.exited, 0)
   }
 )
 
-t.test('npm run admin-token prints a token for the Sites it is asked for', async t => {
+t.test('npm run admin-token prints a token for the given Sites', async t => {
   const DATA_DIR = temporaryFolder(t)
   const server = await spawnServer(t, { DATA_DIR })
   await untilReady(server)
@@ -67,53 +67,61 @@ t.test('npm run admin-token prints a token for the Sites it is asked for', async
   t.equal(await status('umbrella'), 404)
 })
 
-t.test('any number of instances may start at once on an empty database: one migrates, one key is made', async t => {
-  for (let round = 0; round < 3; round++) {
-    const DATABASE_URL = await createEmptyDatabase(t)
-    const DATA_DIR = temporaryFolder(t)
-    const servers = await Promise.all(Array.from({ length: 4 }, () => spawnServer(t, { DATABASE_URL, DATA_DIR })))
-    await Promise.all(servers.map(untilReady))
-    const migrations = readdirSync('migrations').filter(file => /^\d/.test(file))
-    t.same(await query(DATABASE_URL, 'select count(*)::int from grantd_migrations'), [{ count: migrations.length }])
-    t.same(await query(DATABASE_URL, 'select count(*)::int from signing_keys'), [{ count: 1 }])
-    const keySets = await Promise.all(servers.map(({ baseUrl }) => send('GET', `${baseUrl}/.well-known/jwks.json`)))
-    t.equal(new Set(keySets.map(({ text }) => text)).size, 1)
-    for (const { child } of servers) child.kill('SIGTERM')
-    t.same(new Set(await Promise.all(servers.map(({ exited }) => exited))), new Set([0]))
+t.test(
+  'instances that start at once on an empty database apply each migration once and create one signing key',
+  async t => {
+    for (let round = 0; round < 3; round++) {
+      const DATABASE_URL = await createEmptyDatabase(t)
+      const DATA_DIR = temporaryFolder(t)
+      const servers = await Promise.all(Array.from({ length: 4 }, () => spawnServer(t, { DATABASE_URL, DATA_DIR })))
+      await Promise.all(servers.map(untilReady))
+      const migrations = readdirSync('migrations').filter(file => /^\d/.test(file))
+      t.same(await query(DATABASE_URL, 'select count(*)::int from grantd_migrations'), [{ count: migrations.length }])
+      t.same(await query(DATABASE_URL, 'select count(*)::int from signing_keys'), [{ count: 1 }])
+      const keySets = await Promise.all(servers.map(({ baseUrl }) => send('GET', `${baseUrl}/.well-known/jwks.json`)))
+      t.equal(new Set(keySets.map(({ text }) => text)).size, 1)
+      for (const { child } of servers) child.kill('SIGTERM')
+      t.same(new Set(await Promise.all(servers.map(({ exited }) => exited))), new Set([0]))
+    }
   }
-})
+)
 
 // [FAULT-2]
-t.test('SIGTERM under load: requests in flight finish, none fails, exit 0 within 10 s', async t => {
-  const server = await spawnServer(t, { DATABASE_URL: await createDatabase(t), DATA_DIR: temporaryFolder(t) })
-  await untilPrinted(server, 'API reference')
-  const lines = server
-    .output()
-    .split('\n')
-    .filter(line => line.startsWith('curl '))
-  const { clientId, clientSecret } = run(lines[0], temporaryFolder(t))
-  const agent = new Agent({ keepAlive: true, maxSockets: 20 })
-  const body = `grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}`
-  const exchange = (): Promise<number | string> => {
-    const { promise, resolve } = Promise.withResolvers<number | string>()
-    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
-    const sent = request(`${server.baseUrl}/oauth/token`, { method: 'POST', agent, headers })
-    sent.on('error', error => resolve(`${'code' in error ? error.code : error.message}, reused: ${sent.reusedSocket}`))
-    sent.on('response', response => response.resume().on('end', () => resolve(response.statusCode ?? 0)))
-    sent.end(body)
-    return promise
+t.test(
+  'on SIGTERM under load, requests in flight finish, none fails, and the process exits with 0 within 10 s',
+  async t => {
+    const server = await spawnServer(t, { DATABASE_URL: await createDatabase(t), DATA_DIR: temporaryFolder(t) })
+    await untilPrinted(server, 'API reference')
+    const lines = server
+      .output()
+      .split('\n')
+      .filter(line => line.startsWith('curl '))
+    const { clientId, clientSecret } = run(lines[0], temporaryFolder(t))
+    const agent = new Agent({ keepAlive: true, maxSockets: 20 })
+    const body = `grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}`
+    const exchange = (): Promise<number | string> => {
+      const { promise, resolve } = Promise.withResolvers<number | string>()
+      const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+      const sent = request(`${server.baseUrl}/oauth/token`, { method: 'POST', agent, headers })
+      sent.on('error', error =>
+        resolve(`${'code' in error ? error.code : error.message}, reused: ${sent.reusedSocket}`)
+      )
+      sent.on('response', response => response.resume().on('end', () => resolve(response.statusCode ?? 0)))
+      sent.end(body)
+      return promise
+    }
+    await exchange()
+    const outcomes = Promise.all(Array.from({ length: 200 }, exchange))
+    const started = Date.now()
+    server.child.kill('SIGTERM')
+    t.equal(await server.exited, 0)
+    t.ok(Date.now() - started < 10_000)
+    t.same(new Set(await outcomes), new Set([200]))
+    agent.destroy()
   }
-  await exchange()
-  const outcomes = Promise.all(Array.from({ length: 200 }, exchange))
-  const started = Date.now()
-  server.child.kill('SIGTERM')
-  t.equal(await server.exited, 0)
-  t.ok(Date.now() - started < 10_000)
-  t.same(new Set(await outcomes), new Set([200]))
-  agent.destroy()
-})
+)
 
-t.test('a configuration with faults is refused with all of them at once, naming the variables', async t => {
+t.test('all faults of a configuration are reported at once, by variable name', async t => {
   const server = await spawnServer(t, {
     PORT: '99999',
     LOG_LEVEL: 'loud',
@@ -125,13 +133,13 @@ t.test('a configuration with faults is refused with all of them at once, naming 
   t.notMatch(server.output(), /mysql|loud|99999| {4}at /)
 })
 
-t.test('production refuses what is only for development', async t => {
+t.test('production refuses everything that is meant for development', async t => {
   const server = await spawnServer(t, { NODE_ENV: 'production' })
   t.equal(await server.exited, 1)
   for (const name of ['DATABASE_URL', 'KEY_ENCRYPTION_KEY', 'ADMIN_ISSUER']) t.match(server.output(), name)
 })
 
-t.test('two instances share the embedded database, which outlives the one that started it', async t => {
+t.test('two instances share the embedded database, which outlives the instance that started it', async t => {
   const DATA_DIR = temporaryFolder(t)
   const first = await spawnServer(t, { DATA_DIR })
   await untilReady(first)
@@ -145,7 +153,7 @@ t.test('two instances share the embedded database, which outlives the one that s
   t.equal(await second.exited, 0)
 })
 
-t.test('SIGTERM to npm start reaches the server, which closes', async t => {
+t.test('SIGTERM to npm start shuts the server down', async t => {
   const DATA_DIR = temporaryFolder(t)
   const { PATH = '', HOME = '' } = process.env
   const PORT = String(await freePort())
@@ -164,7 +172,7 @@ t.test('SIGTERM to npm start reaches the server, which closes', async t => {
   await until('the server is gone', async () => (await live()) === undefined)
 })
 
-t.test('a database that comes up a moment later is waited for', async t => {
+t.test('grantd waits at start for a database that is not available yet', async t => {
   const { proxy, url } = await proxyPostgres(t, await createDatabase(t))
   await proxy.refuse()
   const server = await spawnServer(t, { DATABASE_URL: url, DATA_DIR: temporaryFolder(t) })
@@ -173,7 +181,7 @@ t.test('a database that comes up a moment later is waited for', async t => {
   await untilReady(server)
 })
 
-t.test('what can only be found out at start is told with the variable that is to blame', async t => {
+t.test('a fault that only shows at start is reported with its variable', async t => {
   const folder = temporaryFolder(t)
   const file = path.join(folder, 'file')
   writeFileSync(file, '')

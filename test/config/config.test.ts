@@ -20,7 +20,7 @@ const PRODUCTION = {
   KEY_ENCRYPTION_KEY: KEY.toString('base64url')
 }
 
-/** Each fault of this environment; none when it is good. */
+/** Returns all faults of this environment. */
 function faultsOf(environment: Environment): readonly string[] {
   const error = caught(() => loadConfig(environment))
   if (error === undefined) return []
@@ -31,15 +31,15 @@ function faultsOf(environment: Environment): readonly string[] {
 const WEBHOOK_SECRET = `whsec_${randomBytes(32).toString('base64')}`
 const OTHER_WEBHOOK_SECRET = `whsec_${randomBytes(24).toString('base64')}`
 
-/** What is of no use without another: unset alone it is a fault of that one, so all of them are. */
+/** Variables that need each other. When one of them is unset, all are. */
 const TOGETHER = ['NOTICE_WEBHOOK_URL', 'NOTICE_WEBHOOK_SECRET', 'SMTP_URL', 'NOTICE_MAIL_FROM']
 
 interface Variable {
-  /** What has to be set beside it. */
+  /** Variables that must be set beside it. */
   beside?: Environment
   read: (config: Config) => unknown
   fallback: unknown
-  /** Text, and what is read from it. */
+  /** Text, and the value that is read from it. */
   good: readonly (readonly [string, unknown])[]
   bad: readonly string[]
 }
@@ -409,7 +409,7 @@ const VARIABLES: Record<string, Variable> = {
   }
 }
 
-t.test('every variable is proven here', async t => {
+t.test('this file tests every variable', async t => {
   t.same(
     Object.keys(VARIABLES).sort(),
     describeConfig()
@@ -420,23 +420,26 @@ t.test('every variable is proven here', async t => {
 
 for (const [name, { beside = {}, read, fallback, good, bad }] of Object.entries(VARIABLES)) {
   // [START-1]
-  t.test(`${name}: good values are read, bad ones refused by name, none means the default`, async t => {
-    for (const [value, expected] of good) {
-      t.same(read(loadConfig({ ...beside, [name]: value })), expected, JSON.stringify(value))
+  t.test(
+    `${name}: good values are read, bad ones are refused by name, and the default applies when it is unset`,
+    async t => {
+      for (const [value, expected] of good) {
+        t.same(read(loadConfig({ ...beside, [name]: value })), expected, JSON.stringify(value))
+      }
+      for (const value of bad) {
+        const faults = faultsOf({ ...beside, [name]: value })
+        t.equal(faults.length, 1, `${JSON.stringify(value)}: ${faults.join('; ')}`)
+        t.match(faults[0], new RegExp(`^${name} must (be|differ) .{4,}`), 'the fault says what the value should be')
+      }
+      for (const value of ['', '  ', undefined]) {
+        const without = name in ADMIN || TOGETHER.includes(name) ? {} : beside
+        t.same(read(loadConfig({ ...without, [name]: value })), fallback, `unset as ${JSON.stringify(value)}`)
+      }
     }
-    for (const value of bad) {
-      const faults = faultsOf({ ...beside, [name]: value })
-      t.equal(faults.length, 1, `${JSON.stringify(value)}: ${faults.join('; ')}`)
-      t.match(faults[0], new RegExp(`^${name} must (be|differ) .{4,}`), 'it says what it should be')
-    }
-    for (const value of ['', '  ', undefined]) {
-      const without = name in ADMIN || TOGETHER.includes(name) ? {} : beside
-      t.same(read(loadConfig({ ...without, [name]: value })), fallback, `unset as ${JSON.stringify(value)}`)
-    }
-  })
+  )
 }
 
-t.test('every fault is told at once, each with its variable', async t => {
+t.test('all faults are reported at once, each with its variable', async t => {
   const environment = Object.fromEntries(
     Object.entries(VARIABLES).flatMap(
       ([
@@ -499,7 +502,7 @@ t.test('a secret may come from the file that NAME_FILE names', async t => {
   t.same(faultsOf({ ...PRODUCTION, KEY_ENCRYPTION_KEY: '', KEY_ENCRYPTION_KEY_FILE: file }), [], 'in production too')
 })
 
-t.test('a file that is not there, given beside the variable, or bad inside is a fault of that variable', async t => {
+t.test('NAME_FILE is a fault of NAME when the file is missing, malformed, or given beside NAME', async t => {
   const folder = temporaryFolder(t)
   const file = path.join(folder, 'secret')
   writeFileSync(file, 'changeme')
@@ -518,13 +521,13 @@ t.test('a file that is not there, given beside the variable, or bad inside is a 
   t.match(faultsOf({ KEY_ENCRYPTION_KEY_FILE: path.join(folder, 'absent') })[0], 'KEY_ENCRYPTION_KEY_FILE')
 })
 
-t.test('what is no secret is not read from a file', async t => {
+t.test('a variable that is not a secret cannot come from a file', async t => {
   const file = path.join(temporaryFolder(t), 'port')
   writeFileSync(file, '4000')
   t.equal(loadConfig({ PORT_FILE: file }).port, 3_000)
 })
 
-t.test('with nothing set it is development mode on loopback, with the embedded database', async t => {
+t.test('without any variable, grantd runs in development mode on loopback with the embedded database', async t => {
   const config = loadConfig({})
   t.match(config, {
     isProduction: false,
@@ -540,7 +543,7 @@ t.test('with nothing set it is development mode on loopback, with the embedded d
   t.ok(Object.isFrozen(config))
 })
 
-t.test('ISSUER is http://HOST:PORT unless it is set, an IPv6 host in brackets (RFC 3986 §3.2.2)', async t => {
+t.test('ISSUER is http://HOST:PORT by default, with an IPv6 host in brackets (RFC 3986 §3.2.2)', async t => {
   t.equal(loadConfig({ HOST: 'localhost', PORT: '8080' }).issuer, 'http://localhost:8080')
   t.equal(loadConfig({ HOST: '::1' }).issuer, 'http://[::1]:3000')
   t.equal(loadConfig({ HOST: '::', PORT: '1' }).issuer, 'http://[::]:1')
@@ -548,7 +551,7 @@ t.test('ISSUER is http://HOST:PORT unless it is set, an IPv6 host in brackets (R
   t.equal(loadConfig({ HOST: '::1' }).tokens.audience, 'http://[::1]:3000')
 })
 
-t.test('migrations use DATABASE_URL unless they have one of their own', async t => {
+t.test('migrations use DATABASE_URL unless MIGRATION_DATABASE_URL is set', async t => {
   const url = 'postgresql://grantd@db/grantd'
   const owner = 'postgresql://owner@db/grantd'
   t.match(loadConfig({ DATABASE_URL: url }).database, { url, migrationUrl: url })
@@ -560,13 +563,13 @@ t.test('ADMIN_ISSUER needs an audience, and ADMIN_JWKS_URI an issuer', async t =
   t.match(faultsOf({ ADMIN_JWKS_URI: 'https://identity.example.com/keys' }), [/^ADMIN_ISSUER must be set/])
 })
 
-t.test('ADMIN_ISSUER may not be grantd itself: its tokens are never admin tokens', async t => {
+t.test('ADMIN_ISSUER cannot be grantd itself, because an access token is never an admin token', async t => {
   const { ISSUER } = PRODUCTION
   t.match(faultsOf({ ...ADMIN, ISSUER, ADMIN_ISSUER: ISSUER }), [/^ADMIN_ISSUER must differ from ISSUER/])
   t.match(faultsOf({ ...ADMIN, ADMIN_ISSUER: 'http://127.0.0.1:3000' }), [/^ADMIN_ISSUER must differ from ISSUER/])
 })
 
-t.test('an ADMIN_ISSUER works with the embedded database, on loopback by plain http too', async t => {
+t.test('an ADMIN_ISSUER works with the embedded database, also on loopback over plain http', async t => {
   const config = loadConfig({ ...ADMIN, ADMIN_ISSUER: 'http://localhost:8080' })
   t.equal(config.database.url, undefined)
   t.match(config.admin.identityProvider, { issuer: 'http://localhost:8080', allowsLoopback: true })
@@ -587,7 +590,7 @@ t.test('a webhook needs its secret, and mail its server and its sender', async t
   ])
 })
 
-t.test('production refuses a webhook by plain http, on loopback too, and sends none there', async t => {
+t.test('production refuses a webhook over plain http, also on loopback, and sends none there', async t => {
   for (const url of ['http://localhost:8080', 'http://hooks.example.com']) {
     const faults = faultsOf({ ...PRODUCTION, NOTICE_WEBHOOK_URL: url, NOTICE_WEBHOOK_SECRET: WEBHOOK_SECRET })
     t.match(faults, [/^NOTICE_WEBHOOK_URL must be an https URL/], url)
@@ -596,33 +599,30 @@ t.test('production refuses a webhook by plain http, on loopback too, and sends n
   t.equal(loadConfig({}).notices.allowed.allowsPlainHttp, true)
 })
 
-t.test('production takes what is complete', async t => {
+t.test('production accepts a complete configuration', async t => {
   const config = loadConfig(PRODUCTION)
   t.ok(config.isProduction)
   t.match(config.admin.identityProvider, { issuer: ADMIN.ADMIN_ISSUER, allowsLoopback: false })
 })
 
 // [START-2]
-t.test(
-  'production refuses development mode, the embedded database and a key of its own making, all at once',
-  async t => {
-    const faults = faultsOf({ NODE_ENV: 'production' })
-    t.equal(faults.length, 4)
-    for (const name of ['DATABASE_URL', 'KEY_ENCRYPTION_KEY', 'ADMIN_ISSUER', 'ADMIN_AUDIENCE']) {
-      t.ok(
-        faults.some(fault => fault.startsWith(`${name} must be set in production`)),
-        name
-      )
-    }
-    for (const name of ['DATABASE_URL', 'KEY_ENCRYPTION_KEY', 'ADMIN_ISSUER', 'ADMIN_AUDIENCE'] as const) {
-      const alone = faultsOf({ ...PRODUCTION, [name]: undefined })
-      t.equal(alone.length, 1)
-      t.match(alone[0], new RegExp(`^${name} must be set`))
-    }
+t.test('production refuses development mode, the embedded database and a generated key, all at once', async t => {
+  const faults = faultsOf({ NODE_ENV: 'production' })
+  t.equal(faults.length, 4)
+  for (const name of ['DATABASE_URL', 'KEY_ENCRYPTION_KEY', 'ADMIN_ISSUER', 'ADMIN_AUDIENCE']) {
+    t.ok(
+      faults.some(fault => fault.startsWith(`${name} must be set in production`)),
+      name
+    )
   }
-)
+  for (const name of ['DATABASE_URL', 'KEY_ENCRYPTION_KEY', 'ADMIN_ISSUER', 'ADMIN_AUDIENCE'] as const) {
+    const alone = faultsOf({ ...PRODUCTION, [name]: undefined })
+    t.equal(alone.length, 1)
+    t.match(alone[0], new RegExp(`^${name} must be set`))
+  }
+})
 
-t.test('production refuses a plain http ADMIN_ISSUER or ADMIN_JWKS_URI, on loopback too', async t => {
+t.test('production refuses ADMIN_ISSUER and ADMIN_JWKS_URI over plain http, also on loopback', async t => {
   for (const url of ['http://localhost:8080', 'http://127.0.0.1', 'http://[::1]', 'http://identity.example.com']) {
     t.match(faultsOf({ ...PRODUCTION, ADMIN_ISSUER: url }), [/^ADMIN_ISSUER must be an https URL.*ADMIN_JWKS_URI/], url)
     t.match(faultsOf({ ...PRODUCTION, ADMIN_JWKS_URI: url }), [/^ADMIN_JWKS_URI must be an https URL/], url)
@@ -641,12 +641,12 @@ t.test('with an https ADMIN_JWKS_URI, ADMIN_ISSUER may be any text, because noth
   }
 })
 
-t.test('production refuses an issuer by plain http that others can reach (RFC 8414 §2)', async t => {
+t.test('production refuses an ISSUER over plain http that other machines can reach (RFC 8414 §2)', async t => {
   t.match(faultsOf({ ...PRODUCTION, ISSUER: 'http://grantd.example.com' }), [/^ISSUER must be an https URL/])
   t.match(faultsOf({ ...PRODUCTION, ISSUER: undefined, HOST: '0.0.0.0' }), [/^ISSUER must be an https URL/])
 })
 
-t.test('a bad value is told once, not also as a missing one', async t => {
+t.test('a malformed value is one fault, and not also a missing one', async t => {
   for (const [name, value] of [
     ['KEY_ENCRYPTION_KEY', 'changeme'],
     ['DATABASE_URL', 'mysql://db'],
@@ -675,7 +675,7 @@ t.test('the process refuses to start, with every fault on standard error and no 
   t.notMatch(error.stderr, canary)
 })
 
-t.test('migrating needs the database alone, in production too', async t => {
+t.test('migrations only need the database, also in production', async t => {
   const production = { NODE_ENV: 'production', DATABASE_URL: 'postgresql://grantd@localhost/grantd' }
   t.equal(loadConfig(production, 'migrate').database.migrationUrl, production.DATABASE_URL)
   t.throws(() => loadConfig(production, 'serve'), /KEY_ENCRYPTION_KEY/)

@@ -27,7 +27,7 @@ async function verify(
   return administrator
 }
 
-t.test('it signs tokens for the Sites it is asked for, good for twelve hours', async t => {
+t.test('development mode signs tokens for the given Sites, valid for twelve hours', async t => {
   const development = await openDevelopmentMode(temporaryFolder(t), 'site_admin')
   const token = await development.signToken(['acme', 'globex'])
   t.same(await verify(development, token), {
@@ -41,14 +41,14 @@ t.test('it signs tokens for the Sites it is asked for, good for twelve hours', a
   t.equal(await verify(development, token, (iat + 12 * 3_600 + 61) * 1_000), undefined)
 })
 
-t.test('the Sites stand in the claim that is configured', async t => {
+t.test('the Sites are in the configured claim', async t => {
   const development = await openDevelopmentMode(temporaryFolder(t), 'https://acme.example/sites')
   const token = await development.signToken(['acme'])
   t.match(decodeJwt(token), { 'https://acme.example/sites': ['acme'] })
   t.equal((await verify(development, token))?.sites, undefined)
 })
 
-t.test('its key is for the owner alone: mode 0600 in a folder of 0700', async t => {
+t.test('only its owner can read the key: mode 0600 in a folder of 0700', async t => {
   const folder = path.join(temporaryFolder(t), 'data')
   await openDevelopmentMode(folder, 'site_admin')
   t.equal(statSync(path.join(folder, KEY_FILE)).mode & 0o777, 0o600)
@@ -56,7 +56,7 @@ t.test('its key is for the owner alone: mode 0600 in a folder of 0700', async t 
   t.same(readdirSync(folder), [KEY_FILE], 'and nothing is left beside it')
 })
 
-t.test('the key is made once: a later start takes the tokens of an earlier one', async t => {
+t.test('the key is created once, so a later start accepts tokens of an earlier one', async t => {
   const folder = temporaryFolder(t)
   const earlier = await openDevelopmentMode(folder, 'site_admin')
   const key = readFileSync(path.join(folder, KEY_FILE), 'utf8')
@@ -66,7 +66,7 @@ t.test('the key is made once: a later start takes the tokens of an earlier one',
   t.ok(await verify(earlier, await later.signToken(['acme'])))
 })
 
-t.test('several that open the same folder at once share one key', async t => {
+t.test('concurrent openings of one folder share one key', async t => {
   for (let round = 0; round < 10; round++) {
     const folder = path.join(temporaryFolder(t), 'data')
     const opened = await Promise.all(Array.from({ length: 6 }, () => openDevelopmentMode(folder, 'site_admin')))
@@ -78,7 +78,7 @@ t.test('several that open the same folder at once share one key', async t => {
   }
 })
 
-t.test('several processes that open the same folder at once share one key', async t => {
+t.test('processes that open one folder at once share one key', async t => {
   const folder = path.join(temporaryFolder(t), 'data')
   const tokens = await Promise.all(
     Array.from({ length: 4 }, async () => {
@@ -94,26 +94,23 @@ t.test('several processes that open the same folder at once share one key', asyn
   t.same(readdirSync(folder), [KEY_FILE])
 })
 
-t.test(
-  'npm run admin-token makes no key: a token by another than that of the running service opens nothing',
-  async t => {
-    const folder = temporaryFolder(t)
-    const run = promisify(execFile)(process.execPath, ['src/commands/admin-token.ts'], {
-      cwd: ROOT,
-      env: { DATA_DIR: folder }
-    })
-    await t.rejects(run, { code: 1, stderr: /DATA_DIR/, stdout: '' })
-    t.same(readdirSync(folder), [])
-  }
-)
+t.test('npm run admin-token creates no key, because the running service would reject its tokens', async t => {
+  const folder = temporaryFolder(t)
+  const run = promisify(execFile)(process.execPath, ['src/commands/admin-token.ts'], {
+    cwd: ROOT,
+    env: { DATA_DIR: folder }
+  })
+  await t.rejects(run, { code: 1, stderr: /DATA_DIR/, stdout: '' })
+  t.same(readdirSync(folder), [])
+})
 
-t.test("another folder's tokens are refused", async t => {
+t.test('tokens of another data folder are refused', async t => {
   const mine = await openDevelopmentMode(temporaryFolder(t), 'site_admin')
   const other = await openDevelopmentMode(temporaryFolder(t), 'site_admin')
   t.equal(await verify(mine, await other.signToken(['*'])), undefined)
 })
 
-t.test('its tokens open the admin API in development mode, and not where an identity provider is trusted', async t => {
+t.test('its tokens are accepted in development mode, and refused when an identity provider is configured', async t => {
   const development = await openDevelopmentMode(temporaryFolder(t), 'site_admin')
   const headers = { authorization: `Bearer ${await development.signToken(['acme'])}` }
   const read = async (baseUrl: string) => send('GET', `${baseUrl}/v1/sites/acme/app-registrations`, { headers })
@@ -121,7 +118,7 @@ t.test('its tokens open the admin API in development mode, and not where an iden
   t.equal((await read((await startApp(t)).baseUrl)).status, 401)
 })
 
-t.test('with an ADMIN_ISSUER no development token is signed', async t => {
+t.test('with ADMIN_ISSUER set, no development token is signed', async t => {
   const folder = temporaryFolder(t)
   const run = promisify(execFile)(process.execPath, ['src/commands/admin-token.ts'], {
     cwd: ROOT,

@@ -115,7 +115,7 @@ async function notesIn(url: string): Promise<unknown[]> {
   return query(url, 'select text from notes order by text')
 }
 
-t.test('it starts in a folder that does not exist, for its owner alone and on no port', async t => {
+t.test('it starts in a new folder, which only its owner can use, and listens on no port', async t => {
   const folder = serverFolder(t, 'made', 'for', 'it')
   const { ownerUrl, servingUrl } = await start(t, folder)
   t.same(await query(ownerUrl, 'show listen_addresses'), [{ listen_addresses: '' }])
@@ -139,7 +139,7 @@ t.test('it starts in a folder that does not exist, for its owner alone and on no
   await t.rejects(query(servingUrl, 'create table mine (id integer)'), { code: '42501' })
 })
 
-t.test('data are kept over a restart', async t => {
+t.test('data survives a restart', async t => {
   const folder = preparedFolder(t)
   const first = await start(t, folder)
   await noteIn(first.ownerUrl, 'before')
@@ -162,7 +162,7 @@ t.test('a start while the last server is still stopping waits for it and works',
   t.same(await notesIn(last.ownerUrl), [{ text: '1' }, { text: '2' }, { text: '3' }])
 })
 
-t.test('a second call joins the first, and the server outlives the release of the first', async t => {
+t.test('a second call joins the running server, which outlives the release of the first', async t => {
   const folder = preparedFolder(t)
   const first = await start(t, folder)
   const pid = postmasterOf(folder)
@@ -178,7 +178,7 @@ t.test('a second call joins the first, and the server outlives the release of th
   await until('it stops with the last', () => !isRunning(pid))
 })
 
-t.test('kill -9 of the process that started it leaves it to the process that joined', async t => {
+t.test('kill -9 of the process that started the server leaves it running for the process that joined', async t => {
   const folder = preparedFolder(t)
   const first = await spawnHolder(t, folder)
   await noteIn(first.ownerUrl, 'from the first')
@@ -192,7 +192,7 @@ t.test('kill -9 of the process that started it leaves it to the process that joi
   t.equal(postmasterOf(folder), pid)
 })
 
-t.test('Ctrl-C at the process that started it leaves it to the process that joined', async t => {
+t.test('Ctrl-C at the process that started the server leaves it running for the process that joined', async t => {
   const folder = preparedFolder(t)
   const first = await spawnHolder(t, folder)
   const pid = postmasterOf(folder)
@@ -203,7 +203,7 @@ t.test('Ctrl-C at the process that started it leaves it to the process that join
   t.equal(postmasterOf(folder), pid)
 })
 
-t.test('kill -9 of the only process that uses it stops it cleanly, and the next start has all data', async t => {
+t.test('kill -9 of its only process stops the server cleanly, and the next start has all data', async t => {
   const folder = preparedFolder(t)
   const holder = await spawnHolder(t, folder)
   await noteIn(holder.ownerUrl, 'kept')
@@ -215,7 +215,7 @@ t.test('kill -9 of the only process that uses it stops it cleanly, and the next 
   t.same(await notesIn(ownerUrl), [{ text: 'kept' }])
 })
 
-t.test('kill -9 of the server itself: the next start recovers what was committed', async t => {
+t.test('after kill -9 of the server, the next start recovers everything that was committed', async t => {
   const folder = preparedFolder(t)
   const first = await start(t, folder)
   await noteIn(first.ownerUrl, 'committed')
@@ -228,7 +228,7 @@ t.test('kill -9 of the server itself: the next start recovers what was committed
   await noteIn(second.ownerUrl, 'still there')
 })
 
-t.test('processes that start at once in an empty folder all come up, on one server', async t => {
+t.test('processes that start at once in an empty folder all start, on one server', async t => {
   for (let round = 0; round < 2; round++) {
     const folder = serverFolder(t)
     const holders = await Promise.all([1, 2, 3].map(() => spawnHolder(t, folder)))
@@ -240,7 +240,7 @@ t.test('processes that start at once in an empty folder all come up, on one serv
   }
 })
 
-t.test('two instances of grantd that start at once in an empty folder share it, migrated once', async t => {
+t.test('two instances that start at once in an empty folder share one database, which is migrated once', async t => {
   const folder = serverFolder(t)
   const database = { url: undefined, rereadUrl: () => undefined, migrationUrl: undefined, poolSize: 2, folder }
   const connections = await Promise.all([openConnection(database), openConnection(database)])
@@ -264,7 +264,7 @@ t.test('a folder whose path is longer than a socket address (107 bytes) works', 
   await t.rejects(notesIn(other.ownerUrl), { code: '42P01' }, 'and another long path is another server')
 })
 
-t.test('what a killed start has left behind does not stop the next one', async t => {
+t.test('files that a killed start left behind do not stop the next start', async t => {
   const folder = serverFolder(t)
   const dead: ChildProcess = spawn(process.execPath, ['--version'], { stdio: 'ignore' })
   await once(dead, 'exit')
@@ -275,16 +275,13 @@ t.test('what a killed start has left behind does not stop the next one', async t
   t.same(await query(ownerUrl, 'select 1 as one'), [{ one: 1 }])
 })
 
-t.test(
-  'a server that cannot start is an error at once, with the end of its log, and nothing is left running',
-  async t => {
-    const folder = preparedFolder(t)
-    const startedAt = performance.now()
-    await t.rejects(startEmbeddedPostgres(folder, ['no_such_setting=1']), {
-      message: /embedded Postgres did not start[\s\S]*no_such_setting/
-    })
-    t.ok(performance.now() - startedAt < 15_000, 'without waiting for the start to time out')
-    const { ownerUrl } = await start(t, folder)
-    t.same(await query(ownerUrl, 'select 1 as one'), [{ one: 1 }], 'the next start works')
-  }
-)
+t.test('a server that cannot start is an error at once, with the end of its log, and leaves no process', async t => {
+  const folder = preparedFolder(t)
+  const startedAt = performance.now()
+  await t.rejects(startEmbeddedPostgres(folder, ['no_such_setting=1']), {
+    message: /embedded Postgres did not start[\s\S]*no_such_setting/
+  })
+  t.ok(performance.now() - startedAt < 15_000, 'without waiting for the start to time out')
+  const { ownerUrl } = await start(t, folder)
+  t.same(await query(ownerUrl, 'select 1 as one'), [{ one: 1 }], 'the next start works')
+})

@@ -8,7 +8,7 @@ const POST = 'POST /oauth/token HTTP/1.1\r\nHost: grantd\r\nContent-Type: applic
 
 // [HTTP-2]
 t.test(
-  'what is no request is answered as a problem, logged without what was sent, and ends its connection',
+  'bytes that are no HTTP request are answered as a problem, logged without their content, and end the connection',
   async t => {
     const { log, lines } = capturedLog()
     const grantd = await startApp(t, { log })
@@ -55,7 +55,7 @@ t.test('headers of 31 KiB are accepted, and the answer to longer ones names the 
   t.match(answer, /^HTTP\/1\.1 431 [\s\S]*"code":"headers_too_large","detail":"[^"]*32 KiB/)
 })
 
-t.test('an answer to a malformed URL has the headers of all', async t => {
+t.test('the answer to a malformed URL has the common headers', async t => {
   const grantd = await startApp(t)
   const { status, headers } = await grantd.send('GET', '/%zz')
   t.equal(status, 400)

@@ -30,7 +30,7 @@ t.test('a request with more than one Host is refused (RFC 9112 §3.2)', async t 
   }
 })
 
-t.test('an expectation that nobody has is passed over, and its request logged as any other', async t => {
+t.test('an unknown Expect header is ignored, and its request is logged like any other (RFC 9110 §10.1.1)', async t => {
   const { log, lines } = capturedLog()
   const grantd = await startApp(t, { log })
   const answer = await exchangeBytes(

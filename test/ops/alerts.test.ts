@@ -19,7 +19,7 @@ interface Rule {
 const { groups } = parse(readFileSync(path.join(ROOT, 'ops/alerts.yml'), 'utf8'))
 const rules: Rule[] = groups.flatMap((group: { rules: Rule[] }) => group.rules)
 
-/** What a rule asks for: names of series, each with what its labels must match. */
+/** Returns the series that a rule uses, each with the patterns of its labels. */
 function selectorsOf({ expr }: Rule): { name: string; labels: [string, RegExp][] }[] {
   return [...expr.matchAll(/\b(grantd_\w+|up)\b(?:\{([^}]*)\})?/g)].map(([, name = '', labels = '']) => ({
     name,
@@ -42,7 +42,7 @@ t.test('every alert rule is complete', async t => {
   }
 })
 
-t.test('every series that a rule asks for is in a scrape of a service on which nothing has happened yet', async t => {
+t.test('every series that a rule uses is in a scrape of a new instance', async t => {
   const METRICS_PORT = String(await freePort())
   const server = await spawnServer(t, {
     METRICS_PORT,
@@ -58,7 +58,7 @@ t.test('every series that a rule asks for is in a scrape of a service on which n
   for (const rule of rules) {
     const selectors = selectorsOf(rule)
     t.ok(selectors.length > 0, rule.alert)
-    // That one is Prometheus's own.
+    // Prometheus itself makes `up`.
     for (const { name, labels } of selectors.filter(selector => selector.name !== 'up')) {
       const found = series.some(
         candidate =>

@@ -6,7 +6,7 @@ import { openInstance } from '../../src/runtime/instance.ts'
 import { asServingRole, createDatabase } from '../fixtures/app/database.ts'
 import { temporaryFolder } from '../fixtures/run/process.ts'
 
-t.test('a login from which the database hides nothing is warned of at start, another is not', async t => {
+t.test('a role that bypasses row-level security causes a warning at start, and another role does not', async t => {
   const superuser = await createDatabase(t)
   const DATA_DIR = temporaryFolder(t)
   for (const [url, warnings] of [

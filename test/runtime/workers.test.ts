@@ -13,16 +13,16 @@ import {
   workersOf
 } from '../fixtures/run/workers.ts'
 
-t.test('all workers exchange, and the metrics are those of all', async t => {
+t.test('all workers issue tokens, and the metrics cover all of them', async t => {
   const instance = await startWorkers(t)
-  t.equal(instance.server.output().split('API reference').length, 2, 'it greets once')
+  t.equal(instance.server.output().split('API reference').length, 2, 'the banner is printed once')
   const load = startTraffic(instance, 8)
   await until(
     'each worker has looked a client up',
     async () => (await metric(instance, 'grantd_database_connection_up{connection="lookups"}')) === 2
   )
   await load.stop()
-  t.same(tornLines(instance.server), [], 'no process tears the line of another')
+  t.same(tornLines(instance.server), [], 'no process breaks the lines of another')
   t.same(load.failures, [])
   t.equal(await metric(instance, ISSUED), load.count(200))
   t.equal(await metric(instance, 'grantd_exchange_duration_seconds_count'), load.count(200))
@@ -31,7 +31,7 @@ t.test('all workers exchange, and the metrics are those of all', async t => {
   t.equal((await send('GET', `${instance.metricsUrl}/health/ready`)).status, 200)
 })
 
-t.test('SIGHUP under load replaces every worker, and no request fails', async t => {
+t.test('on SIGHUP under load every worker is replaced, and no request fails', async t => {
   const instance = await startWorkers(t)
   const load = startTraffic(instance, 8)
   await until('there is load', () => load.count(200) > 100)
@@ -46,16 +46,16 @@ t.test('SIGHUP under load replaces every worker, and no request fails', async t 
     },
     60_000
   )
-  t.same([...readiness], [200], 'nobody is sent elsewhere')
+  t.same([...readiness], [200], 'readiness stays true')
   await load.stop()
   t.same(load.failures, [])
   t.ok(load.count(200) > 500, `${load.count(200)} requests`)
   t.equal(workersOf(instance.server).length, 4)
   for (const pid of first) t.notOk(isAlive(pid))
-  t.equal(await metric(instance, ISSUED), load.count(200), 'what they counted is kept')
+  t.equal(await metric(instance, ISSUED), load.count(200), 'counters of the replaced workers are kept')
 })
 
-t.test('SIGHUP before the workers listen ends nothing', async t => {
+t.test('SIGHUP before the workers listen does no harm', async t => {
   const server = await spawnServer(t, {
     WORKERS: '2',
     DATABASE_URL: await createDatabase(t),
@@ -67,20 +67,23 @@ t.test('SIGHUP before the workers listen ends nothing', async t => {
   await untilWorkersListen(server)
 })
 
-t.test('SIGTERM under load: no request fails, exit 0 within 10 s, no worker is left', async t => {
-  const instance = await startWorkers(t)
-  const load = startTraffic(instance, 8)
-  await until('there is load', () => load.count(200) > 100)
-  const started = Date.now()
-  instance.server.child.kill('SIGTERM')
-  await load.stop()
-  t.equal(await instance.server.exited, 0)
-  t.ok(Date.now() - started < 10_000)
-  t.same(load.failures, [])
-  for (const pid of workersOf(instance.server)) t.notOk(isAlive(pid))
-})
+t.test(
+  'on SIGTERM under load no request fails, the instance exits with 0 within 10 s, and no worker is left',
+  async t => {
+    const instance = await startWorkers(t)
+    const load = startTraffic(instance, 8)
+    await until('there is load', () => load.count(200) > 100)
+    const started = Date.now()
+    instance.server.child.kill('SIGTERM')
+    await load.stop()
+    t.equal(await instance.server.exited, 0)
+    t.ok(Date.now() - started < 10_000)
+    t.same(load.failures, [])
+    for (const pid of workersOf(instance.server)) t.notOk(isAlive(pid))
+  }
+)
 
-t.test('a fault of the workers is told once, by the variable that is to blame', async t => {
+t.test('a fault that all workers have is reported once, with its variable', async t => {
   const first = await startWorkers(t)
   const second = await spawnServer(t, {
     WORKERS: '2',
@@ -93,7 +96,7 @@ t.test('a fault of the workers is told once, by the variable that is to blame', 
   t.notMatch(second.output(), /^ +at /m)
 })
 
-t.test('with one worker there is no other process, and SIGHUP closes as SIGTERM does', async t => {
+t.test('with one worker there is one process, and SIGHUP shuts it down like SIGTERM', async t => {
   const server = await spawnServer(t, { DATABASE_URL: await createDatabase(t), DATA_DIR: temporaryFolder(t) })
   await untilPrinted(server, 'API reference')
   t.same(workersOf(server), [])
@@ -101,7 +104,7 @@ t.test('with one worker there is no other process, and SIGHUP closes as SIGTERM 
   t.equal(await server.exited, 0)
 })
 
-/** Lines that begin as those of the log do and are none. */
+/** Returns lines that begin like lines of the log and are not complete. */
 function tornLines({ output }: ServerProcess): string[] {
   return output()
     .split('\n')
