@@ -11,7 +11,7 @@ import {
   verifyAdminToken
 } from './admin-token.ts'
 import { parseJsonBody } from './json-body.ts'
-import type { Sites } from './site.ts'
+import { isSiteId, type Sites } from './site.ts'
 import { validateRequest } from './validation.ts'
 
 declare module 'fastify' {
@@ -126,7 +126,7 @@ async function verify(
 function administeredSite(request: FastifyRequest): string {
   const { params, administrator } = request
   const siteId = typeof params === 'object' && params !== null && 'siteId' in params ? params.siteId : undefined
-  if (typeof siteId !== 'string' || administrator === undefined) throw notFound()
+  if (typeof siteId !== 'string' || !isSiteId(siteId) || administrator === undefined) throw notFound()
   const { sites } = administrator
   if (sites === undefined || !mayAdminister(sites, siteId)) throw notFound('other_site')
   return siteId

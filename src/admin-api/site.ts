@@ -9,6 +9,13 @@ export const ADMIN_PREFIX = '/v1'
 /** A Site is a tenant. The admin UI chooses its id, and grantd has no table of Sites. */
 export const SITE_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'
 
+/** Returns whether this text can be the id of a Site. */
+export function isSiteId(text: string): boolean {
+  return SITE_ID.test(text)
+}
+
+const SITE_ID = new RegExp(SITE_ID_PATTERN)
+
 export const siteId = Type.String({ pattern: SITE_ID_PATTERN, description: 'Id of the Site', examples: ['acme'] })
 
 export const SiteParams = Type.Object({ siteId })

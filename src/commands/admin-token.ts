@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { SITE_ID_PATTERN } from '../admin-api/site.ts'
+import { isSiteId, SITE_ID_PATTERN } from '../admin-api/site.ts'
 import { processConfig } from '../config/config.ts'
 import { isDevelopmentFolder, openDevelopmentMode } from '../development/admin-issuer.ts'
 import { run } from './run.ts'
@@ -8,7 +8,7 @@ import { run } from './run.ts'
 
 await run(async () => {
   const { values } = parseArgs({ options: { site: { type: 'string', multiple: true, default: ['*'] } } })
-  const wrong = values.site.find(site => site !== '*' && !new RegExp(SITE_ID_PATTERN).test(site))
+  const wrong = values.site.find(site => site !== '*' && !isSiteId(site))
   if (wrong !== undefined) throw new Error(`--site must match ${SITE_ID_PATTERN}, or be * for all Sites`)
   const { admin, dataFolder } = processConfig()
   if (admin.identityProvider !== undefined) {

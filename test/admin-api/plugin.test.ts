@@ -234,6 +234,16 @@ t.test("another Site's collection is the same 404, whatever is sent to it", asyn
   t.equal((await grantd.asAdmin('GET', '/v1/app-registrations')).json().items.length, 1, 'nothing was made')
 })
 
+t.test('a path with an id that no Site can have is 404, also for a Global Administrator', async t => {
+  const grantd = await startApp(t)
+  for (const siteId of ['*', '%2A', '%20', '.', '-a', 'a%2Fb', 'a%00', 'x'.repeat(65), 'é']) {
+    for (const path of ['app-registrations', 'notices', 'audit-events']) {
+      const answer = await grantd.asAdmin('GET', `/v1/sites/${siteId}/${path}`, { sites: ['*'] })
+      t.equal(answer.status, 404, `${siteId} ${path}`)
+    }
+  }
+})
+
 t.test('a Site is the same in every spelling of its path', async t => {
   const grantd = await startApp(t)
   const acme = await grantd.register()
