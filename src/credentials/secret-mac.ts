@@ -33,13 +33,12 @@ export class PresentedMacs {
     this.#secret = secret
   }
 
-  /** Compares in constant time. Does the same work for a MAC under an unknown key and for no MAC at all. */
-  equals(stored: SecretMac | undefined): boolean {
+  /** Compares in constant time. Does the same work for a MAC under an unknown key. */
+  equals({ keyId, mac }: SecretMac): boolean {
     // Under every key, so that the time does not depend on the stored MAC.
-    for (const [keyId, key] of this.#keys) {
-      if (!this.#macs.has(keyId)) this.#macs.set(keyId, macOf(key, this.#clientId, this.#secret))
+    for (const [id, key] of this.#keys) {
+      if (!this.#macs.has(id)) this.#macs.set(id, macOf(key, this.#clientId, this.#secret))
     }
-    const presented = this.#macs.get(stored?.keyId ?? '')
-    return timingSafeEqual(presented ?? NO_MAC, stored?.mac ?? NO_MAC) && presented !== undefined
+    return timingSafeEqual(this.#macs.get(keyId) ?? NO_MAC, mac)
   }
 }

@@ -19,9 +19,9 @@ t.test('instances that start at once make one key, and each verifies the MACs of
   const { load, rows } = await startKeys(t)
   const instances = await Promise.all(Array.from({ length: 6 }, () => load(first)))
   t.equal((await rows()).length, 1)
-  const stored = instances[0]?.create('id', 'secret')
+  const stored = instances.map(keys => keys.create('id', 'secret'))
   for (const keys of instances) {
-    t.equal(keys.present('id', 'secret').equals(stored), true)
+    for (const mac of stored) t.equal(keys.present('id', 'secret').equals(mac), true)
     t.equal(keys.hasLostKeys, false)
   }
 })

@@ -7,7 +7,7 @@ import { registerHooks } from 'node:module'
 
 const CHANGES: readonly { file: string; before: string; after: string }[] = [
   {
-    file: '/src/registrations/repository.ts',
+    file: '/src/registrations/clients/repository.ts',
     before: ".leftJoin('registrations', 'registrations.client_id', 'wanted.client_id')",
     after: ".innerJoin('registrations', 'registrations.client_id', 'wanted.client_id')"
   },

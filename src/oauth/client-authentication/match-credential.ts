@@ -1,4 +1,4 @@
-import type { PresentedMacs, SecretMac } from '../../credentials/secret-mac.ts'
+import type { PresentedMacs } from '../../credentials/secret-mac.ts'
 import type { ClientRow } from '../../registrations/clients/repository.ts'
 import type { PresentedClient } from './presented-client.ts'
 
@@ -10,7 +10,7 @@ export interface MatchedClient {
 }
 
 /** Compares what a client presents with a row. Undefined when none of the row's credentials matches. */
-export type MatchCredential = (row: ClientRow | undefined) => MatchedClient | undefined
+export type MatchCredential = (row: ClientRow) => MatchedClient | undefined
 
 interface MacKeys {
   present: (clientId: string, secret: string) => PresentedMacs
@@ -21,18 +21,15 @@ export function credentialMatcher(macKeys: MacKeys, { clientId, credential }: Pr
   switch (credential.kind) {
     case 'secret': {
       const macs = macKeys.present(clientId, credential.secret)
-      return row => matchSecret(row, mac => macs.equals(mac))
+      return row => matchSecret(row, macs)
     }
   }
 }
 
 /** Compares with both secrets, so that the time says nothing about the row. */
-function matchSecret(
-  row: ClientRow | undefined,
-  equals: (mac: SecretMac | undefined) => boolean
-): MatchedClient | undefined {
-  const isCurrent = equals(row && { keyId: row.secret_mac_key_id, mac: row.secret_mac })
-  const isPrevious = equals(row && { keyId: row.previous_secret_mac_key_id, mac: row.previous_secret_mac })
-  if (row?.is_registered !== true || !(isCurrent || isPrevious)) return undefined
+function matchSecret(row: ClientRow, macs: PresentedMacs): MatchedClient | undefined {
+  const isCurrent = macs.equals({ keyId: row.secret_mac_key_id, mac: row.secret_mac })
+  const isPrevious = macs.equals({ keyId: row.previous_secret_mac_key_id, mac: row.previous_secret_mac })
+  if (!row.is_registered || !(isCurrent || isPrevious)) return undefined
   return { row, credential: isCurrent ? 'current' : 'previous' }
 }

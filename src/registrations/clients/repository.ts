@@ -33,6 +33,9 @@ const CLIENT_COLUMNS = [
 /** In place of the id of a MAC key, where there is no MAC. */
 export const NO_MAC_KEY = '00000000-0000-0000-0000-000000000000'
 
+/** With milliseconds, as other instants have them, so that it takes as long to write and parse. */
+const LONG_AGO = `'2000-01-01 00:00:00.123Z'::timestamptz`
+
 /** Values of the decoy, and of a previous secret that there is not, in SQL. */
 const DECOY: Record<ClientColumn, string> = {
   site_id: `'none'`,
@@ -41,11 +44,28 @@ const DECOY: Record<ClientColumn, string> = {
   credential_number: '1',
   previous_secret_mac: `decode(repeat('00', 32), 'hex')`,
   previous_secret_mac_key_id: `'${NO_MAC_KEY}'`,
-  previous_secret_expires_at: `'2000-01-01Z'::timestamptz`,
+  previous_secret_expires_at: LONG_AGO,
   scopes: `'{}'::text[]`,
   enabled: 'true',
-  expires_at: `'2000-01-01Z'::timestamptz`,
+  expires_at: LONG_AGO,
   version: '1'
+}
+
+/** A decoy like those of the look-up, for a client that is not in a cache. */
+export const DECOY_ROW: ClientRow = {
+  client_id: 'none',
+  is_registered: false,
+  site_id: 'none',
+  secret_mac: Buffer.alloc(32),
+  secret_mac_key_id: NO_MAC_KEY,
+  credential_number: 1,
+  previous_secret_mac: Buffer.alloc(32),
+  previous_secret_mac_key_id: NO_MAC_KEY,
+  previous_secret_expires_at: new Date(0),
+  scopes: [],
+  enabled: true,
+  expires_at: new Date(0),
+  version: 0
 }
 
 /** Looks up clients in one statement. Returns a row for each id, in their order, so that unknown ids take as long as others. */

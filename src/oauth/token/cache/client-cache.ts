@@ -1,5 +1,5 @@
 import { BoundedMap } from '../../../concurrency/bounded-map.ts'
-import type { ClientRow } from '../../../registrations/clients/repository.ts'
+import { type ClientRow, DECOY_ROW } from '../../../registrations/clients/repository.ts'
 
 /** At most this many clients are cached, under a kilobyte each. */
 const MAX_CLIENTS = 100_000
@@ -12,6 +12,8 @@ interface CachedClient {
   /** Latest exchange here, milliseconds since the epoch. */
   exchangedAt: number
 }
+
+const NOT_CACHED: CachedClient = { row: DECOY_ROW, exchangedAt: Number.NEGATIVE_INFINITY }
 
 /**
  * Caches the rows of clients that have exchanged here, so that a row need not be read again while it is unchanged. The
@@ -26,14 +28,14 @@ export class ClientCache {
     return this.#clients.size
   }
 
-  find(clientId: string): ClientRow | undefined {
-    return this.#clients.get(clientId)?.row
-  }
-
-  /** Finds a client that exchanged here after an instant, milliseconds since the epoch. */
-  findExchangedSince(clientId: string, instant: number): ClientRow | undefined {
-    const cached = this.#clients.get(clientId)
-    return cached !== undefined && cached.exchangedAt > instant ? cached.row : undefined
+  /**
+   * Finds the row of a client. One that is not cached yields a decoy, so that a refusal takes as long for it.
+   *
+   * @param exchangedAfter when it must have exchanged here, milliseconds since the epoch
+   */
+  find(clientId: string, exchangedAfter = Number.NEGATIVE_INFINITY): ClientRow {
+    const cached = this.#clients.get(clientId) ?? NOT_CACHED
+    return cached.exchangedAt > exchangedAfter ? cached.row : DECOY_ROW
   }
 
   /** Caches the row of a client that has exchanged. A newer row stays. */
@@ -61,6 +63,6 @@ export class ClientCache {
   /** Forgets what is older than a change that this process has made. @param version Infinity for a deletion */
   noteChange(clientId: string, version: number): void {
     this.#changes.set(clientId, Math.max(version, this.#changes.get(clientId) ?? 0))
-    if ((this.find(clientId)?.version ?? 0) < version) this.#clients.delete(clientId)
+    if (this.find(clientId).version < version) this.#clients.delete(clientId)
   }
 }

@@ -46,9 +46,10 @@ export class ClientLookup {
   }
 
   /**
-   * Finds a client. An unknown client id yields a decoy, which is not registered.
+   * Finds a client, in the cache while the database is unavailable. An unknown client id yields a decoy, which is not
+   * registered.
    *
-   * @throws DatabaseUnavailable
+   * @throws DatabaseUnavailable when too many look-ups are waiting
    */
   async find(clientId: string): Promise<FoundClient> {
     try {
@@ -57,9 +58,7 @@ export class ClientLookup {
       if (error instanceof BatcherFull) throw new DatabaseUnavailable(error, 'too many look-ups are waiting')
       if (!(error instanceof DatabaseUnavailable)) throw error
       const { cache, staleMs, now } = this.#options
-      const row = cache.findExchangedSince(clientId, now() - staleMs)
-      if (row === undefined) throw error
-      return { row, isFresh: false }
+      return { row: cache.find(clientId, now() - staleMs), isFresh: false }
     }
   }
 
