@@ -30,7 +30,7 @@ t.test('a cursor with any bit of it flipped is 400', async t => {
 })
 
 // [INPUT-8]
-t.test('a cursor that was cut, extended, spelt otherwise or made by hand is 400', async t => {
+t.test('a cursor that was cut, extended, encoded differently or made by hand is 400', async t => {
   const grantd = await startApp(t)
   const { cursor, attempt } = await withCursor(grantd)
   const bytes = Buffer.from(cursor, 'base64url')

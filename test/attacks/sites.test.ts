@@ -68,7 +68,7 @@ async function makeTarget(grantd: Grantd, siteId = 'acme'): Promise<Target> {
 }
 
 // [SITE-2]
-t.test('every operation of openapi.yaml is attacked: its request has a line in operations.ts', async t => {
+t.test('every operation of openapi.yaml has a request in operations.ts, so that it is attacked', async t => {
   t.same(mismatches(), [])
   t.ok(OPERATIONS.length >= 11)
 })
@@ -130,7 +130,7 @@ function absent(path: string): string {
 }
 
 // [SITE-4]
-t.test('a cursor of one Site opens no page of another, in any order, even for who administers both', async t => {
+t.test('a cursor of one Site opens no page of another, in any order, even for an administrator of both', async t => {
   const grantd = await startApp(t)
   for (const site of ['acme', 'globex']) for (let row = 0; row < 3; row++) await makeTarget(grantd, site)
   const list = (site: string, query: string) =>
@@ -224,7 +224,7 @@ t.test("an Idempotency-Key of one Site answers nothing of another's", async t =>
 })
 
 // [SITE-8]
-t.test('an ETag of one Site changes nothing in another', async t => {
+t.test('the ETag of one Site is of no use in another', async t => {
   const grantd = await startApp(t)
   const acme = await grantd.register()
   const etag = String(acme.answer.headers.etag)

@@ -185,7 +185,7 @@ t.test('slow headers are cut at 10 s, slow bodies at 15 s, and endless ones at o
   t.equal((await grantd.send('GET', '/health/live')).status, 200)
 })
 
-t.test('a body of honest size that nobody reads costs its caller neither the answer nor the connection', async t => {
+t.test('a body that the operation does not read costs its caller neither the answer nor the connection', async t => {
   const grantd = await startApp(t)
   const request = (last: string) =>
     `POST ${COLLECTION} HTTP/1.1\r\nHost: grantd\r\nContent-Length: 16000\r\n${last}\r\n${'x'.repeat(16_000)}`

@@ -48,7 +48,7 @@ const REFUSED = [
 ]
 
 // [INPUT-3]
-t.test('a name is stored and given back as it was sent, whatever another program might read into it', async t => {
+t.test('a name is stored and returned as it was sent, also one that another program would interpret', async t => {
   const grantd = await startApp(t)
   for (const name of STORED) {
     const made = await grantd.register({ name })
@@ -101,7 +101,7 @@ t.test('search takes %, _ and \\ literally, and finds each stored name by itself
 })
 
 // [INPUT-6]
-t.test('whatever is sent, a line of the log is one line of JSON, with the level that grantd gave it', async t => {
+t.test('no input breaks a line of the log or changes its level', async t => {
   const provider = await startIdentityProvider(t)
   const key = await makeKey('ES256', 'published')
   provider.publish([key])

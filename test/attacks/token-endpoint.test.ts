@@ -10,7 +10,7 @@ const GRANT = 'grant_type=client_credentials'
 const MANY = { TOKEN_FAILURE_LIMIT: '1000000' }
 
 // [TOKEN-4]
-t.test('no edit of a character, no prefix and no suffix of a right secret is a right secret', async t => {
+t.test('a right secret with one character changed, removed or added is a wrong secret', async t => {
   const grantd = await startApp(t, { environment: MANY })
   const { clientId, clientSecret } = await grantd.register()
   t.equal((await grantd.exchange({ clientId, clientSecret })).status, 200)
@@ -103,34 +103,29 @@ t.test('OAuth parameters and credentials in the query are refused and give no to
 })
 
 // [TOKEN-8]
-t.test(
-  'strangers learn nothing: unknown, wrong, disabled, expired and deleted are the same bytes on the wire',
-  async t => {
-    const clock = new Clock()
-    const grantd = await startApp(t, { now: clock.now, environment: MANY })
-    const states = await everyState(grantd, clock)
-    for (const usesHeader of [true, false]) {
-      for (const secret of [createClientSecret('grantd_'), 'junk']) {
-        const answers = await Promise.all(
-          Object.entries(states).map(async ([state, { clientId }]) => ({
-            state,
-            bytes: await tokenBytes(grantd, clientId, secret, usesHeader)
-          }))
-        )
-        for (const { state, bytes } of answers) t.equal(bytes, answers[0]?.bytes, state)
-        t.match(answers[0]?.bytes, /^HTTP\/1\.1 401 Unauthorized\r\n/)
-      }
-      const deleted = states['deleted']
-      if (deleted === undefined) throw new Error('nothing was deleted')
-      const formerlyRight = await tokenBytes(grantd, deleted.clientId, deleted.clientSecret, usesHeader)
-      t.equal(
-        formerlyRight,
-        await tokenBytes(grantd, '0'.repeat(20), deleted.clientSecret, usesHeader),
-        'its old secret'
+t.test('unknown, wrong (new and repeated), disabled, expired and deleted get the same bytes', async t => {
+  const clock = new Clock()
+  const grantd = await startApp(t, { now: clock.now, environment: MANY })
+  const states = await everyState(grantd, clock)
+  for (const usesHeader of [true, false]) {
+    const wrong = createClientSecret('grantd_')
+    // The wrong secret comes twice: one that has been refused before must look the same.
+    for (const secret of [wrong, wrong, 'junk']) {
+      const answers = await Promise.all(
+        Object.entries(states).map(async ([state, { clientId }]) => ({
+          state,
+          bytes: await tokenBytes(grantd, clientId, secret, usesHeader)
+        }))
       )
+      for (const { state, bytes } of answers) t.equal(bytes, answers[0]?.bytes, state)
+      t.match(answers[0]?.bytes, /^HTTP\/1\.1 401 Unauthorized\r\n/)
     }
+    const deleted = states['deleted']
+    if (deleted === undefined) throw new Error('nothing was deleted')
+    const formerlyRight = await tokenBytes(grantd, deleted.clientId, deleted.clientSecret, usesHeader)
+    t.equal(formerlyRight, await tokenBytes(grantd, '0'.repeat(20), deleted.clientSecret, usesHeader), 'its old secret')
   }
-)
+})
 
 type State = Awaited<ReturnType<Grantd['register']>>
 

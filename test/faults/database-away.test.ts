@@ -6,7 +6,7 @@ import { proxyPostgres } from '../fixtures/faults/tcp-proxy.ts'
 import { until } from '../fixtures/run/until.ts'
 
 t.test(
-  'while the database is away warm clients exchange; the rest is 503 at once; all is well when it is back',
+  'while the database is away, warm clients exchange and other requests get 503 at once. When it is back, all is normal',
   async t => {
     const { proxy, url } = await proxyPostgres(t, await createDatabase(t))
     const grantd = await startApp(t, { databaseUrl: url })
@@ -43,7 +43,7 @@ t.test(
   }
 )
 
-t.test('with STALE_CREDENTIALS_SECONDS=0 nobody is served from memory', async t => {
+t.test('with STALE_CREDENTIALS_SECONDS=0 no client is served from the cache', async t => {
   const { proxy, url } = await proxyPostgres(t, await createDatabase(t))
   const grantd = await startApp(t, { databaseUrl: url, environment: { STALE_CREDENTIALS_SECONDS: '0' } })
   const registration = await grantd.register()
@@ -53,7 +53,7 @@ t.test('with STALE_CREDENTIALS_SECONDS=0 nobody is served from memory', async t 
 })
 
 // [FAULT-27]
-t.test('what was known of a disabled client is refused, also from memory', async t => {
+t.test('a client that is known to be disabled is refused, also from the cache', async t => {
   const { proxy, url } = await proxyPostgres(t, await createDatabase(t))
   const grantd = await startApp(t, { databaseUrl: url })
   const registration = await grantd.register()

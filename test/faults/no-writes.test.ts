@@ -11,7 +11,7 @@ const ANOTHER = { name: 'another', expiresAt: inDays(365) }
 
 // [FAULT-17]
 t.test(
-  'a database that is read-only: tokens are issued, also to cold clients; the rest is 503; Last used is written later',
+  'a read-only database: tokens are issued, also to cold clients, and other requests get 503. Last used is written later',
   async t => {
     const cluster = await startCluster(t)
     const { grantd } = await startInstance(t, cluster.url, { LOG_LEVEL: 'fatal' })

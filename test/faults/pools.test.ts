@@ -23,41 +23,44 @@ async function open(t: Test, url: string): Promise<Connection> {
 }
 
 // [LOAD-7]
-t.test('administrators who pile up are told to come again, and stop neither tokens nor background work', async t => {
-  const url = await createDatabase(t)
-  const connection = await open(t, url)
-  const clock = new Clock()
-  const grantd = await startApp(t, { databaseUrl: url, connection, now: clock.now })
-  const registered = await grantd.register()
-  const quiet = await grantd.register({}, 'umbrella')
-  await withClient(url, async holder => {
-    await holder.query('begin')
-    await holder.query('select from registrations where client_id = $1 for update', [registered.clientId])
-    const change = () => grantd.asAdmin('PATCH', registered.path, { body: { name: 'another' } })
-    const stuck = Array.from({ length: ADMIN_CONNECTIONS }, change)
-    await until('each connection of theirs waits for the lock', async () => {
-      const waiting = await query(
-        url,
-        `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`
-      )
-      return waiting.length === ADMIN_CONNECTIONS
-    })
-    const began = performance.now()
-    const shed = await Promise.all(Array.from({ length: 30 }, () => grantd.asAdmin('GET', quiet.path)))
-    t.ok(performance.now() - began < SHED_WITHIN_MS, 'all of them soon')
-    for (const { status, headers } of shed) t.same([status, headers['retry-after']], [503, '1'])
+t.test(
+  'administrators that exhaust their connections get 503, and delay neither tokens nor background work',
+  async t => {
+    const url = await createDatabase(t)
+    const connection = await open(t, url)
+    const clock = new Clock()
+    const grantd = await startApp(t, { databaseUrl: url, connection, now: clock.now })
+    const registered = await grantd.register()
+    const quiet = await grantd.register({}, 'umbrella')
+    await withClient(url, async holder => {
+      await holder.query('begin')
+      await holder.query('select from registrations where client_id = $1 for update', [registered.clientId])
+      const change = () => grantd.asAdmin('PATCH', registered.path, { body: { name: 'another' } })
+      const stuck = Array.from({ length: ADMIN_CONNECTIONS }, change)
+      await until('each connection of theirs waits for the lock', async () => {
+        const waiting = await query(
+          url,
+          `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`
+        )
+        return waiting.length === ADMIN_CONNECTIONS
+      })
+      const began = performance.now()
+      const shed = await Promise.all(Array.from({ length: 30 }, () => grantd.asAdmin('GET', quiet.path)))
+      t.ok(performance.now() - began < SHED_WITHIN_MS, 'all of them soon')
+      for (const { status, headers } of shed) t.same([status, headers['retry-after']], [503, '1'])
 
-    t.equal((await grantd.exchange(quiet)).status, 200)
-    t.equal((await grantd.send('GET', '/health/ready')).status, 200)
-    t.equal((await connection.background.selectFrom('registrations').select('client_id').execute()).length, 2)
-    await holder.query('rollback')
-    for (const answer of await Promise.all(stuck)) t.equal(answer.status, 200)
-  })
-  t.equal((await grantd.asAdmin('GET', quiet.path)).status, 200, 'and then all is as before')
-})
+      t.equal((await grantd.exchange(quiet)).status, 200)
+      t.equal((await grantd.send('GET', '/health/ready')).status, 200)
+      t.equal((await connection.background.selectFrom('registrations').select('client_id').execute()).length, 2)
+      await holder.query('rollback')
+      for (const answer of await Promise.all(stuck)) t.equal(answer.status, 200)
+    })
+    t.equal((await grantd.asAdmin('GET', quiet.path)).status, 200, 'and then all is as before')
+  }
+)
 
 // [LOAD-8]
-t.test('background work that is stuck holds up no administrator and no token', async t => {
+t.test('background work that is stuck delays no administrator and no token', async t => {
   const url = await createDatabase(t)
   const connection = await open(t, url)
   const grantd = await startApp(t, { databaseUrl: url, connection })

@@ -17,7 +17,7 @@ const FAULTS: readonly (readonly [Stop, string])[] = [
 
 // [FAULT-6]
 t.test(
-  'Postgres restarts, fast, at once and by kill -9: warm clients exchange on, the rest is 503, and all is well in a second',
+  'Postgres restarts by SIGINT, SIGQUIT and SIGKILL: warm clients are served, other requests get 503, and all is normal within a second',
   async t => {
     const cluster = await startCluster(t)
     const { grantd } = await startInstance(t, cluster.url, { LOG_LEVEL: 'error' })

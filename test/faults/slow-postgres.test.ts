@@ -33,7 +33,7 @@ t.test('a database that answers late, by 50 or 200 ms, delays tokens and fails n
 
 // [FAULT-12]
 t.test(
-  'a lock on the registrations themselves: warm clients are served, and Postgres does not fill with waiters',
+  'while the table of registrations is locked, warm clients are served and Postgres does not fill with waiting statements',
   async t => {
     const databaseUrl = await createDatabase(t)
     const { grantd } = await startInstance(t, databaseUrl, { LOG_LEVEL: 'fatal' })

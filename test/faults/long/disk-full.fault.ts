@@ -16,7 +16,7 @@ const BALLAST = ['if=/dev/zero', 'bs=8k', 'status=none']
 
 // [FAULT-18]
 t.test(
-  'the disk of Postgres is full: tokens are issued, the rest is 503; when there is room again Last used is written',
+  'the disk of Postgres is full: tokens are issued and other requests get 503. When there is room again, Last used is written',
   { skip: mayMount() },
   async t => {
     const disk = mountDisk(t)

@@ -20,7 +20,7 @@ const REGISTRATIONS = 100_000
 
 // [FAULT-26]
 t.test(
-  'the release before goes on under load while the schema is migrated and this release joins it, and can be gone back to',
+  'the previous release serves under load while the schema is migrated and this release joins it. It also starts on the new schema',
   { skip: withoutHistory() },
   async t => {
     const cluster = await startCluster(t)
