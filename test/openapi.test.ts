@@ -35,6 +35,33 @@ t.test('every field is described', async t => {
   for (const [name, schema] of Object.entries(description.components.schemas)) undescribed(t, name, schema)
 })
 
+t.test('every schema has a type, because one without becomes "any" or breaks a client generator', async t => {
+  const untyped: string[] = []
+  const visit = (where: string, node: unknown): void => {
+    if (typeof node !== 'object' || node === null) return
+    for (const [key, value] of Object.entries(node)) {
+      const isSchema = key === 'schema' || key === 'items' || /\.(schemas|properties)$/.test(where)
+      const { $ref, type, oneOf, anyOf, allOf } = Object(value)
+      if (isSchema && [$ref, type, oneOf, anyOf, allOf].every(part => part === undefined))
+        untyped.push(`${where}.${key}`)
+      visit(`${where}.${key}`, value)
+    }
+  }
+  visit('', description.paths)
+  visit('.components', description.components)
+  t.same(untyped, [])
+})
+
+t.test('every path parameter has an example', async t => {
+  for (const [path, operations] of Object.entries(description.paths)) {
+    for (const operation of Object.values(operations)) {
+      for (const { in: place, name, example, schema } of operation.parameters ?? []) {
+        if (place === 'path') t.ok(example ?? Object(schema).example, `${path} ${name}`)
+      }
+    }
+  }
+})
+
 /** A reference is described where it leads. */
 function undescribed(t: Test, where: string, schema: unknown): void {
   const { $ref, description: text, properties = {}, items } = Object(schema)
