@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { startService } from './service.ts'
 
@@ -12,6 +13,8 @@ const SAMPLE = /(<!-- sample: npm run docs -->\n+```\n)([\s\S]*?)(```\n+<!-- end
 const BASE_URL = 'http://127.0.0.1:3000'
 const LINE_LENGTH = 118
 const YEAR_MS = 365 * 86_400_000
+const READ_ATTEMPTS = 50
+const READ_PAUSE_MS = 100
 
 /** Values that differ from run to run, and what stands in the README for each. */
 const NORMALISED = new Map([
@@ -36,7 +39,7 @@ export async function withSample(readme: string): Promise<string> {
     let environment = { ADMIN_TOKEN: adminToken }
     const parts: string[] = []
     for (const command of commands) {
-      const answer = await run(command, baseUrl, environment)
+      const answer = await runUntilUsed(command, baseUrl, environment)
       const { clientId, clientSecret } = answer
       if (clientSecret !== undefined)
         environment = { ...environment, ...{ CLIENT_ID: clientId, CLIENT_SECRET: clientSecret } }
@@ -46,6 +49,21 @@ export async function withSample(readme: string): Promise<string> {
   } finally {
     await stop()
   }
+}
+
+/** On a busy machine a token leaves before its use is written. A reading is then repeated until it shows the use. */
+async function runUntilUsed(...args: Parameters<typeof run>): ReturnType<typeof run> {
+  const [command] = args
+  let answer = await run(...args)
+  for (
+    let attempt = 0;
+    attempt < READ_ATTEMPTS && !command.includes(' -d ') && answer['lastUsedAt'] === null;
+    attempt++
+  ) {
+    await sleep(READ_PAUSE_MS)
+    answer = await run(...args)
+  }
+  return answer
 }
 
 async function run(

@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 const ROOT = path.join(import.meta.dirname, '..')
 
@@ -37,8 +38,10 @@ export async function startService(): Promise<RunningService> {
     said.push(line)
     if (/^eyJ\S+$/.test(line)) {
       service.stdout.resume()
+      const baseUrl = `http://127.0.0.1:${port}`
+      await untilReady(baseUrl)
       return {
-        baseUrl: `http://127.0.0.1:${port}`,
+        baseUrl,
         metricsUrl: `http://127.0.0.1:${metricsPort}/metrics`,
         adminToken: line,
         stop
@@ -47,6 +50,14 @@ export async function startService(): Promise<RunningService> {
   }
   await stop()
   throw new Error(`grantd ended without printing an admin token:\n${said.join('\n')}`)
+}
+
+/** Returns when grantd is connected to its database, or after ten seconds. */
+async function untilReady(baseUrl: string): Promise<void> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    if ((await fetch(`${baseUrl}/health/ready`)).ok) return
+    await sleep(100)
+  }
 }
 
 async function freePort(): Promise<number> {

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { inDays } from '../fixtures/app/registration.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
-import { spawnServer, temporaryFolder, untilPrinted } from '../fixtures/run/process.ts'
+import { spawnServer, temporaryFolder, untilPrinted, untilReady } from '../fixtures/run/process.ts'
 
 /** Makes curl fail on a status of 4xx and 5xx, and replaces a program that not every machine has. */
 const PRELUDE = `
@@ -25,6 +25,7 @@ t.test('every curl command of the pages for administrators and clients works, in
   const DATA_DIR = temporaryFolder(t)
   const server = await spawnServer(t, { DATA_DIR, NOTICE_WEBHOOK_ALLOW: 'localhost' })
   await untilPrinted(server, 'API reference')
+  await untilReady(server)
   const [ADMIN_TOKEN = ''] = /^eyJ\S+$/m.exec(server.output()) ?? []
   const { PATH = '' } = process.env
   const environment: Record<string, string> = {
