@@ -1,93 +1,177 @@
 import t from 'tap'
+import { closedLoop } from '../../../bench/generator/load.ts'
 import { query, withClient } from '../../fixtures/app/database.ts'
-import { startCluster } from '../../fixtures/faults/cluster.ts'
-import { startInstance } from '../../fixtures/run/instance.ts'
+import type { Grantd } from '../../fixtures/app/grantd.ts'
+import { requestBytes } from '../../fixtures/app/raw-http.ts'
+import { DAY_MS } from '../../fixtures/app/registration.ts'
+import { type PostgresCluster, startCluster } from '../../fixtures/faults/cluster.ts'
+import type { Client } from '../../fixtures/faults/traffic.ts'
+import { startInstance, warmClients } from '../../fixtures/run/instance.ts'
 
 const REGISTRATIONS = 1_000_000
 const SITES = 10_000
 const PAGE_WITHIN_MS = 50
-const REPETITIONS = 15
+const REPETITIONS = 10
+const CLIENTS = 100
+/** Rounds of exchanges on the empty and on the full database, in turns. */
+const ROUNDS = 6
+const COST_RATIO = 1.2
 
-/** Beside a Site's own page, what a Global Administrator asks of all. */
-const PAGES = [
-  '/v1/sites/site-77/app-registrations',
-  '/v1/sites/site-77/app-registrations?sort=expiresAt',
-  '/v1/sites/site-77/app-registrations?sort=lastUsedAt&order=desc',
-  '/v1/sites/site-77/app-registrations?search=service',
-  '/v1/sites/site-77/app-registrations?state=expired',
-  '/v1/sites/site-77/audit-events',
-  '/v1/app-registrations',
-  '/v1/app-registrations?siteId=site-77',
-  '/v1/app-registrations?sort=registeredAt&order=desc'
+const SORTS = ['name', 'clientId', 'registeredAt', 'expiresAt', 'expiresInDays', 'state', 'enabled', 'lastUsedAt']
+const unusedSince = new Date(Date.now() - 200 * DAY_MS).toISOString()
+const FILTERS = [
+  ...['search=service', 'search=77777', 'search=absent', `unusedSince=${unusedSince}`, 'enabled=false', 'enabled=true'],
+  ...['active', 'expiring_30d', 'expiring_7d', 'expired'].map(state => `state=${state}`)
 ]
+const QUERIES = [
+  ...SORTS.flatMap(sort => ['asc', 'desc'].map(order => `sort=${sort}&order=${order}`)),
+  ...FILTERS,
+  'search=service&state=expired&sort=expiresAt&order=desc',
+  'enabled=false&state=active&sort=lastUsedAt&order=desc'
+]
+
+/**
+ * Pages that do not meet the limit when they touch most of a million rows, as docs/security/not-met.md says: a search, and Last used
+ * from the longest unused. They must be answered, or be refused by the statement timeout.
+ */
+const NOT_MET = /search=|sort=lastUsedAt&order=asc|state=active&sort=lastUsedAt/
+const REFUSED_WITHIN_MS = 5_500
 
 // [FAULT-25]
 t.test(
-  '1,000,000 registrations of 10,000 Sites: a page of a list takes 50 ms at most, and every statement of tokens and pages follows an index',
+  '1,000,000 skewed registrations: sorts and filters by an index within 50 ms at p99, and a token costs at most 1.2 times as much',
   async t => {
-    // The server itself tells how it does each statement.
-    const cluster = await startCluster(t, [
-      'session_preload_libraries=auto_explain',
-      'auto_explain.log_min_duration=0',
-      'max_wal_size=4GB',
-      'synchronous_commit=off'
-    ])
-    const { grantd } = await startInstance(t, cluster.url, { LOG_LEVEL: 'error' })
-    const first = await grantd.register()
-    await fill(cluster.url)
-    const [{ client_id: clientId } = { client_id: '' }] = (
-      await query(cluster.url, "select client_id from registrations where site_id = 'site-77' limit 1")
-    ).map(Object)
+    // Postgres logs how it runs each statement.
+    const settings = ['session_preload_libraries=auto_explain', 'auto_explain.log_min_duration=0']
+    const [empty, full] = [
+      await startCluster(t, ['synchronous_commit=off']),
+      await startCluster(t, [...settings, 'synchronous_commit=off', 'max_wal_size=4GB', 'shared_buffers=512MB'])
+    ]
+    const [few, many] = [
+      (await startInstance(t, empty.url, { LOG_LEVEL: 'error' })).grantd,
+      (await startInstance(t, full.url, { LOG_LEVEL: 'error' })).grantd
+    ]
+    const [fewClients, manyClients] = [await warmClients(CLIENTS, few), await warmClients(CLIENTS, many)]
+    await fill(full.url)
+    const [largest = ''] = await sitesBySize(full.url)
 
-    const before = cluster.log.length
-    const client = { clientId, clientSecret: first.clientSecret }
-    for (let exchange = 0; exchange < 20; exchange++) t.equal((await grantd.exchange(client)).status, 200)
-    const pages: number[] = []
-    for (const page of PAGES) {
-      const times: number[] = []
+    const before = full.log.length
+    const times: { page: string; ms: number }[] = []
+    const refused: string[] = []
+    for (const collection of ['/v1/app-registrations', `/v1/sites/${largest}/app-registrations`]) {
+      for (const parameters of QUERIES) await time(`${collection}?${parameters}`)
+    }
+    for (const page of ['alerts', 'notices', 'audit-events', 'expirations.ics'])
+      await time(`/v1/sites/${largest}/${page}`)
+    for (const page of ['alerts', 'audit-events']) await time(`/v1/${page}`)
+    await time(`/v1/app-registrations?siteId=${largest}`)
+    async function time(page: string): Promise<void> {
       for (let repetition = 0; repetition < REPETITIONS; repetition++) {
         const startedAt = performance.now()
-        const { status } = await grantd.asAdmin('GET', page)
-        times.push(performance.now() - startedAt)
-        if (status !== 200) throw new Error(`${page}: ${status}`)
+        const { status } = await many.asAdmin('GET', page)
+        times.push({ page, ms: performance.now() - startedAt })
+        if (status !== 200 && !(status === 503 && NOT_MET.test(page))) refused.push(`${page}: ${status}`)
       }
-      // The quickest quarter: what other programs take of the machine is no matter here.
-      const ms = times.sort((a, b) => a - b)[REPETITIONS >> 2] ?? Number.POSITIVE_INFINITY
-      t.ok(ms <= PAGE_WITHIN_MS, `${page}: ${ms.toFixed(1)} ms`)
-      pages.push(ms)
     }
-    const plans = cluster.log.slice(before)
-    t.match(plans, /Index Scan|Index Only Scan/)
-    const scans = plans.match(/Seq Scan on (registrations|registration_last_used)\b.*/g) ?? []
-    t.same([...new Set(scans)], [], 'no table is read from end to end')
+    t.same([...new Set(refused)], [])
+    times.sort((a, b) => a.ms - b.ms)
+    t.ok(times.every(({ ms }) => ms < REFUSED_WITHIN_MS))
+    const limited = times.filter(({ page }) => !NOT_MET.test(page))
+    const p99 = limited[Math.floor(limited.length * 0.99)]?.ms ?? Number.POSITIVE_INFINITY
+    t.ok(p99 <= PAGE_WITHIN_MS, `p99 ${p99.toFixed(1)} ms; slower: ${JSON.stringify(slowPages(limited))}`)
+    t.same(sequentialScans(full, before), [], 'no table is read from end to end')
+
+    const ratio = await costRatio([few, fewClients], [many, manyClients])
+    t.ok(ratio <= COST_RATIO, `a token costs ${ratio.toFixed(2)} times as much`)
+    t.same(sequentialScans(full, before), [], 'no exchange reads a table from end to end')
     t.comment(
-      `pages in ${pages.map(ms => ms.toFixed(1)).join(', ')} ms, ${PAGES.length * REPETITIONS} of them; 0 sequential scans`
+      `${limited.length} pages, p50 ${limited[limited.length >> 1]?.ms.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms; 0 sequential scans; ` +
+        `a token costs ${ratio.toFixed(2)} times as much; not met: ${JSON.stringify(slowPages(times))}`
     )
   }
 )
 
-/** Copies the only registration. Neither explained nor checked, row by row, against what it refers to. */
+/** Returns the median of each page that is slower than it may be, in milliseconds. */
+function slowPages(times: readonly { page: string; ms: number }[]): Record<string, number> {
+  const pages: Record<string, number> = {}
+  for (const page of new Set(times.map(time => time.page))) {
+    const sorted = times.filter(time => time.page === page).map(({ ms }) => ms)
+    const median = sorted.sort((a, b) => a - b)[sorted.length >> 1] ?? 0
+    if (median > PAGE_WITHIN_MS) pages[page] = Math.round(median)
+  }
+  return pages
+}
+
+/** Returns by how much an exchange on the second service takes longer. The median of rounds, which are taken in turns. */
+async function costRatio(...[one, other]: [[Grantd, Client[]], [Grantd, Client[]]]): Promise<number> {
+  const ratios: number[] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    const [few, many] = [await exchangesPerSecond(...one), await exchangesPerSecond(...other)]
+    ratios.push(few / many)
+  }
+  return ratios.sort((a, b) => a - b)[ROUNDS >> 1] ?? Number.POSITIVE_INFINITY
+}
+
+async function exchangesPerSecond({ baseUrl }: Grantd, clients: readonly Client[]): Promise<number> {
+  const headers = { 'Content-Type': 'application/x-www-form-urlencoded' }
+  const requests = clients.map(({ clientId, clientSecret }) =>
+    requestBytes(
+      '/oauth/token',
+      headers,
+      Buffer.from(`grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}`)
+    )
+  )
+  const { answers, failures, seconds } = await closedLoop([Number(new URL(baseUrl).port)], requests, {
+    connections: 8,
+    seconds: 2
+  })
+  if (failures > 0) throw new Error(`${failures} exchanges failed`)
+  return answers / seconds
+}
+
+/** Returns the scans of large tables from end to end that are in the log. Small tables may be read so. */
+function sequentialScans({ log }: PostgresCluster, from: number): string[] {
+  const scans =
+    log.slice(from).match(/Seq Scan on (registrations|registration_last_used|audit_events|notices)\b/g) ?? []
+  return [...new Set(scans)]
+}
+
+async function sitesBySize(databaseUrl: string): Promise<string[]> {
+  const rows = await query(databaseUrl, 'select site_id from registrations group by 1 order by count(*) desc limit 10')
+  return rows.map(Object).map(({ site_id }) => site_id)
+}
+
+/**
+ * Adds registrations: some Sites have thousands and most have few, 30 % are expired, 10 % are disabled, and a fifth was never used.
+ * The other columns are those of a registration that is there. Rows are neither explained nor checked against each other.
+ */
 function fill(databaseUrl: string): Promise<void> {
+  const varied: Record<string, string> = {
+    client_id: 'left(md5(i::text), 20)',
+    site_id: `'site-' || floor(${SITES} * power(random(), 3))`,
+    name: "'Service ' || md5(i::text || 'name')",
+    name_folded: "'service ' || md5(i::text || 'name')",
+    enabled: 'random() < 0.9',
+    registered_at: "now() - random() * interval '1000 days'",
+    expires_at: "now() + (random() - 0.3) * interval '1000 days'"
+  }
   return withClient(databaseUrl, async client => {
     await client.query('set auto_explain.log_min_duration = -1; set session_replication_role = replica')
-    const { rows: columns } = await client.query(
+    const { rows } = await client.query(
       `select column_name as name from information_schema.columns
-     where table_schema = 'public' and table_name = 'registrations' and is_generated = 'NEVER'
-       and column_name not in ('client_id', 'site_id', 'expires_at')`
+         where table_name = 'registrations' and is_generated = 'NEVER' and column_name <> all ($1)`,
+      [Object.keys(varied)]
     )
-    const others = columns
-      .map(Object)
-      .map(({ name }) => name)
-      .join(', ')
+    const others: string[] = rows.map(Object).map(({ name }) => name)
     await client.query(
-      `insert into registrations (client_id, site_id, expires_at, ${others})
-     select left(md5(i::text), 20), 'site-' || i % ${SITES}, now() + (i % 400 + 1) * interval '1 day', ${others}
-     from (select * from registrations limit 1) as first, generate_series(1, ${REGISTRATIONS}) as i`
+      `insert into registrations (${[...Object.keys(varied), ...others].join(', ')})
+         select ${[...Object.values(varied), ...others.map(name => `first.${name}`)].join(', ')}
+         from (select * from registrations limit 1) as first, generate_series(1, ${REGISTRATIONS}) as i`
     )
     await client.query(
       `insert into registration_last_used (client_id, last_used_at)
-     select client_id, now() - interval '1 minute' from registrations
-     on conflict (client_id) do update set last_used_at = excluded.last_used_at`
+         select client_id, case when random() < 0.8 then now() - random() * interval '700 days' end from registrations
+         on conflict do nothing`
     )
     await client.query('vacuum analyze')
   })
