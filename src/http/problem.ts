@@ -70,7 +70,7 @@ export const ProblemSchema = Type.Object(
       examples: ['invalid_request']
     }),
     detail: Type.String({
-      description: 'What is wrong and what to do, for people. The text may change.',
+      description: 'Explanation of the problem and its cure, for people. The text may change.',
       examples: ['The request has faults. "errors" lists them.']
     }),
     errors: Type.Optional(
@@ -87,7 +87,7 @@ export const ProblemSchema = Type.Object(
               Type.String({ description: 'Name of the faulty query parameter or header.', examples: ['limit'] })
             ),
             code: Type.String({ description: 'Stable code of the fault, for programs.', examples: ['required'] }),
-            detail: Type.String({ description: 'What is wrong, for people.', examples: ['is required'] })
+            detail: Type.String({ description: 'Explanation of the fault, for people.', examples: ['is required'] })
           },
           { additionalProperties: false, description: 'One fault of the input.' }
         ),
