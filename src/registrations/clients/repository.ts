@@ -36,7 +36,7 @@ export const NO_MAC_KEY = '00000000-0000-0000-0000-000000000000'
 /** With milliseconds, as other instants have them, so that it takes as long to write and parse. */
 const LONG_AGO = `'2000-01-01 00:00:00.123Z'::timestamptz`
 
-/** Values of the decoy, and of a previous secret that there is not, in SQL. */
+/** Values, in SQL, of a previous secret that there is not, and of a decoy when there is no client at all. */
 const DECOY: Record<ClientColumn, string> = {
   site_id: `'none'`,
   secret_mac: `decode(repeat('00', 32), 'hex')`,
@@ -68,7 +68,12 @@ export const DECOY_ROW: ClientRow = {
   version: 0
 }
 
-/** Looks up clients in one statement. Returns a row for each id, in their order, so that unknown ids take as long as others. */
+/**
+ * Looks up clients in one statement. Returns a row for each id, in their order.
+ *
+ * The decoy of an unknown id has the columns of another client, so that Postgres finds one row and misses one for every
+ * id. It is not registered, and a MAC of another client matches no secret.
+ */
 export const findClients = statement((db, clientIds: readonly string[]) =>
   db
     .selectFrom(
@@ -76,7 +81,20 @@ export const findClients = statement((db, clientIds: readonly string[]) =>
         sql`wanted(client_id, place)`
       )
     )
+    .crossJoin(
+      db
+        .selectFrom('registrations') // Index: registrations_pkey
+        .select(eb => eb.fn.min('client_id').as('client_id'))
+        .as('first')
+    )
     .leftJoin('registrations', 'registrations.client_id', 'wanted.client_id') // Index: registrations_pkey
+    .leftJoin('registrations as decoy', join =>
+      join.on(
+        'decoy.client_id', // Index: registrations_pkey
+        '=',
+        sql<string>`case when registrations.client_id is null then first.client_id else '' end`
+      )
+    )
     .select([
       'wanted.client_id',
       sql<boolean>`registrations.client_id is not null`.as('is_registered'),
@@ -101,7 +119,8 @@ export function findSecretHashes(db: Kysely<Database>, clientId: string): Promis
 }
 
 function orDecoy(column: ClientColumn) {
-  return sql`coalesce(${sql.ref(`registrations.${column}`)}, ${sql.raw(DECOY[column])})`.as(column)
+  const [own, other] = [sql.ref(`registrations.${column}`), sql.ref(`decoy.${column}`)]
+  return sql`coalesce(${own}, ${other}, ${sql.raw(DECOY[column])})`.as(column)
 }
 
 /** Finds the clients whose registration still has the version at the same place of the other list. */
