@@ -64,6 +64,7 @@ t.test('a client that is known to be disabled is refused, also from the cache', 
   t.not((await grantd.exchange(registration)).status, 200)
 })
 
+// [TOKEN-17]
 t.test('while the database is away, a wrong secret does not reveal which clients are cached', async t => {
   const { proxy, url } = await proxyPostgres(t, await createDatabase(t))
   const grantd = await startApp(t, { databaseUrl: url })
