@@ -2,8 +2,8 @@ import { createServer, type ServerResponse } from 'node:http'
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
 
 /**
- * A resource server: lists the devices of a Site to whoever brings grantd's access token for that Site.
- * It asks grantd for its public keys, and never about a token.
+ * A resource server: lists the devices of a Site for a caller with grantd's access token for that Site.
+ * It fetches grantd's public keys, and never asks grantd about a token.
  *
  *   ISSUER=http://127.0.0.1:3000 PORT=4000 node examples/devices-api/server.ts
  */
