@@ -11,7 +11,7 @@ export interface Target {
   clientSecret: string
 }
 
-/** What a request of an operation needs beside its path's `siteId` and `clientId`. */
+/** The parts of a request beside `siteId` and `clientId` of its path. */
 interface Making {
   /** Other parameters of the path. */
   params?: Record<string, string>
@@ -61,7 +61,7 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
   getReadiness: () => ({})
 }
 
-/** Whose an operation is, by the shape of its path and what openapi.yaml asks of its caller. */
+/** The callers that an operation is for, by the shape of its path and its security in openapi.yaml. */
 export type Scope = 'one Site' | 'all Sites' | 'clients' | 'anybody'
 
 export interface OperationRequest {
@@ -84,7 +84,7 @@ export class Operation {
     this.scope = scope
   }
 
-  /** A good request, but for who sends it. @throws Error when no line says how to make it */
+  /** Makes a good request, without the credentials of its sender. @throws Error when no line says how to make it */
   async request(target: Target, grantd: Grantd): Promise<OperationRequest> {
     const make = MAKINGS[this.id]
     if (make === undefined) throw new Error(`test/attacks/operations.ts has no line for ${this.id}`)

@@ -6,7 +6,7 @@ import { answerBytes } from '../fixtures/app/raw-http.ts'
 import { inDays } from '../fixtures/app/registration.ts'
 import { mismatches, OPERATIONS, type Operation, type Scope, type Target } from './operations.ts'
 
-/** Site `acme` has what is attacked; `globex` is the attacker's. */
+/** Site `acme` is attacked. The attacker administers `globex`. */
 const CALLERS = {
   'no token': async () => undefined,
   'an expired token': () => signAdminToken(['acme'], Date.now() - 2 * 3_600_000),

@@ -17,7 +17,7 @@ interface Attack {
   /** Sent again and again until the connection is gone. */
   piece: string
   everyMs: number
-  /** Status of the answer. Whoever is still sending when the connection is closed may not get to see it. */
+  /** Status of the answer. A caller that is still sending when the connection is closed may not see it. */
   status: number
   /** When the connection must be gone, and not before, milliseconds after it was opened. */
   closedAfterMs: readonly [least: number, most: number]

@@ -6,7 +6,7 @@ import { COLLECTION, inDays } from '../fixtures/app/registration.ts'
 import { AUDIENCE, makeKey, startIdentityProvider } from '../fixtures/peers/identity-provider.ts'
 import { spawnServer, temporaryFolder, untilReady } from '../fixtures/run/process.ts'
 
-/** What is stored must come back as it was; to escape it is for whoever shows it. */
+/** Names are returned as they were stored. Programs that show them must escape them. */
 const STORED = [
   "=cmd|' /C calc'!A0",
   '+1+1',
@@ -28,7 +28,7 @@ const STORED = [
   'e\u0301'.normalize('NFC')
 ]
 
-/** What nobody could see, or what reads otherwise than it is. */
+/** Characters that are invisible, or that change how a text reads. */
 const REFUSED = [
   'a\0b',
   '\ud800',

@@ -1,13 +1,14 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { ROOT } from '../fixtures/run/paths.ts'
 
 /** `npm run test:clients`: clients that generators make of openapi.yaml compile. */
 
-const FOLDER = import.meta.dirname
+/** Not below test/, where the tests of the generators' own dependencies would be found. */
+const FOLDER = path.join(ROOT, 'node_modules/.cache/clients')
 const DESCRIPTION = path.join(ROOT, 'openapi.yaml')
-const OUTPUT = path.join(FOLDER, 'node_modules/.generated')
+const OUTPUT = path.join(FOLDER, 'generated')
 
 /** Arguments of each generator, which writes `<name>.ts` into OUTPUT. */
 const GENERATORS: Record<string, readonly string[]> = {
@@ -40,6 +41,10 @@ function compileFault(name: string): string | undefined {
   return run(path.join(ROOT, 'node_modules/.bin/tsc'), [...COMPILER_OPTIONS, path.join(OUTPUT, `${name}.ts`)])
 }
 
+mkdirSync(FOLDER, { recursive: true })
+for (const file of ['package.json', 'package-lock.json']) {
+  copyFileSync(path.join(import.meta.dirname, file), path.join(FOLDER, file))
+}
 // Exactly what the lockfile says, and no script of a package.
 const installFault = run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
 if (installFault !== undefined) throw new Error(installFault)

@@ -11,7 +11,7 @@ import { temporaryFolder } from '../../fixtures/run/process.ts'
 import { until } from '../../fixtures/run/until.ts'
 
 const DISK = '120m'
-/** Blocks of 8 KiB are left for nobody. */
+/** No block of 8 KiB is left free. */
 const BALLAST = ['if=/dev/zero', 'bs=8k', 'status=none']
 
 // [FAULT-18]

@@ -22,7 +22,7 @@ t.test(
   async t => {
     const nodes = await startPatroni(t)
     const port = await freePort()
-    // Patroni says who leads: haproxy asks it, and sends all there.
+    // haproxy asks Patroni which node leads, and sends all connections there.
     const servers = nodes.map(
       ({ name, postgresPort, apiPort }) => `  server ${name} 127.0.0.1:${postgresPort} check port ${apiPort}`
     )
