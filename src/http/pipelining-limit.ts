@@ -15,7 +15,11 @@ export function limitPipelining(app: FastifyInstance): void {
     const { socket } = request.raw
     const count = (inProgress.get(socket) ?? 0) + 1
     if (count > MAX_IN_PROGRESS || socket.destroyed) {
-      socket.destroy()
+      // Once for each connection: the requests that follow find it destroyed.
+      if (!socket.destroyed) {
+        request.log.info({ source: request.ip, limit: MAX_IN_PROGRESS }, 'too many requests at once on one connection')
+        socket.destroy()
+      }
       // Nothing is sent and no further hook runs.
       reply.hijack()
       return

@@ -4,6 +4,7 @@ import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
 import { createDatabase } from '../fixtures/app/database.ts'
 import { send } from '../fixtures/app/grantd.ts'
+import { capturedLog } from '../fixtures/app/log.ts'
 import { exchangeBytes } from '../fixtures/app/raw-http.ts'
 import { spawnServer, temporaryFolder, untilReady } from '../fixtures/run/process.ts'
 import { until } from '../fixtures/run/until.ts'
@@ -11,13 +12,15 @@ import { until } from '../fixtures/run/until.ts'
 const LIVE = 'GET /health/live HTTP/1.1\r\nHost: grantd\r\n\r\n'
 
 t.test('64 requests at once on one connection are answered; with more, the connection is closed', async t => {
-  const grantd = await startApp(t)
+  const { log, lines } = capturedLog()
+  const grantd = await startApp(t, { log })
   const statuses = (received: string) => received.match(/HTTP\/1\.1 200 /g)?.length ?? 0
   const answers = await exchangeBytes(grantd.baseUrl, LIVE.repeat(64), received => statuses(received) === 64)
   t.equal(statuses(answers), 64)
   const closed = await exchangeBytes(grantd.baseUrl, LIVE.repeat(65)).catch(error => error.code)
   t.ok(closed === 'ECONNRESET' || statuses(closed) < 65, closed)
   t.equal((await grantd.send('GET', '/health/live')).status, 200)
+  t.equal(lines.filter(line => line.includes('too many requests at once')).length, 1, 'one line for the connection')
 })
 
 // security.md H1: one burst of 1,680 requests made the process hold 209 MB.
