@@ -6,7 +6,7 @@ import { driveFaults, driveMistakes, driveOperations, formsOf, setStage } from '
 /** Fields that a line of the log may have. */
 const LOG_FIELDS = [
   ...['level', 'time', 'msg', 'requestId', 'method', 'route', 'status', 'durationMs', 'source', 'reason'],
-  ...['administrator', 'clientId', 'connection', 'migrations', 'err'],
+  ...['administrator', 'clientId', 'connection', 'migrations', 'code', 'err'],
   // With WORKERS, and for faults that this run does not cause.
   ...['worker', 'end', 'issuer', 'detail', 'maxConnections', 'dropped']
 ]
