@@ -1,6 +1,7 @@
 import type { RequestListener, Server } from 'node:http'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Registry } from '../metrics/registry.ts'
+import { AsciiResponse } from './ascii-response.ts'
 import { clientErrorAnswerer } from './client-error.ts'
 import { withCommonHeaders } from './common-hooks.ts'
 import { ConnectionLimit } from './connection-limit.ts'
@@ -79,6 +80,7 @@ function serverFactory(options: ServerOptions): (handler: RequestListener) => Se
     }
     const server = createHttpServer(
       {
+        ServerResponse: AsciiResponse,
         requestTimeout: REQUEST_TIMEOUT_MS,
         headersTimeout: HEADERS_TIMEOUT_MS,
         keepAliveTimeout: keepAliveSeconds * 1_000,
