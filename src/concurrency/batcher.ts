@@ -33,10 +33,8 @@ export interface BatcherOptions<Item, Result> {
   maxMs?: number
 }
 
-interface Waiting<Item, Result> {
-  item: Item
-  result: PromiseWithResolvers<Result>
-}
+/** What each key of a batch waits for. */
+type Results<Result> = ReadonlyMap<string, PromiseWithResolvers<Result>>
 
 /**
  * Gathers items until the end of the turn of the event loop, and longer while enough batches are being processed.
@@ -44,7 +42,9 @@ interface Waiting<Item, Result> {
  */
 export class Batcher<Item, Result> {
   readonly #options: BatcherOptions<Item, Result>
-  #gathering = new Map<string, Waiting<Item, Result>>()
+  /** The next batch, and the results of its keys. */
+  #items = new Map<string, Item>()
+  #results = new Map<string, PromiseWithResolvers<Result>>()
   #isScheduled = false
   #underWay = 0
   #waiting = 0
@@ -61,18 +61,20 @@ export class Batcher<Item, Result> {
   }
 
   /** @throws BatcherFull; BatchOverdue; what processing the batch throws */
-  async add(key: string, item: Item): Promise<Result> {
-    if (this.#isOverdue) throw new BatchOverdue()
+  add(key: string, item: Item): Promise<Result> {
+    if (this.#isOverdue) return Promise.reject(new BatchOverdue())
     const { merge, maxWaiting = Number.POSITIVE_INFINITY } = this.#options
-    const gathered = this.#gathering.get(key)
-    if (gathered !== undefined) {
-      if (merge !== undefined) gathered.item = merge(gathered.item, item)
-      return gathered.result.promise
+    const gathered = this.#items.get(key)
+    const shared = this.#results.get(key)
+    if (gathered !== undefined && shared !== undefined) {
+      if (merge !== undefined) this.#items.set(key, merge(gathered, item))
+      return shared.promise
     }
-    if (this.#waiting >= maxWaiting) throw new BatcherFull()
+    if (this.#waiting >= maxWaiting) return Promise.reject(new BatcherFull())
     this.#waiting++
     const result = Promise.withResolvers<Result>()
-    this.#gathering.set(key, { item, result })
+    this.#items.set(key, item)
+    this.#results.set(key, result)
     this.#schedule()
     return result.promise
   }
@@ -93,37 +95,49 @@ export class Batcher<Item, Result> {
   }
 
   async #send(): Promise<void> {
-    const batch = this.#gathering
-    this.#gathering = new Map()
+    const batch = this.#items
+    const results = this.#results
+    this.#items = new Map()
+    this.#results = new Map()
     this.#isScheduled = false
     this.#underWay++
-    await this.#settle(batch)
+    const resultOf = await this.#process(batch, results)
     this.#underWay--
     this.#waiting -= batch.size
-    if (this.#gathering.size > 0) this.#schedule()
+    // In the order in which they were added, so that the order of the answers does not depend on the results.
+    for (const [key, result] of results) {
+      try {
+        result.resolve(resultOf(key))
+      } catch (error) {
+        result.reject(error)
+      }
+    }
+    if (this.#items.size > 0) this.#schedule()
     if (this.#waiting > 0) return
     this.#flushed?.resolve()
     this.#flushed = undefined
   }
 
-  async #settle(batch: ReadonlyMap<string, Waiting<Item, Result>>): Promise<void> {
+  /** Returns a function that gives the result for each key, or throws the error of the batch. */
+  async #process(batch: ReadonlyMap<string, Item>, results: Results<Result>): Promise<(key: string) => Result> {
     const { process, maxMs } = this.#options
-    const overdue = maxMs === undefined ? undefined : setTimeout(() => this.#giveUp(batch), maxMs)
+    const overdue = maxMs === undefined ? undefined : setTimeout(() => this.#giveUp(results), maxMs)
     try {
-      const resultOf = await process(new Map(Array.from(batch, ([key, { item }]) => [key, item])))
-      // In the order in which they were added, so that the order of the answers does not depend on the results.
-      for (const [key, { result }] of batch) result.resolve(resultOf(key))
+      return await process(batch)
     } catch (error) {
-      for (const { result } of batch.values()) result.reject(error)
+      return () => {
+        throw error
+      }
+    } finally {
+      clearTimeout(overdue)
+      this.#isOverdue = false
     }
-    clearTimeout(overdue)
-    this.#isOverdue = false
   }
 
-  #giveUp(batch: ReadonlyMap<string, Waiting<Item, Result>>): void {
+  #giveUp(results: Results<Result>): void {
     this.#isOverdue = true
-    for (const each of [batch, this.#gathering]) {
-      for (const { result } of each.values()) result.reject(new BatchOverdue())
+    for (const each of [results, this.#results]) {
+      for (const result of each.values()) result.reject(new BatchOverdue())
     }
   }
 }
