@@ -1,4 +1,5 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
+import { arrayOf } from '../database/array.ts'
 import type { Database } from '../database/schema.ts'
 import { statement } from '../database/statement.ts'
 import type { Use } from './use.ts'
@@ -23,15 +24,24 @@ export function recordUsesOfUnchanged(
   uses: readonly VersionUse[]
 ): Promise<{ client_id: string; version: number }[]> {
   const sorted = uses.toSorted((one, other) => order(one.clientId, other.clientId))
-  const { clientIds, odd, even } = columnsOf(sorted.map(({ clientId, use }) => [clientId, use]))
-  const versions = sorted.map(({ version }) => version)
-  return recordOfUnchanged(db, clientIds, odd, even, versions)
+  return recordOfUnchanged(
+    db,
+    arrayOf(sorted.map(({ clientId }) => clientId)),
+    arrayOf(sorted.map(({ use }) => millisecondsOf(use.oddAt))),
+    arrayOf(sorted.map(({ use }) => millisecondsOf(use.evenAt))),
+    arrayOf(sorted.map(({ version }) => version))
+  )
 }
 
 /** Records a use of each of these clients, in one statement. Clients that were deleted meanwhile are left out. */
 export async function recordUses(db: Kysely<Database>, uses: Uses): Promise<void> {
-  const { clientIds, odd, even } = columnsOf([...uses].sort(([one], [other]) => order(one, other)))
-  await record(db, clientIds, odd, even)
+  const sorted = [...uses].sort(([one], [other]) => order(one, other))
+  await record(
+    db,
+    arrayOf(sorted.map(([clientId]) => clientId)),
+    arrayOf(sorted.map(([, { oddAt }]) => millisecondsOf(oddAt))),
+    arrayOf(sorted.map(([, { evenAt }]) => millisecondsOf(evenAt)))
+  )
 }
 
 /** Every instance writes in one order, so that two batches never wait for each other. */
@@ -39,34 +49,23 @@ function order(one: string, other: string): number {
   return one < other ? -1 : 1
 }
 
-function columnsOf(uses: readonly (readonly [string, Use])[]): {
-  clientIds: string[]
-  odd: (Date | null)[]
-  even: (Date | null)[]
-} {
-  return {
-    clientIds: uses.map(([clientId]) => clientId),
-    odd: uses.map(([, { oddAt }]) => instantOf(oddAt)),
-    even: uses.map(([, { evenAt }]) => instantOf(evenAt))
-  }
+function millisecondsOf(at: number): number | 'null' {
+  return at === 0 ? 'null' : at
 }
 
-function instantOf(at: number): Date | null {
-  return at === 0 ? null : new Date(at)
-}
+// Instants are sent as milliseconds, because node-postgres takes a microsecond to write a Date.
+const ODD_AT = sql<Date | null>`to_timestamp(noted.odd_ms / 1000)`
+const EVEN_AT = sql<Date | null>`to_timestamp(noted.even_ms / 1000)`
 
-type Ids = readonly string[]
-type Instants = readonly (Date | null)[]
-
-const recordOfUnchanged = statement((db, clientIds: Ids, odd: Instants, even: Instants, versions: readonly number[]) =>
+const recordOfUnchanged = statement((db, clientIds: string, odd: string, even: string, versions: string) =>
   db
     .updateTable('registration_last_used')
     .from(
       sql<{
         client_id: string
         version: number
-      }>`unnest(${clientIds}::text[], ${odd}::timestamptz[], ${even}::timestamptz[], ${versions}::integer[])`.as<'noted'>(
-        sql`noted(client_id, odd_at, even_at, version)`
+      }>`unnest(${clientIds}::text[], ${odd}::float8[], ${even}::float8[], ${versions}::integer[])`.as<'noted'>(
+        sql`noted(client_id, odd_ms, even_ms, version)`
       )
     )
     .innerJoin('registrations', join =>
@@ -74,32 +73,28 @@ const recordOfUnchanged = statement((db, clientIds: Ids, odd: Instants, even: In
         .onRef('registrations.client_id', '=', 'noted.client_id') // Index: registrations_pkey
         .onRef('registrations.version', '=', 'noted.version')
     )
-    .set(forward(sql`noted.odd_at`, sql`noted.even_at`))
+    .set(forward(ODD_AT, EVEN_AT))
     .whereRef('registration_last_used.client_id', '=', 'noted.client_id') // Index: registration_last_used_pkey
     .returning(['registration_last_used.client_id', 'noted.version'])
 )
 
-const record = statement((db, clientIds: Ids, odd: Instants, even: Instants) =>
+const record = statement((db, clientIds: string, odd: string, even: string) =>
   db
     .insertInto('registration_last_used')
     .columns(['client_id', 'last_used_at', 'odd_credential_used_at', 'even_credential_used_at'])
     .expression(
       db
         .selectFrom(
-          sql<{
-            client_id: string
-            odd_at: Date | null
-            even_at: Date | null
-          }>`unnest(${clientIds}::text[], ${odd}::timestamptz[], ${even}::timestamptz[])`.as<'noted'>(
-            sql`noted(client_id, odd_at, even_at)`
+          sql<{ client_id: string }>`unnest(${clientIds}::text[], ${odd}::float8[], ${even}::float8[])`.as<'noted'>(
+            sql`noted(client_id, odd_ms, even_ms)`
           )
         )
         .innerJoin('registrations', 'registrations.client_id', 'noted.client_id') // Index: registrations_pkey
         .select([
           'noted.client_id',
-          sql<Date>`greatest(noted.odd_at, noted.even_at)`.as('at'),
-          'noted.odd_at',
-          'noted.even_at'
+          sql<Date>`greatest(${ODD_AT}, ${EVEN_AT})`.as('at'),
+          ODD_AT.as('odd_at'),
+          EVEN_AT.as('even_at')
         ])
         .orderBy('noted.client_id')
     )
@@ -111,7 +106,7 @@ const record = statement((db, clientIds: Ids, odd: Instants, even: Instants) =>
 )
 
 /** Forward only: a late batch from another instance must not move the clock back. `greatest` ignores nulls. */
-function forward(odd: RawBuilder<Date>, even: RawBuilder<Date>) {
+function forward(odd: RawBuilder<Date | null>, even: RawBuilder<Date | null>) {
   return {
     last_used_at: sql<Date>`greatest(registration_last_used.last_used_at, ${odd}, ${even})`,
     odd_credential_used_at: sql<Date>`greatest(registration_last_used.odd_credential_used_at, ${odd})`,
