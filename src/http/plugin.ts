@@ -20,10 +20,10 @@ interface RequestHandlingOptions {
 /** Everything that all requests share: limits, common headers, the log line, and answers to errors. Register it first. */
 export const requestHandling = fastifyPlugin(
   async (app: FastifyInstance, { drain, onMethodNotAllowed }: RequestHandlingOptions): Promise<void> => {
+    observeRequestEnds(app)
     limitPipelining(app)
     recordSources(app)
     recordOutcomes(app)
-    observeRequestEnds(app)
     logRequests(app)
     drain.watch(app)
     limitUnreadBodies(app)

@@ -31,7 +31,8 @@ export function observeRequestEnds(app: FastifyInstance): void {
   app.decorate('requestEndObservers', observers)
   app.decorateRequest('isDecided', false)
   app.addHook('onRequest', (request, reply, done) => {
-    reply.raw.once('close', () => request.isDecided && end(request, reply))
+    // One listener for all observers. Each listener costs a token half a microsecond.
+    reply.raw.on('close', () => request.isDecided && end(request, reply))
     done()
   })
   app.addHook('onSend', (request, reply, payload, done) => {
