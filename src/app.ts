@@ -25,8 +25,7 @@ import type { Registry } from './metrics/registry.ts'
 import { allAlertRoutes } from './notifications/alerts/routes.ts'
 import type { Resolve } from './notifications/channels/resolve.ts'
 import { notificationOptions } from './notifications/options.ts'
-import { notices } from './notifications/plugin.ts'
-import { signingSecretReencryption } from './notifications/receivers/plugin.ts'
+import { notificationJobs } from './notifications/plugin.ts'
 import { siteNotificationRoutes } from './notifications/routes.ts'
 import { answerMethodNotAllowed } from './oauth/endpoint-scope.ts'
 import { measureTokenRequests } from './oauth/metrics.ts'
@@ -39,9 +38,7 @@ import { assertReadable } from './registrations/repository.ts'
 import { rotationRoutes } from './registrations/rotation/routes.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
 import type { RotatingKeySet } from './signing-keys/key-set.ts'
-import { measureSigningKey } from './signing-keys/metrics.ts'
-import { signingKeyRotation } from './signing-keys/plugin.ts'
-import { jwksRoutes } from './signing-keys/routes.ts'
+import { signingKeys } from './signing-keys/plugin.ts'
 
 /** The parts of an instance that the rooms work with. */
 export interface AppOptions
@@ -77,20 +74,7 @@ export async function buildApp(
   options: AppOptions,
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
-  const {
-    config,
-    tables,
-    background,
-    lookups,
-    lastUsedWriter,
-    sealing,
-    macKeys,
-    keySet,
-    trusted,
-    metrics,
-    drain,
-    now
-  } = options
+  const { config, tables, background, lookups, lastUsedWriter, sealing, macKeys, keySet, metrics, now } = options
   const { recordsUse = true, maxDelayMs = MAX_DELAY_MS } = options
   // One statement revalidates all clients that wait. With the last-used plugin, the same statement records their use.
   const revalidation = recordsUse ? revalidateAndRecordUse(lastUsedWriter) : revalidateOnly(lookups)
@@ -105,9 +89,9 @@ export async function buildApp(
   const notifications = notificationOptions({ ...options, ...config.notices, issuer, cursorKeys, db: background })
   const audit = { cursorKeys: sealing.keys('audit cursors') }
 
-  const app = createServer({ ...config, log: options.log, metrics, drain, ajvOptions: AJV_OPTIONS })
+  const app = createServer({ ...config, ...options, ajvOptions: AJV_OPTIONS })
   await beforeRoutes(app)
-  await app.register(requestHandling, { drain, onMethodNotAllowed: answerMethodNotAllowed })
+  await app.register(requestHandling, { ...options, onMethodNotAllowed: answerMethodNotAllowed })
   await app.register(requestMetrics, {
     registry: metrics,
     observers: [measureTokenRequests(metrics), measureAdminRequests(metrics, ADMIN_PREFIX)]
@@ -119,15 +103,13 @@ export async function buildApp(
     ...{ lookups, background, revalidation, maxDelayMs, cache, macKeys, keySet, metrics, now }
   })
   await app.register(discoveryRoutes, { issuer })
-  measureSigningKey(metrics, keySet)
-  await app.register(jwksRoutes, { keySet })
-  await app.register(signingKeyRotation, { keySet })
+  await app.register(signingKeys, { keySet, metrics })
   await app.register(macKeyRefresh, { macKeys })
   await app.register(administration, {
     ...config.admin,
     prefix: ADMIN_PREFIX,
     tables,
-    trusted,
+    trusted: options.trusted,
     isOwnKey: async kid => (await keySet.published()).some(key => key.kid === kid),
     now,
     ofSite: async scope => {
@@ -142,11 +124,10 @@ export async function buildApp(
       await allAuditRoutes(scope, audit)
     }
   })
-  await app.register(notices, notifications)
-  await app.register(signingSecretReencryption, { db: background, sealing })
+  await app.register(notificationJobs, notifications)
   await app.register(auditRetention, { db: background, ...config.audit })
   await app.register(idempotentAnswerPurge, { db: background, now })
-  await app.register(health, { drain, check: () => assertReadable(options.health) })
+  await app.register(health, { drain: options.drain, check: () => assertReadable(options.health) })
   await app.register(apiReferenceRoutes)
   return app
 }

@@ -2,6 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import { repeat } from '../concurrency/repeat.ts'
 import { SECOND_MS } from '../time.ts'
 import type { Outbox } from './outbox/outbox.ts'
+import { signingSecretReencryption } from './receivers/plugin.ts'
+import type { ReencryptOptions } from './receivers/reencrypt.ts'
 import { Sweep, type SweepOptions } from './sweep/sweep.ts'
 
 export interface NoticesOptions extends SweepOptions {
@@ -12,6 +14,15 @@ export interface NoticesOptions extends SweepOptions {
 
 /** Instances that start together drift apart by this share of the interval. */
 const JITTER = 0.2
+
+/** Registers the background jobs of notifications. Without them everything else works, and no notice is sent. */
+export async function notificationJobs(
+  app: FastifyInstance,
+  options: NoticesOptions & ReencryptOptions
+): Promise<void> {
+  await app.register(notices, options)
+  await app.register(signingSecretReencryption, { db: options.db, sealing: options.sealing })
+}
 
 /**
  * Runs the expiry cadence: creates notices when they come due and delivers them, from when the app listens until it

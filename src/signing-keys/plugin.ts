@@ -1,9 +1,22 @@
 import type { FastifyInstance } from 'fastify'
 import { repeat } from '../concurrency/repeat.ts'
+import type { Registry } from '../metrics/registry.ts'
 import type { RotatingKeySet } from './key-set.ts'
+import { measureSigningKey } from './metrics.ts'
+import { jwksRoutes } from './routes.ts'
 
 /** Every instance that reaches the database knows a new key within this time and a bit. */
 const INTERVAL_MS = 15_000
+
+/** Publishes the signing keys, refreshes them while the app listens, and measures the one that signs. */
+export async function signingKeys(
+  app: FastifyInstance,
+  { keySet, metrics }: { keySet: RotatingKeySet; metrics: Registry }
+): Promise<void> {
+  measureSigningKey(metrics, keySet)
+  await app.register(jwksRoutes, { keySet })
+  await app.register(signingKeyRotation, { keySet })
+}
 
 /** Refreshes the signing keys while the app listens. */
 export async function signingKeyRotation(
