@@ -7,7 +7,7 @@ import { isForeignKeyViolation } from '../database/errors.ts'
 import type { Database } from '../database/schema.ts'
 // For its type of request.exchange.
 import type {} from '../oauth/token/routes.ts'
-import { recordUses } from './repository.ts'
+import { recordUses, recordUsesOfUnchanged } from './repository.ts'
 import { useOf } from './use.ts'
 import { createUseWriter } from './use-writer.ts'
 
@@ -54,6 +54,10 @@ export const lastUsed = fastifyPlugin(
       }
     })
     watch?.waiting(() => writer.waiting)
+    // Postgres plans a statement on its first use, and Node compiles what surrounds it. The first token must not wait for both.
+    app.addHook('onListen', async () => {
+      await Promise.allSettled([recordUses(db, new Map()), recordUsesOfUnchanged(db, [])])
+    })
     app.addHook('onSend', (request, _reply, payload, done) => {
       if (request.exchange === undefined || request.exchange.lastUsedWrite === 'done') return done(null, payload)
       const { clientId, credentialNumber, at, lastUsedWrite } = request.exchange

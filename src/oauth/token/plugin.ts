@@ -6,6 +6,7 @@ import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { measureArgon2 } from '../../credentials/metrics.ts'
 import type { Database } from '../../database/schema.ts'
 import type { Registry } from '../../metrics/registry.ts'
+import { findClients } from '../../registrations/clients/repository.ts'
 import type { KeySet } from '../../signing-keys/key-set.ts'
 import { SECOND_MS } from '../../time.ts'
 import { FailureLimiter } from '../client-authentication/failure-limiter.ts'
@@ -59,6 +60,10 @@ export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpoint
     ...{ db: lookups, cache, macKeys, now },
     staleMs: options.staleSeconds * SECOND_MS,
     watch: measureLookups(metrics, app.log)
+  })
+  // Postgres plans a statement on its first use. The first token must not wait for it.
+  app.addHook('onListen', async () => {
+    await Promise.allSettled([findClients(lookups, [])])
   })
   await tokenRoutes(app, {
     ...options,
