@@ -64,6 +64,11 @@ export async function administration(
     reply.header('cache-control', 'no-store')
     request.administrator = await authenticate(request, options)
   })
+  // Fastify would wait for ever for the body of a caller that hung up while it was authenticated.
+  app.addHook('preParsing', async ({ raw }, _reply, payload) => {
+    if (raw.destroyed && !raw.readableEnded) throw new Problem(400, 'invalid_request', 'The caller hung up.')
+    return payload
+  })
   app.addHook('preValidation', validateRequest)
   await app.register(
     async scope => {

@@ -33,7 +33,7 @@ export function nameFault(name: string): Fault | undefined {
   if (length < 1 || length > MAX_CODE_POINTS) {
     return { pointer, code: 'invalid_length', detail: `must have 1 to ${MAX_CODE_POINTS} characters` }
   }
-  if (INVISIBLE.test(withoutEmoji(name).replaceAll(JOINER_IN_CONTEXT, '')) || !VISIBLE.test(name)) {
+  if (INVISIBLE.test(withoutEmoji(name).replaceAll(IN_CONTEXT, '')) || !VISIBLE.test(name)) {
     return {
       pointer,
       code: 'invalid_character',
@@ -45,11 +45,11 @@ export function nameFault(name: string): Fault | undefined {
 }
 
 /**
- * Controls, format characters (bidirectional overrides, zero-width), lone surrogates, line separators, and letters that
- * have no visible form.
+ * Controls, format characters (bidirectional overrides, zero-width), lone surrogates, line separators, everything that
+ * Unicode says has no visible form, and four characters whose form is blank.
  */
 const INVISIBLE =
-  /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|\u034F|[\u115F\u1160\u2800\u3164\uFFA0]|\p{Noncharacter_Code_Point}/u
+  /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}\u2800\u{1D159}\u{13441}\u{13442}\u{16FE4}]/u
 /** A name has at least one of these: a mark without a base character is not visible. */
 const VISIBLE = /[\p{L}\p{N}\p{P}\p{S}]/u
 
@@ -69,11 +69,12 @@ const NOT_JOINING_LEFT =
 const ARABIC_LETTER = '[\\p{Script=Arabic}&&\\p{L}]'
 
 /**
- * Joiners where they change how characters look: both after a Virama, and U+200C between two Arabic letters that would
- * join (RFC 5892 appendix A, RFC 8264 §9.8).
+ * Invisible characters where they change how their neighbours look. Joiners: both after a Virama, and U+200C between two
+ * Arabic letters that would join (RFC 5892 appendix A, RFC 8264 §9.8). Variation selectors after an emoji or a Han
+ * character (UTS #51, UTS #37).
  */
-const JOINER_IN_CONTEXT = new RegExp(
-  `(?<=[${VIRAMA}])[\\u200C\\u200D]|(?<=[${ARABIC_LETTER}--[${NOT_JOINING_LEFT}]])\\u200C(?=${ARABIC_LETTER})`,
+const IN_CONTEXT = new RegExp(
+  `(?<=\\p{Emoji})[\\uFE0E\\uFE0F]|(?<=\\p{Script=Han})[\\u{E0100}-\\u{E01EF}]|(?<=[${VIRAMA}])[\\u200C\\u200D]|(?<=[${ARABIC_LETTER}--[${NOT_JOINING_LEFT}]])\\u200C(?=${ARABIC_LETTER})`,
   'gv'
 )
 

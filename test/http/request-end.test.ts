@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import t from 'tap'
 import { createClientSecret } from '../../src/credentials/secret.ts'
+import { Registry } from '../../src/metrics/registry.ts'
 import { startApp } from '../fixtures/app/app.ts'
 import { capturedLog } from '../fixtures/app/log.ts'
 import { requestBytes } from '../fixtures/app/raw-http.ts'
@@ -32,6 +33,29 @@ t.test('a caller that hangs up before its answer leaves a log line with reason a
     'some had gone when they were answered'
   )
 })
+
+t.test(
+  'an administrator that hangs up while being authenticated leaves a log line, and no request in flight',
+  async t => {
+    const { log, lines } = capturedLog()
+    const metrics = new Registry()
+    const grantd = await startApp(t, { log, metrics })
+    const { port } = new URL(grantd.baseUrl)
+    const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${await grantd.adminToken(['acme'])}` }
+    const request = requestBytes('/v1/sites/acme/app-registrations', headers, Buffer.from('{"name":"x"}'))
+    const CALLERS = 40
+    for (let index = 0; index < CALLERS; index++) {
+      const socket = connect(Number(port), '127.0.0.1')
+      socket.on('error', () => {})
+      socket.write(request, () => socket.destroy())
+    }
+    const ended = () => lines.filter(line => line.includes('"route":"/v1/sites/:siteId/app-registrations"')).length
+    await until('each has its line', () => ended() === CALLERS)
+    const families = await metrics.read()
+    const inFlight = families.find(({ name }) => name === 'grantd_http_requests_in_flight')
+    t.match(inFlight, { samples: { '': 0 } })
+  }
+)
 
 // security.md L4
 t.test('a caller that resets its connection at once makes no error line', async t => {

@@ -29,7 +29,7 @@ export async function rotationRoutes(app: FastifyInstance, options: Registration
         operationId: 'rotateClientSecret',
         summary: 'Rotate the Client secret',
         description:
-          'Creates a new Client secret, which only this answer has. The previous secret is accepted for `overlapSeconds` more. As long as nobody has used the new secret, another rotation replaces it. Once both secrets are in use, a rotation is refused with 409. Nothing else of the registration changes. A retry with the same Idempotency-Key gets the same answer for 10 minutes.',
+          'Creates a new Client secret, which only this answer has. The previous secret is accepted for `overlapSeconds` more. As long as nobody has used the new secret, another rotation replaces it. Once both secrets are in use, a rotation is refused with 409, unless `overlapSeconds` is 0, which ends both at once. Nothing else of the registration changes. A retry with the same Idempotency-Key gets the same answer for 10 minutes.',
         tags,
         params: RegistrationParams,
         querystring: NoQuery,

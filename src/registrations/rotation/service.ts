@@ -19,7 +19,8 @@ import { replaceSecret, retirePreviousSecret, rotateSecret } from './repository.
  * Makes a new secret. The previous one is accepted for `overlapSeconds` more, so that its consumers can change over.
  *
  * During the overlap another rotation replaces the newer secret, as long as nobody has used it: an answer that got lost
- * costs nothing. Once both secrets are in use, a third is refused.
+ * costs nothing. Once both secrets are in use, a third is refused, unless the overlap is 0. That ends both at once, as the
+ * owner of a leaked secret needs it.
  *
  * @throws Problem 404; 409 `rotation_under_way`; 412 when `ifMatch` names another version; 422 when the Idempotency-Key
  * was used for another request; 503 when too many secrets wait to be hashed
@@ -43,16 +44,16 @@ export async function rotate(
         const registration = await findRegistration(site, clientId)
         if (registration === undefined) throw notFound()
         requireVersion(ifMatch, registration.version)
-        requireRotatable(registration, now())
+        requireRotatable(registration, overlapSeconds, now())
         return makeSecret(options, site.siteId, signal)
       },
       change: async (trx, { clientSecret, hash }) => {
         const before = await lockRow(trx, lockOf(site, target))
         const at = now()
-        requireRotatable(before, at)
+        requireRotatable(before, overlapSeconds, at)
         const previousExpiresAt = overlapSeconds === 0 ? atOnce(at) : new Date(at + overlapSeconds * SECOND_MS)
-        const isUnderWay = previousCredentialOf(before, at) !== undefined
-        const put = isUnderWay ? replaceSecret : rotateSecret
+        const isCurrentUnused = isUnderWay(before, at) && credentialUses(before).current === null
+        const put = isCurrentUnused ? replaceSecret : rotateSecret
         const mac = options.macKeys.create(clientId, clientSecret)
         await put(trx, clientId, { hash, mac, createdAt: new Date(at) }, previousExpiresAt)
         const after = await recordChange(trx, before, 'credential.rotated', at, target)
@@ -65,9 +66,13 @@ export async function rotate(
 }
 
 /** @throws Problem 409 `rotation_under_way` */
-function requireRotatable(registration: Registration, now: number): void {
-  const isUnderWay = previousCredentialOf(registration, now) !== undefined
-  if (isUnderWay && credentialUses(registration).current !== null) throw rotationUnderWay()
+function requireRotatable(registration: Registration, overlapSeconds: number, now: number): void {
+  const areBothUsed = isUnderWay(registration, now) && credentialUses(registration).current !== null
+  if (areBothUsed && overlapSeconds > 0) throw rotationUnderWay()
+}
+
+function isUnderWay(registration: Registration, now: number): boolean {
+  return previousCredentialOf(registration, now) !== undefined
 }
 
 /**

@@ -168,6 +168,23 @@ t.test('while both secrets are in use a third is refused, until one is retired',
   t.equal((await grantd.asAdmin('POST', `${old.path}/rotate-secret`)).status, 201)
 })
 
+t.test(
+  'a leaked secret can always be rotated away: an overlap of 0 ends both secrets, also when both are in use',
+  async t => {
+    const grantd = await startApp(t)
+    const old = await grantd.register()
+    await grantd.exchange(old)
+    const fresh = (await grantd.asAdmin('POST', `${old.path}/rotate-secret`)).json()
+    t.equal((await grantd.exchange(fresh)).status, 200)
+    t.equal((await grantd.exchange(old)).status, 200, 'both are in use')
+    const answer = await grantd.asAdmin('POST', `${old.path}/rotate-secret`, { body: { overlapSeconds: 0 } })
+    t.equal(answer.status, 201)
+    t.equal(answer.json().previousCredential, null)
+    for (const secret of [old, fresh]) t.equal((await grantd.exchange(secret)).status, 401)
+    t.equal((await grantd.exchange(answer.json())).status, 200)
+  }
+)
+
 t.test('a renewal changes no credential, and a rotation changes nothing else', async t => {
   const grantd = await startApp(t)
   const old = await grantd.register({ name: 'kept', scopes: ['a', 'b'] })
