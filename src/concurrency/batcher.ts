@@ -33,7 +33,7 @@ export interface BatcherOptions<Item, Result> {
   maxMs?: number
 }
 
-/** What each key of a batch waits for. */
+/** The result that each key of a batch waits for. */
 type Results<Result> = ReadonlyMap<string, PromiseWithResolvers<Result>>
 
 /**
