@@ -4,7 +4,8 @@ import { type Page, readPage } from '../admin-api/page.ts'
 import type { Sites } from '../admin-api/site.ts'
 import { expiryRange } from './lifecycle.ts'
 import { foldName } from './name.ts'
-import { listRegistrations, type Registration, type SortKey, type SortValue } from './repository.ts'
+import { listRegistrations, type SortKey, type SortValue } from './page-query.ts'
+import type { Registration } from './repository.ts'
 import { DEFAULT_ORDER, DEFAULT_SORT, type ListInput, type SortColumn } from './schemas.ts'
 
 /** Columns that depend on the expiry only sort like the expiry. */

@@ -4,7 +4,7 @@ import t from 'tap'
 import { sessionSettings } from '../../src/database/connect.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { expiryRange, REGISTRATION_STATES } from '../../src/registrations/lifecycle.ts'
-import { type Listing, listRegistrations, type SortKey } from '../../src/registrations/repository.ts'
+import { type Listing, listRegistrations, type SortKey } from '../../src/registrations/page-query.ts'
 import { asServingRole, createDatabase, query, withClient } from '../fixtures/app/database.ts'
 import { DAY_MS } from '../fixtures/app/registration.ts'
 
@@ -31,6 +31,8 @@ const FILTERS: Record<string, Partial<Listing>> = {
   'unused for a day': { unusedSince: NOW - DAY_MS },
   'a rare text': { search: 'service 4711' },
   'a text of no name': { search: 'nowhere' },
+  'a text of every name': { search: 'service' },
+  'a text of one name in twenty': { search: '77' },
   ...Object.fromEntries(REGISTRATION_STATES.map(state => [`state ${state}`, { expiry: expiryRange(state, NOW) }]))
 }
 const ANY: Listing = {
@@ -49,30 +51,23 @@ interface PlanNode {
   Plans?: PlanNode[]
 }
 
-/** The statement that a listing sends, with its parameters. */
-async function statementOf(listing: Listing): Promise<{ text: string; values: unknown[] }> {
-  const sent: { text: string; values: unknown[] }[] = []
-  const client = {
+/** Runs a listing. @returns the plan of each statement that it sends, one after the other */
+async function planOf(client: pg.Client, listing: Listing): Promise<PlanNode[]> {
+  const nodes: PlanNode[] = []
+  const flatten = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(flatten)]
+  const explaining = {
     query: async (text: string, values: readonly unknown[]) => {
-      sent.push({ text, values: [...values] })
-      return { command: 'SELECT' as const, rowCount: 0, rows: [] }
+      const { rows } = await client.query(`explain (analyze, timing off, format json) ${text}`, [...values])
+      nodes.push(...flatten(rows[0]['QUERY PLAN'][0].Plan))
+      return client.query(text, [...values])
     },
     release: () => {}
   }
-  const pool = { options: {}, connect: async () => client, end: async () => {} }
-  // A client without cursors is all that this statement needs.
+  const pool = { options: {}, connect: async () => explaining, end: async () => {} }
+  // A client without cursors is all that these statements need.
   const db = new Kysely<Database>({ dialect: new PostgresDialect(Object({ pool })) })
   await listRegistrations(db, listing)
-  const [statement] = sent
-  if (statement === undefined) throw new Error('nothing was sent')
-  return statement
-}
-
-async function planOf(client: pg.Client, listing: Listing): Promise<PlanNode[]> {
-  const { text, values } = await statementOf(listing)
-  const { rows } = await client.query(`explain (analyze, timing off, format json) ${text}`, values)
-  const flatten = (node: PlanNode): PlanNode[] => [node, ...(node.Plans ?? []).flatMap(flatten)]
-  return flatten(rows[0]['QUERY PLAN'][0].Plan)
+  return nodes
 }
 
 /** Rows of tables that a plan reads. An index that holds all columns is read without its table. */
