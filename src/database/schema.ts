@@ -49,8 +49,8 @@ export interface RegistrationLastUsedTable {
   /** Use of the credentials whose number is odd. */
   odd_credential_used_at: Date | null
   even_credential_used_at: Date | null
-  /** Start of the hour of the latest use; -infinity for never. Postgres computes it. */
-  last_used_hour: GeneratedAlways<Date>
+  /** Start of the minute of the latest use; -infinity for never. Postgres computes it. */
+  last_used_minute: GeneratedAlways<Date>
 }
 
 export interface MacKeyTable {

@@ -1,6 +1,6 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Database } from '../database/schema.ts'
-import { HOUR_MS } from '../time.ts'
+import { MINUTE_MS } from '../time.ts'
 import { type Registration, registrations } from './repository.ts'
 
 export type SortKey = 'name' | 'clientId' | 'registeredAt' | 'expiresAt' | 'enabled' | 'lastUsedAt'
@@ -65,12 +65,12 @@ function page(db: Kysely<Database>, listing: Listing, order: Order, matching: Ra
   if (unusedSince !== undefined) {
     const since = new Date(unusedSince)
     query = query
-      .where('last_used_hour', '<=', hourOf(since)) // Index: registration_last_used_last_used_hour
+      .where('last_used_minute', '<=', minuteOf(since)) // Index: registration_last_used_last_used_minute
       .where(eb => eb.or([eb('last_used_at', 'is', null), eb('last_used_at', '<', since)]))
   }
   if (matching !== undefined) query = query.where(matching)
-  if (order === NEVER_USED) query = query.where('last_used_hour', '=', NO_HOUR)
-  if (order === USED) query = query.where('last_used_hour', '>', NO_HOUR)
+  if (order === NEVER_USED) query = query.where('last_used_minute', '=', NO_MINUTE)
+  if (order === USED) query = query.where('last_used_minute', '>', NO_MINUTE)
   if (after !== undefined) {
     // With "or equal", because Postgres estimates a comparison of rows by the first column only.
     const operator = sql.raw(descending ? '<=' : '>=')
@@ -86,8 +86,8 @@ function page(db: Kysely<Database>, listing: Listing, order: Order, matching: Ra
 
 const CLIENT_ID = sql.ref('registrations.client_id')
 const USED_CLIENT_ID = sql.ref('registration_last_used.client_id')
-/** Hour of the latest use of a registration that was never used. */
-const NO_HOUR = sql<Date>`'-infinity'`
+/** Minute of the latest use of a registration that was never used. */
+const NO_MINUTE = sql<Date>`'-infinity'`
 
 /** Columns that a sort orders by, and the index that has this order. */
 const ORDERS: Record<Order, readonly RawBuilder<unknown>[]> = {
@@ -96,20 +96,20 @@ const ORDERS: Record<Order, readonly RawBuilder<unknown>[]> = {
   registeredAt: [sql.ref('registered_at'), CLIENT_ID], // registrations_registered_at
   expiresAt: [sql.ref('expires_at'), CLIENT_ID], // registrations_expires_at, registrations_site_id_expires_at
   enabled: [sql.ref('enabled'), CLIENT_ID], // registrations_enabled
-  neverUsed: [USED_CLIENT_ID], // registration_last_used_last_used_hour
-  // registration_last_used_last_used_hour, and within an hour by sorting
-  used: [sql.ref('last_used_hour'), sql.ref('last_used_at'), USED_CLIENT_ID]
+  neverUsed: [USED_CLIENT_ID], // registration_last_used_last_used_minute
+  // registration_last_used_last_used_minute, and within a minute by sorting
+  used: [sql.ref('last_used_minute'), sql.ref('last_used_at'), USED_CLIENT_ID]
 }
 
 /** Returns the values of the columns of an order except the client id, in the row after which a page begins. */
 function positionIn(order: Order, value: SortValue): RawBuilder<unknown>[] {
   if (order === 'clientId' || order === NEVER_USED) return []
   if (order !== USED) return [sql`${value}`]
-  return [sql`${hourOf(new Date(String(value)))}`, sql`${value}::timestamptz`]
+  return [sql`${minuteOf(new Date(String(value)))}`, sql`${value}::timestamptz`]
 }
 
-function hourOf(instant: Date): Date {
-  return new Date(Math.floor(instant.getTime() / HOUR_MS) * HOUR_MS)
+function minuteOf(instant: Date): Date {
+  return new Date(Math.floor(instant.getTime() / MINUTE_MS) * MINUTE_MS)
 }
 
 /** With more matches than this, the rows of a page are soon found by reading in the order of the sort. */

@@ -72,7 +72,7 @@ t.test('every column of the grid sorts, both ways, in pages of any size', async 
       )
     }
   }
-  for (const limit of [1, 2, 5]) {
+  for (const limit of [1, 2, 3, 4, 5]) {
     const used = await walk(grantd, `sort=lastUsedAt&limit=${limit}`)
     t.same(used.slice(3), ['écho_%', 'alpha'], 'never used comes first')
     t.same(await walk(grantd, `sort=lastUsedAt&order=desc&limit=${limit}`), used.toReversed())

@@ -27,15 +27,17 @@ const QUERIES = [
   ...SORTS.flatMap(sort => ['asc', 'desc'].map(order => `sort=${sort}&order=${order}`)),
   ...FILTERS,
   'search=service&state=expired&sort=expiresAt&order=desc',
+  'search=service&sort=lastUsedAt&order=desc',
+  'search=777&sort=registeredAt',
   'enabled=false&state=active&sort=lastUsedAt&order=desc'
 ]
 
 /**
- * Pages that do not meet the limit when they touch most of a million rows, as docs/security/not-met.md says: a search, and Last used
- * from the longest unused. They must be answered, or be refused by the statement timeout.
+ * Pages that do not meet the limit, as docs/security/not-met.md says: a search for a text of few names, which reads all
+ * names, and Last used of a Site with tens of thousands of registrations. They must be answered nevertheless.
  */
-const NOT_MET = /search=|sort=lastUsedAt&order=asc|state=active&sort=lastUsedAt/
-const REFUSED_WITHIN_MS = 5_500
+const NOT_MET = /search=(?!service)|sites.*state=active&sort=lastUsedAt/
+const ANSWERED_WITHIN_MS = 5_000
 
 // [FAULT-25]
 t.test(
@@ -70,12 +72,12 @@ t.test(
         const startedAt = performance.now()
         const { status } = await many.asAdmin('GET', page)
         times.push({ page, ms: performance.now() - startedAt })
-        if (status !== 200 && !(status === 503 && NOT_MET.test(page))) refused.push(`${page}: ${status}`)
+        if (status !== 200) refused.push(`${page}: ${status}`)
       }
     }
     t.same([...new Set(refused)], [])
     times.sort((a, b) => a.ms - b.ms)
-    t.ok(times.every(({ ms }) => ms < REFUSED_WITHIN_MS))
+    t.ok(times.every(({ ms }) => ms < ANSWERED_WITHIN_MS))
     const limited = times.filter(({ page }) => !NOT_MET.test(page))
     const p99 = limited[Math.floor(limited.length * 0.99)]?.ms ?? Number.POSITIVE_INFINITY
     t.ok(p99 <= PAGE_WITHIN_MS, `p99 ${p99.toFixed(1)} ms; slower: ${JSON.stringify(slowPages(limited))}`)
