@@ -10,7 +10,7 @@ import { notFound } from '../http/problem.ts'
 import type { Target } from './changes.ts'
 import type { RegistrationFields } from './fields.ts'
 import { IdempotencyKey } from './idempotency/schemas.ts'
-import { readRegistrationPage } from './listing.ts'
+import { readRegistrationPage } from './listing/page.ts'
 import { findRegistration, type Registration } from './repository.ts'
 import { representRegistration } from './representation.ts'
 import {

@@ -4,7 +4,7 @@ import t from 'tap'
 import { sessionSettings } from '../../src/database/connect.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { expiryRange, REGISTRATION_STATES } from '../../src/registrations/lifecycle.ts'
-import { type Listing, listRegistrations, type SortKey } from '../../src/registrations/page-query.ts'
+import { type Listing, listRegistrations, type SortKey } from '../../src/registrations/listing/repository.ts'
 import { asServingRole, createDatabase, query, withClient } from '../fixtures/app/database.ts'
 import { DAY_MS } from '../fixtures/app/registration.ts'
 

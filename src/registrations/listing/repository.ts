@@ -1,7 +1,7 @@
 import { type Kysely, type RawBuilder, sql } from 'kysely'
-import type { Database } from '../database/schema.ts'
-import { MINUTE_MS } from '../time.ts'
-import { type Registration, registrations } from './repository.ts'
+import type { Database } from '../../database/schema.ts'
+import { MINUTE_MS } from '../../time.ts'
+import { type Registration, registrations } from '../repository.ts'
 
 export type SortKey = 'name' | 'clientId' | 'registeredAt' | 'expiresAt' | 'enabled' | 'lastUsedAt'
 

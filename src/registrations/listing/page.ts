@@ -1,12 +1,12 @@
-import type { CursorKeys } from '../admin-api/cursor.ts'
-import { parseInstantParameter } from '../admin-api/instant.ts'
-import { type Page, readPage } from '../admin-api/page.ts'
-import type { Sites } from '../admin-api/site.ts'
-import { expiryRange } from './lifecycle.ts'
-import { foldName } from './name.ts'
-import { listRegistrations, type SortKey, type SortValue } from './page-query.ts'
-import type { Registration } from './repository.ts'
-import { DEFAULT_ORDER, DEFAULT_SORT, type ListInput, type SortColumn } from './schemas.ts'
+import type { CursorKeys } from '../../admin-api/cursor.ts'
+import { parseInstantParameter } from '../../admin-api/instant.ts'
+import { type Page, readPage } from '../../admin-api/page.ts'
+import type { Sites } from '../../admin-api/site.ts'
+import { expiryRange } from '../lifecycle.ts'
+import { foldName } from '../name.ts'
+import type { Registration } from '../repository.ts'
+import { DEFAULT_ORDER, DEFAULT_SORT, type ListInput, type SortColumn } from '../schemas.ts'
+import { listRegistrations, type SortKey, type SortValue } from './repository.ts'
 
 /** Columns that depend on the expiry only sort like the expiry. */
 const SORT_KEYS: Record<SortColumn, SortKey> = {
