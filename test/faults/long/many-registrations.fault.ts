@@ -131,11 +131,15 @@ async function exchangesPerSecond({ baseUrl }: Grantd, clients: readonly Client[
   return answers / seconds
 }
 
+/** In the estimate of Postgres. A scan of a million rows costs tens of thousands, and one of a few thousand notices about a hundred. */
+const COST_OF_SMALL_TABLE = 1_000
+
 /** Returns the scans of large tables from end to end that are in the log. Small tables may be read so. */
 function sequentialScans({ log }: PostgresCluster, from: number): string[] {
-  const scans =
-    log.slice(from).match(/Seq Scan on (registrations|registration_last_used|audit_events|notices)\b/g) ?? []
-  return [...new Set(scans)]
+  const scans = log
+    .slice(from)
+    .matchAll(/Seq Scan on (registrations|registration_last_used|audit_events|notices)\b.*?\(cost=[\d.]+?\.\.(\d+)/g)
+  return [...new Set([...scans].filter(([, , cost]) => Number(cost) > COST_OF_SMALL_TABLE).map(([scan]) => scan))]
 }
 
 async function sitesBySize(databaseUrl: string): Promise<string[]> {
