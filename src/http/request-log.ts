@@ -19,6 +19,8 @@ export function requestId(request: IncomingMessage): string {
  */
 export function logRequests(app: FastifyInstance): void {
   onRequestEnd(app, (request, reply) => {
+    const { caller, outcome } = request
+    // pino leaves out what is undefined.
     request.log.info(
       {
         requestId: request.id,
@@ -27,9 +29,9 @@ export function logRequests(app: FastifyInstance): void {
         status: reply.statusCode,
         durationMs: Math.round(reply.elapsedTime * 10) / 10,
         source: sourceOf(request),
-        ...request.caller,
-        ...(request.outcome !== undefined && 'reason' in request.outcome && { reason: request.outcome.reason }),
-        ...(!reply.raw.writableFinished && { hungUp: true })
+        ...caller,
+        reason: outcome !== undefined && 'reason' in outcome ? outcome.reason : undefined,
+        hungUp: reply.raw.writableFinished ? undefined : true
       },
       'request'
     )
