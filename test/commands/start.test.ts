@@ -201,7 +201,6 @@ t.test('a fault that only shows at start is reported with its variable', async t
   }
 })
 
-// BR-24
 t.test(
   'variables of the Postgres driver in the shell change nothing, with the embedded Postgres and with a URL',
   async t => {

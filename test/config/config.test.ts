@@ -682,7 +682,6 @@ t.test('migrations only need the database, also in production', async t => {
   t.throws(() => loadConfig({ NODE_ENV: 'production' }, 'migrate'), /DATABASE_URL must be set/)
 })
 
-// field-reports.md BR-01
 t.test('a METRICS_PORT that Kubernetes sets for a Service is ignored with a warning that names the cure', async t => {
   const config = loadConfig({ METRICS_PORT: 'tcp://10.96.12.7:9464' })
   t.equal(config.metricsPort, 9_464)

@@ -140,7 +140,7 @@ t.test('the rights of the role of another database are taken back in a copy of i
   )
 })
 
-t.test('the table of another program that migrates with kysely changes nothing (BR-19)', async t => {
+t.test('the table of another program that migrates with kysely changes nothing', async t => {
   const { superuser } = await withRoles(t)
   await query(
     superuser,
@@ -157,7 +157,7 @@ t.test('the table of another program that migrates with kysely changes nothing (
 })
 
 for (const encoding of ['LATIN1', 'SQL_ASCII']) {
-  t.test(`a database with the encoding ${encoding} is refused at start, by name (BR-32)`, async t => {
+  t.test(`a database with the encoding ${encoding} is refused at start, by name`, async t => {
     const name = `t_${randomBytes(6).toString('hex')}`
     await query(
       serverUrl().href,

@@ -31,7 +31,6 @@ const DEFAULTS = [
   "grantd.site_id = 'umbrella'"
 ]
 
-// N-3, BR-02
 for (const setting of DEFAULTS) {
   t.test(`a database with ${setting} serves like any other`, async t => {
     const databaseUrl = await createDatabase(t)

@@ -36,7 +36,6 @@ async function openWithPassword(t: Test, cluster: PostgresCluster) {
 const listed = ({ tables }: Connection) =>
   tables.ofSite('acme').selectFrom('registrations').select('client_id').execute()
 
-// BR-26
 // [FAULT-29]
 t.test(
   'when the password of the database changes, its file is read again, and until then nothing is a fault',
@@ -93,7 +92,6 @@ async function startTlsCluster(t: Test): Promise<{ url: string; certificate: str
   return { url: cluster.url, certificate }
 }
 
-// BR-07
 // [START-4]
 t.test('a fault of TLS ends the start at once, with a sentence that names the parameter', async t => {
   const { url, certificate } = await startTlsCluster(t)

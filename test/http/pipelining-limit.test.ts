@@ -23,7 +23,7 @@ t.test('64 requests at once on one connection are answered; with more, the conne
   t.equal(lines.filter(line => line.includes('too many requests at once')).length, 1, 'one line for the connection')
 })
 
-// security.md H1: one burst of 1,680 requests made the process hold 209 MB.
+// Without the limit, one burst of 1,680 requests makes the process hold 209 MB.
 t.test('callers that ask for the API description many times at once and never read cost under 30 MB', async t => {
   const server = await spawnServer(t, { DATABASE_URL: await createDatabase(t), DATA_DIR: temporaryFolder(t) })
   await untilReady(server)

@@ -63,7 +63,6 @@ async function startObserved(t: Test) {
   return { grantd: await startApp(t, { log, databaseUrl, connection }), databaseUrl, lines, statements }
 }
 
-// security.md M1
 t.test('a flood of health checks asks the database a few times, and never on the connection of tokens', async t => {
   const { grantd, statements } = await startObserved(t)
   const client = await grantd.register()
@@ -81,7 +80,6 @@ t.test('a flood of health checks asks the database a few times, and never on the
   t.ok(statements.lookups.counts.statements - before.lookups <= 4, 'only those of the exchange')
 })
 
-// field-reports.md N-2
 t.test('an instance that cannot read registrations is not ready, and logs why', async t => {
   const { grantd, databaseUrl, lines } = await startObserved(t)
   const isReady = async () => (await grantd.send('GET', '/health/ready')).status === 200

@@ -14,7 +14,6 @@ function wrongSecret(clientId: string, secret: string): Buffer {
   return requestBytes('/oauth/token', FORM, Buffer.from(form.toString()))
 }
 
-// security.md M11
 t.test('a caller that hangs up before its answer leaves a log line with reason and source', async t => {
   const { log, lines } = capturedLog()
   const grantd = await startApp(t, { log, environment: { TOKEN_FAILURE_LIMIT: '1000' } })
@@ -57,7 +56,6 @@ t.test(
   }
 )
 
-// security.md L4
 t.test('a caller that resets its connection at once makes no error line', async t => {
   const { log, lines } = capturedLog()
   const grantd = await startApp(t, { log })

@@ -49,7 +49,6 @@ async function startPgBouncer(t: Test, cluster: PostgresCluster, poolMode: strin
   return url
 }
 
-// BR-11
 // [START-5]
 t.test(
   'a pooler by transaction is refused at start with one sentence, before anything is written',
