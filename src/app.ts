@@ -4,7 +4,7 @@ import { measureAdminRequests } from './admin-api/metrics.ts'
 import { administration } from './admin-api/plugin.ts'
 import { ADMIN_PREFIX } from './admin-api/site.ts'
 import { AJV_OPTIONS } from './admin-api/validation.ts'
-import { apiReferenceRoutes } from './api-reference/routes.ts'
+import { apiReferenceRoutes, DOCS_PATH } from './api-reference/routes.ts'
 import { auditRetention } from './audit/plugin.ts'
 import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
 import type { Config } from './config/config.ts'
@@ -102,7 +102,7 @@ export async function buildApp(
     ...config.tokens,
     ...{ lookups, background, revalidation, maxDelayMs, cache, macKeys, keySet, metrics, now }
   })
-  await app.register(discoveryRoutes, { issuer })
+  await app.register(discoveryRoutes, { issuer, docsPath: DOCS_PATH })
   await app.register(signingKeys, { keySet, metrics })
   await app.register(macKeyRefresh, { macKeys })
   await app.register(administration, {

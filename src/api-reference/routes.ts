@@ -2,7 +2,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Asset, openApiDocument, scalarScript } from './assets.ts'
 import { CONTENT_SECURITY_POLICY, PAGE } from './page.ts'
 
-/** `/openapi.yaml`, and the same document as a page at `/docs`. */
+export const DOCS_PATH = '/docs'
+
+/** Serves `/openapi.yaml`, and the same document as a page at `/docs`. */
 export async function apiReferenceRoutes(app: FastifyInstance): Promise<void> {
   const schema = { hide: true }
 
@@ -11,9 +13,9 @@ export async function apiReferenceRoutes(app: FastifyInstance): Promise<void> {
   )
 
   // All addresses of the page are relative, because a proxy may serve grantd under a path.
-  app.get('/docs', { schema }, async (_request, reply) => reply.redirect('docs/', 301))
+  app.get(DOCS_PATH, { schema }, async (_request, reply) => reply.redirect('docs/', 301))
 
-  app.get('/docs/', { schema }, async (_request, reply) =>
+  app.get(`${DOCS_PATH}/`, { schema }, async (_request, reply) =>
     reply
       .type('text/html; charset=utf-8')
       .header('cache-control', 'no-cache')
@@ -21,7 +23,7 @@ export async function apiReferenceRoutes(app: FastifyInstance): Promise<void> {
       .send(PAGE)
   )
 
-  app.get('/docs/js/scalar.js', { schema }, async (request, reply) =>
+  app.get(`${DOCS_PATH}/js/scalar.js`, { schema }, async (request, reply) =>
     sendAsset(request, reply, 'text/javascript; charset=utf-8', await scalarScript())
   )
 }

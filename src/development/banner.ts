@@ -1,3 +1,4 @@
+import { DOCS_PATH } from '../api-reference/routes.ts'
 import { DAY_MS } from '../time.ts'
 
 /** The first command writes its answer to this file in the current folder. The others read it. */
@@ -26,7 +27,7 @@ curl -sS -w '\\n' ${baseUrl}/oauth/token -u "$(${member('clientId')}):$(${member
 
 curl -sS -w '\\n' "${registrations}/$(${member('clientId')})" -H 'Authorization: Bearer ${adminToken}'
 
-API reference: ${baseUrl}/docs
+API reference: ${baseUrl}${DOCS_PATH}
 
 `
 }

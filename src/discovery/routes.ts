@@ -22,8 +22,14 @@ const MetadataSchema = Type.Object(
 
 const METADATA_PATH = '/.well-known/oauth-authorization-server'
 
+interface DiscoveryOptions {
+  issuer: string
+  /** Path of the API reference. */
+  docsPath: string
+}
+
 /** Serves the authorization server metadata (RFC 8414). Its URLs come from ISSUER, never from a request. */
-export async function discoveryRoutes(app: FastifyInstance, { issuer }: { issuer: string }): Promise<void> {
+export async function discoveryRoutes(app: FastifyInstance, { issuer, docsPath }: DiscoveryOptions): Promise<void> {
   app.addSchema(MetadataSchema)
   const base = issuer.replace(/\/$/, '')
   const metadata = {
@@ -33,7 +39,7 @@ export async function discoveryRoutes(app: FastifyInstance, { issuer }: { issuer
     response_types_supported: [],
     grant_types_supported: ['client_credentials'],
     token_endpoint_auth_methods_supported: CLIENT_AUTHENTICATION_METHODS.map(({ name }) => name),
-    service_documentation: `${base}/docs`
+    service_documentation: `${base}${docsPath}`
   }
   // The metadata of an issuer with a path is at the well-known path followed by that path (RFC 8414 §3.1).
   const paths = new Set([METADATA_PATH, METADATA_PATH + new URL(base).pathname.replace(/\/$/, '')])
