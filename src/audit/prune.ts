@@ -2,9 +2,6 @@ import type { Kysely } from 'kysely'
 import type { Database } from '../database/schema.ts'
 import { pruneEvents } from './repository.ts'
 
-/** The database keeps every event for at least this many days, whatever a login asks for. */
-export const MIN_RETENTION_DAYS = 30
-
 /** Maximum number of events that one transaction deletes. */
 const BATCH_EVENTS = 1_000
 

@@ -1,4 +1,5 @@
-import { type Kysely, sql, type Transaction } from 'kysely'
+import type { Kysely, Transaction } from 'kysely'
+import { lockUntilCommit } from '../database/advisory-lock.ts'
 import type { Database } from '../database/schema.ts'
 
 export interface EncryptedMacKey {
@@ -17,8 +18,8 @@ export function listMacKeys(db: Kysely<Database>): Promise<EncryptedMacKey[]> {
 }
 
 /** Holds back other instances that may create a key, until the transaction ends. */
-export async function lockMacKeys(trx: Transaction<Database>): Promise<void> {
-  await sql`select pg_advisory_xact_lock(hashtextextended('MAC keys', 0))`.execute(trx)
+export function lockMacKeys(trx: Transaction<Database>): Promise<void> {
+  return lockUntilCommit(trx, 'MAC keys')
 }
 
 export async function insertMacKey(trx: Transaction<Database>, row: EncryptedMacKey): Promise<void> {

@@ -15,7 +15,7 @@ export interface VersionUse {
 }
 
 /**
- * Records uses of clients whose registration still has that version, and which were used before.
+ * Records uses of clients whose registration still has that version.
  *
  * @returns the clients and versions that were recorded
  */
