@@ -10,6 +10,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['metrics'],
   ['database'],
   ['http'],
+  ['issuer-keys'],
   ['config', 'admin-api'],
   ['audit', 'credentials', 'signing-keys'],
   ['registrations'],

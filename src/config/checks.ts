@@ -1,5 +1,6 @@
 import { addressesOf } from '../database/connection-string.ts'
 import { isLoopback } from '../http/loopback.ts'
+import { readKeyFile } from '../issuer-keys/key-file.ts'
 import { issuer as issuerFormat, mailDomainOf } from './formats.ts'
 import type { Variables } from './variables.ts'
 
@@ -23,6 +24,7 @@ export function servingFaults(variables: Variables, derived: Derived): string[] 
   return [
     ...listeningFaults(variables),
     ...adminFaults(variables, derived),
+    ...federationFaults(variables, derived),
     ...noticeFaults(variables, derived),
     ...productionFaults(variables, derived)
   ]
@@ -59,6 +61,30 @@ function discoveryFaults(adminIssuer: string, derived: Derived): string[] {
   } catch (error) {
     const rule = error instanceof Error ? error.message : String(error)
     return [`ADMIN_ISSUER must be ${rule}. For another issuer, set ADMIN_JWKS_URI`]
+  }
+}
+
+function federationFaults({ federatedIssuers }: Variables, derived: Derived): string[] {
+  const names = federatedIssuers.map(({ issuer }) => issuer)
+  const repeated = names.filter((name, index) => names.indexOf(name) < index)
+  const faults = [...new Set(repeated)].map(name => `FEDERATED_ISSUERS must be a list without repetition: ${name}`)
+  if (names.includes(derived.issuer)) {
+    faults.push('FEDERATED_ISSUERS must be issuers other than ISSUER, because an access token is never a credential')
+  }
+  for (const { issuer, keyFile } of federatedIssuers) {
+    if (!isSecure(issuer, derived)) faults.push(`FEDERATED_ISSUERS ${MUST_BE_HTTPS}: ${issuer}`)
+    if (keyFile !== undefined) faults.push(...keyFileFaults(keyFile))
+  }
+  return faults
+}
+
+function keyFileFaults(keyFile: string): string[] {
+  try {
+    readKeyFile(keyFile)
+    return []
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    return [`FEDERATED_ISSUERS must be followed by files that hold a JSON Web Key Set. The file ${reason}`]
   }
 }
 

@@ -127,7 +127,14 @@ function arrange(variables: Variables, rereadUrl: () => string | undefined) {
     registrations: {
       secretPrefix: variables.secretPrefix,
       maxLifetimeDays: variables.maxLifetimeDays,
-      maxPerSite: variables.maxPerSite
+      maxPerSite: variables.maxPerSite,
+      /** Issuers that the credential of a registration may name. */
+      federatedIssuers: variables.federatedIssuers.map(({ issuer }) => issuer)
+    },
+    federation: {
+      issuers: variables.federatedIssuers,
+      /** May keys come over plain http from this machine? */
+      allowsLoopback: !isProduction
     },
     audit: {
       /** 0 keeps events forever. */

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import path from 'node:path'
 import { decodeWebhookSecret } from '../crypto/webhook-secret.ts'
 import { addressesOf, UnsupportedTarget } from '../database/connection-string.ts'
 
@@ -22,6 +23,25 @@ export function host(value: string): string {
 export function issuer(value: string): string {
   if (/[?#]/.test(webAddress(value))) throw new Error('an http(s) URL without a query or fragment')
   return value
+}
+
+/** An issuer of workload tokens. Without a file, its keys come from its discovery document. */
+export interface FederatedIssuer {
+  issuer: string
+  /** Path of the file that holds its JSON Web Key Set. */
+  keyFile: string | undefined
+}
+
+/** `https://issuer.example`, or `https://issuer.example=/path/of/jwks.json`. */
+export function federatedIssuer(value: string): FederatedIssuer {
+  const [, name = '', keyFile] = /^([^\s=]+)(?:=(.*\S))?$/.exec(value) ?? []
+  try {
+    return { issuer: issuer(name), keyFile: keyFile === undefined ? undefined : path.resolve(keyFile) }
+  } catch {
+    throw new Error(
+      'a list of issuers, separated by commas. Each is an https URL without a query or fragment, and may be followed by = and the file of its keys, such as https://cluster.example=/etc/grantd/cluster.jwks.json'
+    )
+  }
 }
 
 export function webAddress(value: string): string {

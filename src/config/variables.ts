@@ -1,6 +1,7 @@
 import {
   addressRange,
   anyText,
+  federatedIssuer,
   host,
   issuer,
   keyBytes,
@@ -164,6 +165,11 @@ export function readVariables(read: Read) {
       'ADMIN_CORS_ORIGINS',
       'Origins of the admin UI, separated by commas.',
       list(origin, 'none, which turns CORS off')
+    ),
+    federatedIssuers: read(
+      'FEDERATED_ISSUERS',
+      'Issuers of workload tokens that registrations may name, separated by commas. grantd reads the keys of `https://issuer.example` from its discovery document, and those of `https://issuer.example=/path/jwks.json` from this file.',
+      list(federatedIssuer, 'none')
     ),
     trustedProxies: read(
       'TRUSTED_PROXIES',

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
@@ -28,6 +28,7 @@ function faultsOf(environment: Environment): readonly string[] {
   return error.faults
 }
 
+const PUBLIC_KEY = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' })
 const WEBHOOK_SECRET = `whsec_${randomBytes(32).toString('base64')}`
 const OTHER_WEBHOOK_SECRET = `whsec_${randomBytes(24).toString('base64')}`
 
@@ -283,6 +284,29 @@ const VARIABLES: Record<string, Variable> = {
       'https://a.example https://b.example',
       'https://a.example,*',
       'ftp://admin.example.com'
+    ]
+  },
+  FEDERATED_ISSUERS: {
+    read: config => config.registrations.federatedIssuers,
+    fallback: [],
+    good: [
+      ['https://token.actions.example', ['https://token.actions.example']],
+      [' https://a.example/id/ ,\nhttp://localhost:8080, ', ['https://a.example/id/', 'http://localhost:8080']]
+    ],
+    bad: [
+      ...BAD_URLS,
+      'https://a.example https://b.example',
+      'https://a.example?b',
+      'https://a.example#b',
+      'https://u:p@a.example',
+      'https://a.example=',
+      '=/etc/grantd/jwks.json',
+      'http://a.example',
+      'http://10.0.0.1',
+      'https://a.example,https://b.example,https://a.example',
+      'http://127.0.0.1:3000',
+      'https://a.example=/nowhere/jwks.json',
+      'https://a.example=/'
     ]
   },
   TRUSTED_PROXIES: {
@@ -567,6 +591,38 @@ t.test('ADMIN_ISSUER cannot be grantd itself, because an access token is never a
   const { ISSUER } = PRODUCTION
   t.match(faultsOf({ ...ADMIN, ISSUER, ADMIN_ISSUER: ISSUER }), [/^ADMIN_ISSUER must differ from ISSUER/])
   t.match(faultsOf({ ...ADMIN, ADMIN_ISSUER: 'http://127.0.0.1:3000' }), [/^ADMIN_ISSUER must differ from ISSUER/])
+})
+
+t.test('FEDERATED_ISSUERS names the file of the keys of an issuer after an equals sign', async t => {
+  const keyFile = path.join(temporaryFolder(t), 'key set.json')
+  writeFileSync(keyFile, JSON.stringify({ keys: [PUBLIC_KEY] }))
+  const config = loadConfig({ FEDERATED_ISSUERS: `https://a.example=${keyFile}, https://b.example` })
+  t.same(config.federation.issuers, [
+    { issuer: 'https://a.example', keyFile },
+    { issuer: 'https://b.example', keyFile: undefined }
+  ])
+})
+
+t.test('every fault of FEDERATED_ISSUERS is reported at once, and each names its issuer or file', async t => {
+  const { ISSUER } = PRODUCTION
+  const faults = faultsOf({
+    ...PRODUCTION,
+    FEDERATED_ISSUERS: `http://a.example, http://localhost=/nowhere/jwks.json, ${ISSUER}, https://c.example, https://c.example`
+  })
+  t.equal(faults.length, 5)
+  for (const fault of faults) t.match(fault, /^FEDERATED_ISSUERS must be /)
+  for (const named of ['http://a.example', 'http://localhost', '/nowhere/jwks.json', 'ISSUER', 'https://c.example']) {
+    t.ok(
+      faults.some(fault => fault.includes(named)),
+      named
+    )
+  }
+})
+
+t.test('FEDERATED_ISSUERS may name the ADMIN_ISSUER, which is trusted for workloads only then', async t => {
+  const { ADMIN_ISSUER } = ADMIN
+  t.same(loadConfig({ ...PRODUCTION }).registrations.federatedIssuers, [])
+  t.same(loadConfig({ ...PRODUCTION, FEDERATED_ISSUERS: ADMIN_ISSUER }).registrations.federatedIssuers, [ADMIN_ISSUER])
 })
 
 t.test('an ADMIN_ISSUER works with the embedded database, also on loopback over plain http', async t => {

@@ -1,0 +1,61 @@
+import { createPublicKey } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import type { JSONWebKeySet, JWK } from 'jose'
+
+/** A key set has a few kilobytes. */
+export const MAX_KEY_SET_BYTES = 1_048_576
+
+/** Private and secret members of a JWK (RFC 7518 §6.2.2, §6.3.2, §6.4.1). */
+const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv']
+
+/**
+ * Reads the public keys of an issuer from a file that holds a JSON Web Key Set (RFC 7517 §5).
+ *
+ * @throws Error whose message says what is wrong with the file, without its content
+ */
+export function readKeyFile(path: string): JSONWebKeySet {
+  const document = parse(path, read(path))
+  const keys: unknown = Object(document).keys
+  if (!Array.isArray(keys) || keys.length === 0) throw new Error(`${path} has no list of keys`)
+  for (const [index, key] of keys.entries()) {
+    const fault = keyFault(key)
+    if (fault !== undefined) throw new Error(`key ${index + 1} in ${path} ${fault}`)
+  }
+  return { keys: keys.map(withStandardUse) }
+}
+
+/** The bundle of a SPIFFE trust domain marks the keys of JWT-SVIDs in its own way. */
+function withStandardUse(key: JWK): JWK {
+  return key.use === 'jwt-svid' ? { ...key, use: 'sig' } : key
+}
+
+function read(path: string): string {
+  try {
+    // A device or a pipe may never end.
+    const file = statSync(path)
+    if (file.isFile() && file.size <= MAX_KEY_SET_BYTES) return readFileSync(path, 'utf8')
+  } catch {
+    throw new Error(`${path} cannot be read`)
+  }
+  throw new Error(`${path} is not a file of at most ${MAX_KEY_SET_BYTES} bytes`)
+}
+
+/** The error of the parser would repeat a part of the file, which may be a wrong one. */
+function parse(path: string, text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new Error(`${path} is not JSON`)
+  }
+}
+
+function keyFault(key: JWK | null): string | undefined {
+  if (typeof key !== 'object' || key === null) return 'is not a JSON Web Key'
+  if (PRIVATE_MEMBERS.some(name => name in key)) return 'is private. Remove it, because grantd needs public keys only'
+  try {
+    createPublicKey({ key, format: 'jwk' })
+    return undefined
+  } catch {
+    return 'is not a public key'
+  }
+}
