@@ -16,6 +16,7 @@ export const REFUSAL_REASONS = [
   ...['hosts', 'no_grant_type', 'grant_type', 'two_ways_of_authenticating', 'two_client_ids'],
   ...['no_credentials', 'malformed_basic', 'malformed_client_id', 'malformed_secret', 'unknown_client'],
   ...['wrong_secret', 'retired_secret', 'disabled', 'expired'],
+  ...['assertion_type', 'malformed_assertion', 'assertion_issuer', 'wrong_assertion'],
   ...['malformed_scope', 'scope_not_allowed', 'too_many_failures'],
   ...['hashing_overloaded', 'database_unavailable', 'signing_key_unavailable', 'server_error']
 ] as const

@@ -14,7 +14,7 @@ export type Refuse = (reason: RefusalReason) => OAuthError
  * @throws OAuthError `invalid_client`, 401; 429 after too many failures
  */
 export function refuseMalformed({ clientId, credential }: PresentedClient, refuse: Refuse): void {
-  if (!isWellFormedSecret(credential.secret)) throw refuse('malformed_secret')
+  if (credential.kind === 'secret' && !isWellFormedSecret(credential.secret)) throw refuse('malformed_secret')
   if (!isClientId(clientId)) throw refuse('malformed_client_id')
 }
 

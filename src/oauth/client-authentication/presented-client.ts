@@ -1,5 +1,14 @@
+import type { SignedJwt } from './signed-jwt.ts'
+
 /** A credential as a client presents it. Each kind of credential is one member of this union. */
-export type PresentedCredential = { readonly kind: 'secret'; readonly secret: string }
+export type PresentedCredential = { readonly kind: 'secret'; readonly secret: string } | PresentedAssertion
+
+export interface PresentedAssertion {
+  readonly kind: 'assertion'
+  readonly assertion: SignedJwt
+  /** Whether the client has made it itself: `iss` equals `sub`. Else it is a token of a federated issuer. */
+  readonly isOwn: boolean
+}
 
 /** The client that a request names, with the credential that it presents. Nothing of it is verified yet. */
 export interface PresentedClient {

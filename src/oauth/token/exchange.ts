@@ -119,7 +119,7 @@ async function exchangeAsRead(
   let matched = match(found.row)
   // A wrong secret must not reveal that the cache has this client.
   if (matched === undefined && !found.isFresh) throw temporarilyUnavailable('database_unavailable')
-  if (matched === undefined && recovery.isUnderWay) {
+  if (matched === undefined && credential.kind === 'secret' && recovery.isUnderWay) {
     await databaseOrUnavailable(() => recovery.restoreMac(clientId, credential.secret))
     // Read again: the registration may have changed while the hash was verified.
     found = await find()
