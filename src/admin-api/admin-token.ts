@@ -1,11 +1,5 @@
-import {
-  errors,
-  type JWTPayload,
-  type JWTVerifyGetKey,
-  type JWTVerifyOptions,
-  type JWTVerifyResult,
-  jwtVerify
-} from 'jose'
+import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import { ALGORITHMS, mediaTypeOf, verifyWithEachKey } from '../issuer-keys/signature.ts'
 import { type AdministeredSites, findClaim, readAdministeredSites } from './access.ts'
 
 /** An identity provider whose tokens are accepted, and how its keys are found. */
@@ -44,20 +38,6 @@ export type TokenRefusal =
 
 export type Verification = { administrator: Administrator } | { administrator?: never; refusal: TokenRefusal }
 
-/** The keys of the identity provider cannot be fetched now, so it is unknown whether a token is good. */
-export class IssuerUnavailable extends Error {
-  constructor(cause: unknown) {
-    super('the keys of the identity provider are not available', { cause })
-    this.name = 'IssuerUnavailable'
-  }
-}
-
-/** Asymmetric algorithms only: with a shared secret, grantd could also sign (RFC 8725 §3.1). */
-const ALGORITHMS = [
-  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
-  ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
-]
-
 /** The clocks of the identity provider and of this machine may differ by this much. */
 const CLOCK_TOLERANCE_SECONDS = 60
 
@@ -84,14 +64,16 @@ export async function verifyAdminToken(
   now: number
 ): Promise<Verification> {
   try {
-    const { payload, protectedHeader } = await verifyWithEachKey(token, keys, {
-      issuer,
-      audience,
-      algorithms: ALGORITHMS,
-      requiredClaims: ['exp'],
-      clockTolerance: CLOCK_TOLERANCE_SECONDS,
-      currentDate: new Date(now)
-    })
+    const { payload, protectedHeader } = await verifyWithEachKey(keys, key =>
+      jwtVerify(token, key, {
+        issuer,
+        audience,
+        algorithms: ALGORITHMS,
+        requiredClaims: ['exp'],
+        clockTolerance: CLOCK_TOLERANCE_SECONDS,
+        currentDate: new Date(now)
+      })
+    )
     if (OTHER_TYPES.has(mediaTypeOf(protectedHeader.typ))) return { refusal: 'not_an_access_token' }
     const { sub: subject } = payload
     if (typeof subject !== 'string' || subject === '') return { refusal: 'no_subject' }
@@ -100,32 +82,6 @@ export async function verifyAdminToken(
     if (error instanceof errors.JOSEError || error instanceof TypeError) return { refusal: refusalOf(error) }
     throw error
   }
-}
-
-/** A token without `kid` is verified with each key of its type, and so are keys that share a `kid`. */
-async function verifyWithEachKey(
-  token: string,
-  keys: JWTVerifyGetKey,
-  options: JWTVerifyOptions
-): Promise<JWTVerifyResult> {
-  try {
-    return await jwtVerify(token, keys, options)
-  } catch (error) {
-    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
-    for await (const key of error) {
-      try {
-        return await jwtVerify(token, key, options)
-      } catch (reason) {
-        if (!(reason instanceof errors.JWSSignatureVerificationFailed)) throw reason
-      }
-    }
-    throw new errors.JWSSignatureVerificationFailed()
-  }
-}
-
-/** A `typ` may leave out `application/` (RFC 7515 §4.1.9). */
-function mediaTypeOf(type: string | undefined): string {
-  return (type ?? '').toLowerCase().replace(/^application\//, '')
 }
 
 function sitesOf(payload: JWTPayload, sitesClaim: string): AdministeredSites | undefined {

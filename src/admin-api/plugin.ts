@@ -2,14 +2,9 @@ import cors from '@fastify/cors'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Tables } from '../database/site-scoped-pool.ts'
 import { notFound, Problem, problemErrorHandler } from '../http/problem.ts'
+import { IssuerUnavailable } from '../issuer-keys/issuer-keys.ts'
 import { administersAnything, mayAdminister } from './access.ts'
-import {
-  type Administrator,
-  IssuerUnavailable,
-  type TokenRefusal,
-  type TrustedIssuer,
-  verifyAdminToken
-} from './admin-token.ts'
+import { type Administrator, type TokenRefusal, type TrustedIssuer, verifyAdminToken } from './admin-token.ts'
 import { parseJsonBody } from './json-body.ts'
 import { isSiteId, type Sites } from './site.ts'
 import { validateRequest } from './validation.ts'

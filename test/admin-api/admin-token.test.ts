@@ -11,7 +11,8 @@ import {
   UnsecuredJWT
 } from 'jose'
 import t, { type Test } from 'tap'
-import { type Administrator, IssuerUnavailable, verifyAdminToken } from '../../src/admin-api/admin-token.ts'
+import { type Administrator, verifyAdminToken } from '../../src/admin-api/admin-token.ts'
+import { IssuerUnavailable } from '../../src/issuer-keys/issuer-keys.ts'
 import { AUDIENCE, type IdentityProvider, makeKey, startIdentityProvider } from '../fixtures/peers/identity-provider.ts'
 
 const rsa = await makeKey('RS256', 'rsa')

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
-import { IssuerUnavailable, type TrustedIssuer, verifyAdminToken } from '../../src/admin-api/admin-token.ts'
+import { type TrustedIssuer, verifyAdminToken } from '../../src/admin-api/admin-token.ts'
 import { trustIdentityProvider } from '../../src/admin-api/identity-provider.ts'
+import { IssuerUnavailable } from '../../src/issuer-keys/issuer-keys.ts'
 import { HOUR_MS } from '../../src/time.ts'
 import { startApp } from '../fixtures/app/app.ts'
 import { type Answer, type Grantd, send } from '../fixtures/app/grantd.ts'
@@ -202,11 +203,7 @@ t.test('published keys work for 24 hours while the provider cannot be reached, a
     )
     await t.rejects(isGood(trusted, await provider.sign(nextKey)), IssuerUnavailable, 'a key that nobody has seen')
   }
-  t.same(
-    provider.lines,
-    ['error: the keys of the identity provider cannot be fetched'],
-    'one line for the whole outage'
-  )
+  t.same(provider.lines, ['error: the keys of an issuer cannot be fetched'], 'one line for the whole outage')
   advanceClock(t, 0.2 * HOUR_MS)
   await t.rejects(isGood(trusted, token), IssuerUnavailable)
   provider.publish([nextKey])
@@ -214,7 +211,7 @@ t.test('published keys work for 24 hours while the provider cannot be reached, a
   advanceClock(t, 0.1 * HOUR_MS)
   t.ok(await isGood(trusted, await provider.sign(nextKey)))
   t.notOk(await isGood(trusted, token), 'the withdrawn key is refused as soon as the provider is back')
-  t.same(provider.lines.slice(1), ['info: the identity provider is available again'])
+  t.same(provider.lines.slice(1), ['info: the keys of an issuer are available again'])
 })
 
 t.test('a caller whose key is known waits a second at most for a provider that does not answer', async t => {

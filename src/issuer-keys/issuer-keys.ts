@@ -1,22 +1,31 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import { within } from '../concurrency/timeout.ts'
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../time.ts'
-import { IssuerUnavailable } from './admin-token.ts'
 
-export interface ProviderKeysOptions {
+export interface IssuerKeysOptions {
+  /** `iss` of the issuer's tokens. */
+  issuer: string
   /** Fetches the JWKS. */
   fetchKeys: () => Promise<JSONWebKeySet>
-  log: ProviderLog
+  log: IssuerLog
 }
 
-export interface ProviderLog {
+export interface IssuerLog {
   info: (fields: object, message: string) => void
   error: (fields: object, message: string) => void
 }
 
-/** A key that the provider withdraws is refused at the latest after this time. */
+/** The keys of an issuer cannot be fetched now, so it is unknown whether a token is good. */
+export class IssuerUnavailable extends Error {
+  constructor(cause: unknown) {
+    super('the keys of the issuer are not available', { cause })
+    this.name = 'IssuerUnavailable'
+  }
+}
+
+/** A key that the issuer withdraws is refused at the latest after this time. */
 const FRESH_MS = 10 * MINUTE_MS
-/** How long published keys keep working while the provider cannot be reached. */
+/** How long published keys keep working while the issuer cannot be reached. */
 const USABLE_MS = 24 * HOUR_MS
 /** Minimum pause after a fetch before an unknown `kid` causes another one. */
 const COOL_DOWN_MS = 30 * SECOND_MS
@@ -33,20 +42,20 @@ interface HeldKeys {
 }
 
 /**
- * The keys of the identity provider. They are fetched when the first token comes, every 10 minutes as long as tokens come,
+ * The keys that an issuer publishes. They are fetched when the first token comes, every 10 minutes as long as tokens come,
  * and when a token names an unknown key.
  *
  * Ages are measured with a monotonic clock, so that a change of the system time neither keeps a withdrawn key nor drops a
  * good one.
  */
-export class ProviderKeys {
-  readonly #options: ProviderKeysOptions
+export class IssuerKeys {
+  readonly #options: IssuerKeysOptions
   #held: HeldKeys | undefined
   #fetch: Promise<HeldKeys> | undefined
   /** The latest fetch, when it failed. */
   #failure: { at: number; cause: unknown } | undefined
 
-  constructor(options: ProviderKeysOptions) {
+  constructor(options: IssuerKeysOptions) {
     this.#options = options
   }
 
@@ -70,7 +79,7 @@ export class ProviderKeys {
     return this.#held ?? held
   }
 
-  /** While the provider cannot be reached, it is unknown whether it has published a key. */
+  /** While the issuer cannot be reached, it is unknown whether it has published a key. */
   #mayHaveNewKeys({ fetchedAt }: HeldKeys): boolean {
     return this.#failure !== undefined || ageOf(fetchedAt) > COOL_DOWN_MS
   }
@@ -86,21 +95,21 @@ export class ProviderKeys {
   }
 
   async #fetchNow(): Promise<HeldKeys> {
-    const { fetchKeys, log } = this.#options
+    const { issuer, fetchKeys, log } = this.#options
     try {
       this.#held = { find: createLocalJWKSet(await fetchKeys()), fetchedAt: performance.now() }
-      if (this.#failure !== undefined) log.info({}, 'the identity provider is available again')
+      if (this.#failure !== undefined) log.info({ issuer }, 'the keys of an issuer are available again')
       this.#failure = undefined
       return this.#held
     } catch (cause) {
-      if (this.#failure === undefined) log.error({ err: cause }, 'the keys of the identity provider cannot be fetched')
+      if (this.#failure === undefined) log.error({ issuer, err: cause }, 'the keys of an issuer cannot be fetched')
       this.#failure = { at: performance.now(), cause }
       throw new IssuerUnavailable(cause)
     }
   }
 }
 
-/** Errors that are about the token. Any other one means that the provider publishes a key that cannot be used. */
+/** Errors that are about the token. Any other one means that the issuer publishes a key that cannot be used. */
 const ABOUT_THE_TOKEN = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 
 async function findIn({ find }: HeldKeys, ...[header, token]: Parameters<JWTVerifyGetKey>) {
