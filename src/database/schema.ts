@@ -19,12 +19,16 @@ export interface RegistrationTable {
   site_id: string
   name: string
   name_folded: string
+  /** The current credential. Null for a secret, which has the three columns below. They are null for any other kind. */
+  credential: StoredCredential | null
   /** Argon2id, PHC string format. */
-  secret_hash: string
+  secret_hash: string | null
   /** HMAC-SHA-256 of client id, a zero byte and the secret. */
-  secret_mac: Buffer
-  secret_mac_key_id: string
+  secret_mac: Buffer | null
+  secret_mac_key_id: string | null
   scopes: string[]
+  /** The default audience first. Empty for ACCESS_TOKEN_AUDIENCE. */
+  audiences: string[]
   enabled: boolean
   registered_at: Date
   expires_at: Date
@@ -33,14 +37,29 @@ export interface RegistrationTable {
   version: number
   /** Number of the current credential; counts rotations from 1. */
   credential_number: number
+  /** When the current credential was created, whatever its kind. */
   secret_created_at: Date
-  /** Kept when retired, so that its use is noticed. */
+  /** The credential before the latest rotation. It is kept when retired, so that its use is noticed. */
+  previous_credential: StoredCredential | null
   previous_secret_hash: string | null
   previous_secret_mac: Buffer | null
   previous_secret_mac_key_id: string | null
+  /** Null when there was no rotation. These two are those of the previous credential, whatever its kind. */
   previous_secret_created_at: Date | null
   previous_secret_expires_at: Date | null
 }
+
+/** A credential that is not a secret, as its column holds it. */
+export type StoredCredential =
+  | {
+      kind: 'key'
+      /** JWK thumbprint (RFC 7638). */
+      keyId: string
+      alg: 'ES256' | 'ES384' | 'EdDSA' | 'PS256' | 'RS256'
+      /** The public members that the thumbprint is made of, and nothing else. */
+      jwk: Record<string, string>
+    }
+  | { kind: 'federated'; issuer: string; subject: string }
 
 export interface RegistrationLastUsedTable {
   client_id: string

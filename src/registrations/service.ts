@@ -108,8 +108,11 @@ function createdColumns(siteId: string, fields: RegistrationFields, at: number):
     expiry_set_at: now,
     registered_at: now,
     version: 1,
+    audiences: [],
     credential_number: 1,
+    credential: null,
     secret_created_at: now,
+    previous_credential: null,
     previous_secret_created_at: null,
     previous_secret_expires_at: null
   }

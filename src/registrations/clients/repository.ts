@@ -1,30 +1,38 @@
 import { type Kysely, sql } from 'kysely'
+import { type Credential, SECRET } from '../../credentials/credential.ts'
 import type { SecretMac } from '../../credentials/secret-mac.ts'
 import type { Database, RegistrationTable } from '../../database/schema.ts'
 import { statement } from '../../database/statement.ts'
 
 /**
  * A row of the look-up of clients. For an unknown client id it is a decoy, which is not registered. Without a previous
- * secret, that secret is one that expired long ago and that nothing matches. So every row takes as long to find, send
- * and parse.
+ * credential, that credential is a secret that expired long ago and that nothing matches. The columns of a secret match
+ * nothing either when the credential is of another kind. So every row takes as long to find, send and parse.
  */
-export interface ClientRow extends NonNullableMembers<Pick<RegistrationTable, ClientColumn>> {
+export interface ClientRow
+  extends NonNullableMembers<Pick<RegistrationTable, Exclude<ClientColumn, CredentialColumn>>> {
   client_id: string
   is_registered: boolean
+  credential: Credential
+  previous_credential: Credential
 }
 
 type ClientColumn = (typeof CLIENT_COLUMNS)[number]
+type CredentialColumn = 'credential' | 'previous_credential'
 type NonNullableMembers<Row> = { [Column in keyof Row]: NonNullable<Row[Column]> }
 
 const CLIENT_COLUMNS = [
   'site_id',
+  'credential',
   'secret_mac',
   'secret_mac_key_id',
   'credential_number',
+  'previous_credential',
   'previous_secret_mac',
   'previous_secret_mac_key_id',
   'previous_secret_expires_at',
   'scopes',
+  'audiences',
   'enabled',
   'expires_at',
   'version'
@@ -36,16 +44,22 @@ export const NO_MAC_KEY = '00000000-0000-0000-0000-000000000000'
 /** With milliseconds, as other instants have them, so that it takes as long to write and parse. */
 const LONG_AGO = `'2000-01-01 00:00:00.123Z'::timestamptz`
 
+/** A secret in the form of its column, which is null for one. */
+const SECRET_JSON = `'${JSON.stringify(SECRET)}'::jsonb`
+
 /** Values, in SQL, of a previous secret that there is not, and of a decoy when there is no client at all. */
 const DECOY: Record<ClientColumn, string> = {
   site_id: `'none'`,
+  credential: SECRET_JSON,
   secret_mac: `decode(repeat('00', 32), 'hex')`,
   secret_mac_key_id: `'${NO_MAC_KEY}'`,
   credential_number: '1',
+  previous_credential: SECRET_JSON,
   previous_secret_mac: `decode(repeat('00', 32), 'hex')`,
   previous_secret_mac_key_id: `'${NO_MAC_KEY}'`,
   previous_secret_expires_at: LONG_AGO,
   scopes: `'{}'::text[]`,
+  audiences: `'{}'::text[]`,
   enabled: 'true',
   expires_at: LONG_AGO,
   version: '1'
@@ -56,13 +70,16 @@ export const DECOY_ROW: ClientRow = {
   client_id: 'none',
   is_registered: false,
   site_id: 'none',
+  credential: SECRET,
   secret_mac: Buffer.alloc(32),
   secret_mac_key_id: NO_MAC_KEY,
   credential_number: 1,
+  previous_credential: SECRET,
   previous_secret_mac: Buffer.alloc(32),
   previous_secret_mac_key_id: NO_MAC_KEY,
   previous_secret_expires_at: new Date(0),
   scopes: [],
+  audiences: [],
   enabled: true,
   expires_at: new Date(0),
   version: 0
@@ -119,7 +136,10 @@ export function findSecretHashes(db: Kysely<Database>, clientId: string): Promis
 }
 
 function orDecoy(column: ClientColumn) {
-  const [own, other] = [sql.ref(`registrations.${column}`), sql.ref(`decoy.${column}`)]
+  const own = sql.ref(`registrations.${column}`)
+  // A key of another client would take longer to parse than the secret of most clients.
+  const isCredential = column === 'credential' || column === 'previous_credential'
+  const other = isCredential ? sql`null` : sql.ref(`decoy.${column}`)
   return sql`coalesce(${own}, ${other}, ${sql.raw(DECOY[column])})`.as(column)
 }
 
