@@ -27,6 +27,7 @@ import type { Resolve } from './notifications/channels/resolve.ts'
 import { notificationOptions } from './notifications/options.ts'
 import { notificationJobs } from './notifications/plugin.ts'
 import { siteNotificationRoutes } from './notifications/routes.ts'
+import { authorizationRoutes } from './oauth/authorization/routes.ts'
 import { answerMethodNotAllowed } from './oauth/endpoint-scope.ts'
 import { measureTokenRequests } from './oauth/metrics.ts'
 import { ClientCache } from './oauth/token/cache/client-cache.ts'
@@ -102,7 +103,8 @@ export async function buildApp(
     ...config.tokens,
     ...{ lookups, background, revalidation, maxDelayMs, cache, macKeys, keySet, metrics, now }
   })
-  await app.register(discoveryRoutes, { issuer, docsPath: DOCS_PATH })
+  if (config.discovery.publishesAuthorizationEndpoint) await app.register(authorizationRoutes)
+  await app.register(discoveryRoutes, { ...config.discovery, issuer, docsPath: DOCS_PATH, keySet })
   await app.register(signingKeys, { keySet, metrics })
   await app.register(macKeyRefresh, { macKeys })
   await app.register(administration, {

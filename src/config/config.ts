@@ -124,7 +124,14 @@ function arrange(variables: Variables, rereadUrl: () => string | undefined) {
       failureLimit: variables.tokenFailureLimit,
       staleSeconds: variables.staleCredentialsSeconds
     },
+    discovery: {
+      /** Undefined when any scope is supported. */
+      scopesSupported: variables.scopesSupported,
+      publishesAuthorizationEndpoint: variables.publishesAuthorizationEndpoint
+    },
     registrations: {
+      /** The only scopes that a registration can be given. Undefined for any. */
+      scopesSupported: variables.scopesSupported,
       secretPrefix: variables.secretPrefix,
       maxLifetimeDays: variables.maxLifetimeDays,
       maxPerSite: variables.maxPerSite,

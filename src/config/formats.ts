@@ -44,6 +44,14 @@ export function federatedIssuer(value: string): FederatedIssuer {
   }
 }
 
+/** grantd serves metadata at the path of its own issuer, and its router cannot match every path. */
+export function ownIssuer(value: string): string {
+  if (!/^[\w.~:@!$&'()+,;=/-]*$/.test(new URL(issuer(value)).pathname)) {
+    throw new Error('an http(s) URL whose path has no escapes and no asterisk')
+  }
+  return value
+}
+
 export function webAddress(value: string): string {
   const { protocol, username, password } = URL.canParse(value) ? new URL(value) : { protocol: undefined }
   if ((protocol !== 'http:' && protocol !== 'https:') || username || password) {
@@ -80,6 +88,20 @@ export function addressRange(value: string): string {
   const isRange = bits === undefined || (/^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128))
   if (version === 0 || !isRange || rest.length > 0) throw new Error('a list of IP addresses or CIDR ranges')
   return value
+}
+
+/** A scope token (RFC 6749 §3.3), as long as a registration may hold it. */
+const SCOPE = /^[!#-[\]-~]{1,128}$/
+
+/** A catalogue of scopes. A comma separates two, although RFC 6749 allows it in a scope. */
+export function scopeCatalogue(value: string): string[] {
+  const scopes = value.split(/[\s,]+/).filter(Boolean)
+  if (scopes.length === 0 || !scopes.every(scope => SCOPE.test(scope)) || new Set(scopes).size < scopes.length) {
+    throw new Error(
+      'a list of different scopes, separated by spaces or commas. A scope has up to 128 visible ASCII characters except " and \\'
+    )
+  }
+  return scopes
 }
 
 /** Random keys of 32 bytes have about 30 different byte values. Fewer than this do not occur by chance. */

@@ -80,6 +80,11 @@ export function oneOf<const T extends string>(choices: readonly T[], fallback: N
   }
 }
 
+export function onOrOff(fallback: boolean): VariableParser<boolean> {
+  const { parse } = oneOf(['true', 'false'], fallback ? 'true' : 'false')
+  return { fallback: `\`${fallback}\``, parse: value => parse(value) === 'true' }
+}
+
 /** @param fallback what applies without the variable, in words */
 export function optional<T>(format: Format<T>, fallback: string): VariableParser<T | undefined> {
   return { fallback, parse: value => (value === undefined ? undefined : format(value)) }

@@ -3,14 +3,15 @@ import {
   anyText,
   federatedIssuer,
   host,
-  issuer,
   keyBytes,
   mailbox,
   mailDomain,
   noticeDays,
   origin,
   outgoingTarget,
+  ownIssuer,
   postgresUrl,
+  scopeCatalogue,
   smtpUrl,
   webAddress,
   webhookSecret
@@ -18,6 +19,7 @@ import {
 import {
   list,
   oneOf,
+  onOrOff,
   optional,
   processCount,
   secret,
@@ -61,7 +63,7 @@ export function readVariables(read: Read) {
     issuer: read(
       'ISSUER',
       'Base URL that callers use to reach grantd. It is the `iss` of access tokens and the base of all published URLs.',
-      optional(issuer, '`http://HOST:PORT`')
+      optional(ownIssuer, '`http://HOST:PORT`')
     ),
     databaseUrl: read(
       'DATABASE_URL',
@@ -110,6 +112,16 @@ export function readVariables(read: Read) {
       'ACCESS_TOKEN_TTL_SECONDS',
       'Maximum lifetime of an access token, in seconds.',
       wholeNumber(900, 1, 3_600)
+    ),
+    scopesSupported: read(
+      'SCOPES_SUPPORTED',
+      'Catalogue of scopes, separated by spaces or commas. A registration can be given no other scope, and the metadata lists them.',
+      optional(scopeCatalogue, 'any scope')
+    ),
+    publishesAuthorizationEndpoint: read(
+      'PUBLISH_AUTHORIZATION_ENDPOINT',
+      '`true` adds an `authorization_endpoint` to the metadata, for clients that reject metadata without one. It refuses every request.',
+      onOrOff(false)
     ),
     tokenFailureLimit: read(
       'TOKEN_FAILURE_LIMIT',

@@ -1,9 +1,10 @@
-/** Error codes of RFC 6749 §5.2, and of §4.1.2.1 for temporary failures, which §5.2 has no code for. */
+/** Error codes of RFC 6749 §5.2, and of §4.1.2.1 for what §5.2 has no code for. */
 export const OAUTH_ERROR_CODES = [
   'invalid_request',
   'invalid_client',
   'invalid_scope',
   'unsupported_grant_type',
+  'unsupported_response_type',
   'temporarily_unavailable',
   'slow_down',
   'server_error'
@@ -18,7 +19,8 @@ export const REFUSAL_REASONS = [
   ...['wrong_secret', 'retired_secret', 'disabled', 'expired'],
   ...['assertion_type', 'malformed_assertion', 'assertion_issuer', 'wrong_assertion'],
   ...['malformed_scope', 'scope_not_allowed', 'too_many_failures'],
-  ...['hashing_overloaded', 'database_unavailable', 'signing_key_unavailable', 'server_error']
+  ...['hashing_overloaded', 'database_unavailable', 'signing_key_unavailable', 'server_error'],
+  ...['unsupported_response_type']
 ] as const
 export type RefusalReason = (typeof REFUSAL_REASONS)[number]
 
@@ -59,6 +61,16 @@ export function notAForm(): OAuthError {
   return invalidTokenRequest(
     'The body must be application/x-www-form-urlencoded, without a Content-Encoding.',
     'media_type'
+  )
+}
+
+/** Makes the answer of the authorization endpoint to every request (RFC 6749 §4.1.2.1). */
+export function unsupportedResponseType(): OAuthError {
+  return new OAuthError(
+    400,
+    'unsupported_response_type',
+    'grantd supports no response type. Request a token at the token endpoint, with grant_type=client_credentials.',
+    'unsupported_response_type'
   )
 }
 

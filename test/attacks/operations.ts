@@ -29,6 +29,7 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
     form: { grant_type: 'client_credentials', client_id: clientId, client_secret: clientSecret }
   }),
   getMetadata: () => ({}),
+  getOpenIdConfiguration: () => ({}),
   getJwks: () => ({}),
   createAppRegistration: () => ({ body: { name: 'another', expiresAt: inDays(30) } }),
   listAppRegistrations: () => ({}),

@@ -154,10 +154,16 @@ const VARIABLES: Record<string, Variable> = {
   ISSUER: {
     read: config => config.issuer,
     fallback: 'http://127.0.0.1:3000',
-    good: ['https://grantd.example.com', 'https://example.com/grantd/', 'http://localhost:8080'].map(
+    good: ['https://grantd.example.com', 'https://example.com/a/b:c@d/', 'http://localhost:8080'].map(
       url => [url, url] as const
     ),
-    bad: [...BAD_URLS, 'https://a.example?b', 'https://a.example#b', 'https://a.example/?', 'https://u:p@a.example']
+    bad: [
+      ...BAD_URLS,
+      'https://a.example?b',
+      'https://a.example#b',
+      'https://a.example/?',
+      'https://u:p@a.example'
+    ].concat(...['https://a.example/*', 'https://a.example/b%20c', 'https://a.example/é', 'https://a.example/%ff'])
   },
   METRICS_PORT: {
     read: config => config.metricsPort,
@@ -217,6 +223,25 @@ const VARIABLES: Record<string, Variable> = {
   },
   ACCESS_TOKEN_AUDIENCE: anyText(config => config.tokens.audience, 'http://127.0.0.1:3000'),
   ACCESS_TOKEN_TTL_SECONDS: whole(config => config.tokens.ttlSeconds, 900, 1, 3_600),
+  SCOPES_SUPPORTED: {
+    read: config => config.registrations.scopesSupported,
+    fallback: undefined,
+    good: [
+      ['devices:read', ['devices:read']],
+      [' devices:read  devices:write,\n!#[]~ ,', ['devices:read', 'devices:write', '!#[]~']],
+      ['s'.repeat(128), ['s'.repeat(128)]]
+    ],
+    bad: [',', 'a b a', 'a,a', '"a"', 'a\\b', 'é', 'a\u0000b', 'a b\u007f', 's'.repeat(129)]
+  },
+  PUBLISH_AUTHORIZATION_ENDPOINT: {
+    read: config => config.discovery.publishesAuthorizationEndpoint,
+    fallback: false,
+    good: [
+      ['true', true],
+      ['false', false]
+    ],
+    bad: ['yes', 'TRUE', '1', '0', 'on', 'https://example.com']
+  },
   TOKEN_FAILURE_LIMIT: whole(config => config.tokens.failureLimit, 100, 1, 1_000_000),
   STALE_CREDENTIALS_SECONDS: whole(config => config.tokens.staleSeconds, 60, 0, 3_600),
   CLIENT_SECRET_PREFIX: {
