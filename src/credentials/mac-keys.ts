@@ -11,7 +11,8 @@ import {
   lockMacKeys,
   replaceEncryptedMacKey
 } from './repository.ts'
-import { macOf, PresentedMacs, type SecretMac } from './secret-mac.ts'
+import { deriveDigestKey, digestOf } from './secret-digest.ts'
+import { macOf, type NewSecretMac, PresentedMacs } from './secret-mac.ts'
 
 interface MacKeyOptions {
   db: Kysely<Database>
@@ -30,6 +31,8 @@ const KEY_BYTES = 32
 export class MacKeys {
   readonly #options: MacKeyOptions
   readonly #keys = new Map<string, Buffer>()
+  /** For each of these keys the one that is derived from it for digests. */
+  readonly #digestKeys = new Map<string, Buffer>()
   /** Ids of keys that this process cannot decrypt, and of keys that do not exist. */
   #lost = new Set<string>()
   #currentId = ''
@@ -53,11 +56,24 @@ export class MacKeys {
     return this.#lost.has(keyId)
   }
 
-  /** Computes the MAC that is stored for a new secret. */
-  create(clientId: string, secret: string): SecretMac {
-    const key = this.#keys.get(this.#currentId)
-    if (key === undefined) throw new Error('no MAC key is loaded')
-    return { keyId: this.#currentId, mac: macOf(key, clientId, secret) }
+  /** Computes the MAC and the digest that are stored for a new secret. */
+  create(clientId: string, secret: string): NewSecretMac {
+    const keyId = this.#currentId
+    const key = this.#keys.get(keyId)
+    const digest = this.digest(keyId, secret)
+    if (key === undefined || digest === undefined) throw new Error('no MAC key is loaded')
+    return { keyId, mac: macOf(key, clientId, secret), digest }
+  }
+
+  /** Computes the digest of a secret whose MAC is under this key. Undefined when the key is lost. */
+  digest(keyId: string, secret: string): Buffer | undefined {
+    const key = this.#digestKeys.get(keyId)
+    return key === undefined ? undefined : digestOf(key, secret)
+  }
+
+  /** Computes the digests that a secret may be stored with: one for each key. */
+  digests(secret: string): Buffer[] {
+    return [...this.#digestKeys.values()].map(key => digestOf(key, secret))
   }
 
   /** Prepares a presented secret for comparison with stored MACs. */
@@ -112,7 +128,9 @@ export class MacKeys {
       return
     }
     this.#lost.delete(keyId)
-    this.#keys.set(keyId, Buffer.from(opened.text, 'base64url'))
+    const key = Buffer.from(opened.text, 'base64url')
+    this.#keys.set(keyId, key)
+    this.#digestKeys.set(keyId, deriveDigestKey(key))
   }
 
   /** Once over all instances. */

@@ -6,6 +6,11 @@ export interface SecretMac {
   mac: Buffer
 }
 
+/** The MAC of a new secret, with the digest that finds its registration. */
+export interface NewSecretMac extends SecretMac {
+  digest: Buffer
+}
+
 export type MacKeySet = ReadonlyMap<string, Buffer>
 
 /** Equals no stored MAC. */
