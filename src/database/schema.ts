@@ -154,8 +154,12 @@ export interface NoticeTable {
   name: string
   enabled: boolean
   expires_at: Date
-  /** Days before expiry. */
-  step: number
+  /** `expiry`, or another of src/notifications/types.ts. */
+  type: Generated<string>
+  /** Members of the event that depend on its type. */
+  details: Generated<Record<string, unknown>>
+  /** Days before expiry. Null for a notice of another type. */
+  step: number | null
   fired_at: Date
 }
 

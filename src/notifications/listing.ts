@@ -1,8 +1,7 @@
 import type { CursorKeys } from '../admin-api/cursor.ts'
 import { readPage } from '../admin-api/page.ts'
 import type { Site } from '../admin-api/site.ts'
-import type { NoticeTable } from '../database/schema.ts'
-import { listDeliveries, listNotices } from './repository.ts'
+import { listDeliveries, listNotices, type Notice } from './repository.ts'
 import { representNotice } from './representation.ts'
 import type { NoticeBody, NoticeQueryInput } from './schemas.ts'
 
@@ -17,7 +16,7 @@ export async function readNoticePage(
   query: NoticeQueryInput
 ): Promise<{ items: NoticeBody[]; nextCursor: string | null }> {
   const { clientId, step } = query
-  const { rows, nextCursor } = await readPage<NoticeTable, [string, string]>({
+  const { rows, nextCursor } = await readPage<Notice, [string, string]>({
     cursorKeys,
     listing: ['notices', siteId, clientId, step],
     query,

@@ -1,9 +1,9 @@
-import type { NoticeTable } from '../database/schema.ts'
-import { expiresInDays } from '../registrations/lifecycle.ts'
 import type { Message } from './channels/message.ts'
+import type { Notice } from './repository.ts'
+import { describeNotice } from './types.ts'
 
 /** A notice, with its id as the id of the event. */
-export type NoticeOfEvent = Omit<NoticeTable, 'id'> & { notice_id: string }
+export type NoticeOfEvent = Omit<Notice, 'id'> & { notice_id: string }
 
 /**
  * Makes the message of a notice. It describes the registration as it was when the notice fired, so that every try of a
@@ -12,13 +12,13 @@ export type NoticeOfEvent = Omit<NoticeTable, 'id'> & { notice_id: string }
  * @param issuer `source` of the event
  */
 export function noticeMessage(notice: NoticeOfEvent, issuer: string): Message {
-  const daysLeft = expiresInDays(notice.expires_at.getTime(), notice.fired_at.getTime())
+  const description = describeNotice(notice)
   return {
     event: {
       specversion: '1.0',
       id: notice.notice_id,
       source: issuer,
-      type: daysLeft === 0 ? 'com.grantd.registration.expired' : 'com.grantd.registration.expiring',
+      type: `com.grantd.registration.${description.event}`,
       subject: notice.client_id,
       time: notice.fired_at.toISOString(),
       datacontenttype: 'application/json',
@@ -28,34 +28,42 @@ export function noticeMessage(notice: NoticeOfEvent, issuer: string): Message {
         name: notice.name,
         expiresAt: notice.expires_at.toISOString(),
         enabled: notice.enabled,
-        step: notice.step,
-        daysLeft
+        ...description.data
       }
     },
-    text: textOf(notice, daysLeft)
+    text: textOf(notice, description)
   }
 }
 
-function textOf(notice: NoticeOfEvent, daysLeft: number): Message['text'] {
-  const happening = daysLeft === 0 ? 'has expired' : `expires in ${daysLeft} ${daysLeft === 1 ? 'day' : 'days'}`
-  const consequence =
-    daysLeft === 0
-      ? 'Its Client secret is refused. Renew the registration, and the same Client ID and Client secret work again.'
-      : 'After that its Client secret is refused. Renew the registration to keep Client ID and Client secret working.'
+function textOf(
+  notice: NoticeOfEvent,
+  { subject, happening, advice }: ReturnType<typeof describeNotice>
+): Message['text'] {
   const facts = [
     ['Name', notice.name],
     ['Client ID', notice.client_id],
     ['Site', notice.site_id],
     ['Expires', notice.expires_at.toISOString()],
-    ['Enabled', notice.enabled ? 'yes' : 'no']
+    ['Enabled', notice.enabled ? 'yes' : 'no'],
+    ...DETAILS.flatMap(([member, term]) => {
+      const value = notice.details[member]
+      return typeof value === 'string' ? [[term, value] as const] : []
+    })
   ] as const
   const rows = facts.map(([term, value]) => `<tr><td>${term}</td><td>${escapeHtml(value)}</td></tr>`).join('\n')
   return {
-    subject: `App registration ${happening}: ${notice.name}`,
-    plain: `An App registration ${happening}.\n\n${facts.map(([term, value]) => `${term}: ${value}`).join('\n')}\n\n${consequence}\n`,
-    html: `<p>An App registration ${happening}.</p>\n<table>\n${rows}\n</table>\n<p>${consequence}</p>\n`
+    subject: `${subject}: ${notice.name}`,
+    plain: `${happening}\n\n${facts.map(([term, value]) => `${term}: ${value}`).join('\n')}\n\n${advice}\n`,
+    html: `<p>${happening}</p>\n<table>\n${rows}\n</table>\n<p>${advice}</p>\n`
   }
 }
+
+/** Details that a mail shows. A URL is shown as text, never as a link: a stranger has written it. */
+const DETAILS = [
+  ['source', 'Request from'],
+  ['url', 'Found at'],
+  ['reporter', 'Reported by']
+] as const
 
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 

@@ -2,20 +2,22 @@ import { type Kysely, type Selectable, sql, type Transaction } from 'kysely'
 import type { Database, NoticeDeliveryTable, NoticeTable } from '../database/schema.ts'
 
 /**
- * Whether a delivery is still wanted: the registration still has the expiry that the notice is about, and the receiver
- * still exists. It goes into statements that name notice_deliveries `d`.
+ * Whether a delivery is still wanted: the registration still has the expiry that the notice is about, if it is about one,
+ * and the receiver still exists. It goes into statements that name notice_deliveries `d`.
  */
 // Indexes: notices_pkey, registrations_pkey, notice_receivers_pkey
 export const isWanted = sql<boolean>`(
   exists (
-    select from notices n join registrations r on r.client_id = n.client_id and r.expires_at = n.expires_at
-    where n.id = d.notice_id
+    select from notices n left join registrations r on r.client_id = n.client_id and r.expires_at = n.expires_at
+    where n.id = d.notice_id and (n.type <> 'expiry' or r.client_id is not null)
   ) and (
     -- The configuration names the receiver.
     d.receiver_id is null
     or exists (select from notice_receivers receiver where receiver.id = d.receiver_id)
   )
 )`
+
+export type Notice = Selectable<NoticeTable>
 
 export interface NoticeListing {
   siteId: string
@@ -27,11 +29,11 @@ export interface NoticeListing {
 }
 
 /** Reads a page of the notices of a Site, the latest first. */
-export function listNotices(db: Kysely<Database>, listing: NoticeListing): Promise<NoticeTable[]> {
+export function listNotices(db: Kysely<Database>, listing: NoticeListing): Promise<Notice[]> {
   const { siteId, clientId, step, limit, after } = listing
   let query = db
     .selectFrom('notices')
-    .select(['id', 'site_id', 'client_id', 'name', 'enabled', 'expires_at', 'step', 'fired_at'])
+    .select(['id', 'site_id', 'client_id', 'name', 'enabled', 'expires_at', 'type', 'details', 'step', 'fired_at'])
     // Index: notices_site_id_fired_at; for one client notices_client_id_fired_at
     .where('site_id', '=', siteId)
     .orderBy('fired_at', 'desc')
@@ -88,6 +90,44 @@ export async function countDeadDeliveries(db: Kysely<Database>): Promise<number>
     .where(isWanted)
     .executeTakeFirstOrThrow()
   return count
+}
+
+/** Inserts a notice that is no step of the cadence. */
+export async function insertNotice(trx: Transaction<Database>, notice: Omit<Notice, 'step'>): Promise<void> {
+  await trx
+    .insertInto('notices')
+    .values({ ...notice, step: null })
+    .execute()
+}
+
+/**
+ * Inserts the deliveries of notices: one for each receiver of the Site, and of the configuration. The steps that a receiver
+ * has chosen concern the expiry cadence only.
+ *
+ * @param serviceKinds kinds of the receivers that the configuration names
+ */
+export async function insertDeliveries(
+  trx: Transaction<Database>,
+  noticeIds: readonly string[],
+  { now, serviceKinds }: { now: Date; serviceKinds: readonly string[] }
+): Promise<void> {
+  await trx
+    .insertInto('notice_deliveries')
+    .columns(['id', 'notice_id', 'site_id', 'receiver_id', 'kind', 'state', 'attempts', 'due_at'])
+    .expression(
+      // Indexes: notices_pkey and notice_receivers_site_id
+      sql<NoticeDeliveryTable>`
+        select gen_random_uuid(), n.id, n.site_id, receiver.id, receiver.kind, 'pending', 0, ${now}::timestamptz
+        from notices n
+        cross join lateral (
+          select r.id, r.kind from notice_receivers r
+          where r.site_id = n.site_id and (n.step is null or r.steps is null or n.step = any(r.steps))
+          union all
+          select null, kind from unnest(${serviceKinds}::text[]) as kind
+        ) receiver
+        where n.id = any(${noticeIds}::uuid[])`
+    )
+    .execute()
 }
 
 function deliveries(db: Kysely<Database>) {

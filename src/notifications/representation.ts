@@ -1,15 +1,15 @@
-import type { NoticeTable } from '../database/schema.ts'
-import type { Delivery } from './repository.ts'
+import type { Delivery, Notice } from './repository.ts'
 import type { DeliveryBody, NoticeBody } from './schemas.ts'
 
 /** Returns a notice as the admin API shows it. */
-export function representNotice(row: NoticeTable, deliveries: readonly Delivery[]): NoticeBody {
+export function representNotice(row: Notice, deliveries: readonly Delivery[]): NoticeBody {
   return {
     noticeId: row.id,
     clientId: row.client_id,
     name: row.name,
     enabled: row.enabled,
     expiresAt: row.expires_at.toISOString(),
+    type: row.type,
     step: row.step,
     firedAt: row.fired_at.toISOString(),
     deliveries: deliveries.map(representDelivery)

@@ -4,6 +4,7 @@ import { siteId } from '../admin-api/site.ts'
 import { nullable, textEnum } from '../http/json-schema.ts'
 import { CLIENT_ID_PATTERN } from '../registrations/client-id.ts'
 import { kind, UUID_PATTERN } from './receivers/schemas.ts'
+import { NOTICE_TYPES } from './types.ts'
 
 export type NoticeBody = Type.Static<typeof NoticeSchema> & { deliveries: DeliveryBody[] }
 export type DeliveryBody = Type.Static<typeof DeliverySchema>
@@ -43,12 +44,26 @@ export const NoticeSchema = Type.Object(
     clientId: Type.String({ description: 'Client ID of the registration', examples: ['k3v9x2m7q1w8z5t4r6y0'] }),
     name: Type.String({ description: 'Name of the registration when the notice fired', examples: ['billing export'] }),
     enabled: Type.Boolean({ description: 'Whether the registration was enabled when the notice fired' }),
-    expiresAt: instant('The expiry that the notice is about'),
-    step: Type.Integer({ minimum: 0, description: 'Days before expiry; 0 for the expiry itself', examples: [30] }),
+    expiresAt: instant('Expiry of the registration when the notice fired'),
+    type: Type.String({
+      description: `What the notice is about, for programs: ${NOTICE_TYPES.join(', ')}. \`expiry\` is a step of the expiry cadence. Later versions may add types.`,
+      examples: ['expiry']
+    }),
+    step: nullable(
+      Type.Integer({
+        minimum: 0,
+        description: 'Days before expiry; 0 for the expiry itself. It is null for a notice of another type.',
+        examples: [30]
+      })
+    ),
     firedAt: instant('Time at which the notice fired'),
     deliveries: Type.Array(Type.Ref('NoticeDelivery'), { description: 'One delivery for each receiver' })
   },
-  { $id: 'Notice', additionalProperties: false, description: 'A step of the expiry cadence that has fired' }
+  {
+    $id: 'Notice',
+    additionalProperties: false,
+    description: 'A notice that has fired: a step of the expiry cadence, or something that happened'
+  }
 )
 
 export const NoticePageSchema = Type.Object(

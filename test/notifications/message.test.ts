@@ -2,11 +2,14 @@ import { CloudEvent } from 'cloudevents'
 import t from 'tap'
 import { testMessage } from '../../src/notifications/channels/message.ts'
 import { noticeMessage } from '../../src/notifications/message.ts'
+import { NOTICE_TYPES } from '../../src/notifications/types.ts'
 import { ISSUER, NOTICE } from './channels/channel-options.ts'
 
 t.test('the stock CloudEvents library accepts every event that grantd makes', async t => {
+  const others = NOTICE_TYPES.map(type => noticeMessage({ ...NOTICE, type }, ISSUER))
   const expired = { ...NOTICE, step: 0, fired_at: new Date('2026-12-23T09:00:00.000Z') }
   for (const { event } of [
+    ...others,
     noticeMessage(NOTICE, ISSUER),
     noticeMessage(expired, ISSUER),
     testMessage('id', ISSUER, 'acme', 'receiver', Date.now())
@@ -30,4 +33,23 @@ t.test('the subject of a mail has the days that are left', async t => {
   t.equal(subject('2026-12-16T09:00:05.000Z'), 'App registration expires in 7 days: billing export')
   t.equal(subject('2026-12-22T10:00:00.000Z'), 'App registration expires in 1 day: billing export')
   t.equal(subject('2026-12-23T09:00:00.000Z'), 'App registration has expired: billing export')
+})
+
+t.test('every type of notice has an event type, a subject and a text of its own', async t => {
+  const messages = NOTICE_TYPES.map(type =>
+    noticeMessage({ ...NOTICE, type, details: { source: '192.0.2.1' } }, ISSUER)
+  )
+  t.equal(new Set(messages.map(({ event }) => event.type)).size, NOTICE_TYPES.length)
+  t.equal(new Set(messages.map(({ text }) => text.subject)).size, NOTICE_TYPES.length)
+  for (const { text } of messages) t.match(text.plain, 'Request from: 192.0.2.1')
+  t.throws(() => noticeMessage({ ...NOTICE, type: 'of a later release' }, ISSUER), /does not know/)
+})
+
+t.test('a mail shows the URL of a report as text, never as a link or as HTML', async t => {
+  const details = { credential: 'previous', url: 'https://example.com/?a=1&b="<b>"', reporter: 'a <scanner>' }
+  const { event, text } = noticeMessage({ ...NOTICE, type: 'secret_leaked', details }, ISSUER)
+  t.match(event, { type: 'com.grantd.registration.secret_leaked', data: details })
+  t.match(text.html, 'https://example.com/?a=1&amp;b=&quot;&lt;b&gt;&quot;')
+  t.notMatch(text.html, /<a |<b>|<scanner>/)
+  t.match(text.subject, 'Leaked previous Client secret retired: billing export')
 })

@@ -4,7 +4,7 @@ import { isWanted } from '../repository.ts'
 
 /** A delivery that this instance has claimed, with its notice and its receiver. */
 export interface Claimed
-  extends Omit<NoticeTable, 'id'>,
+  extends Omit<Selectable<NoticeTable>, 'id'>,
     Pick<
       Selectable<NoticeDeliveryTable>,
       'id' | 'notice_id' | 'receiver_id' | 'kind' | 'queue' | 'state' | 'attempts' | 'reached'
@@ -86,7 +86,7 @@ export async function claimDeliveries(db: Kysely<Database>, claim: Claim): Promi
       from due where d.id = due.id
       returning d.id, d.notice_id, d.receiver_id, d.kind, d.queue, d.state, d.attempts, d.reached
     )
-    select claimed.*, n.site_id, n.client_id, n.name, n.enabled, n.expires_at, n.step, n.fired_at,
+    select claimed.*, n.site_id, n.client_id, n.name, n.enabled, n.expires_at, n.type, n.details, n.step, n.fired_at,
       receiver.target, receiver.secret_jwe, receiver.previous_secret_jwe, receiver.previous_secret_expires_at
     from claimed
     join notices n on n.id = claimed.notice_id

@@ -33,7 +33,8 @@ const steps = nullable(
       minItems: 1,
       maxItems: MAX_STEPS,
       uniqueItems: true,
-      description: 'Steps that the receiver wants, as days from `NOTICE_DAYS`. It is null for all steps.',
+      description:
+        'Steps of the expiry cadence that the receiver wants, as days from `NOTICE_DAYS`. It is null for all steps. A receiver gets notices of every other type.',
       examples: [[7, 0]]
     }
   )

@@ -1,7 +1,8 @@
 import { type RawBuilder, sql, type Transaction } from 'kysely'
 import { lockUntilCommit } from '../../database/advisory-lock.ts'
-import type { Database, NoticeDeliveryTable, NoticeTable } from '../../database/schema.ts'
+import type { Database, NoticeTable } from '../../database/schema.ts'
 import type { StepWindow } from '../cadence.ts'
+import { insertDeliveries } from '../repository.ts'
 
 /** The last registration of a batch, in the order of registrations_expires_at. */
 export interface SweepCursor {
@@ -99,32 +100,9 @@ async function insertNotices(
   return rows.map(({ id }) => id)
 }
 
-async function insertDeliveries(
-  trx: Transaction<Database>,
-  noticeIds: readonly string[],
-  { now, serviceKinds }: SweepBatch
-): Promise<void> {
-  await trx
-    .insertInto('notice_deliveries')
-    .columns(['id', 'notice_id', 'site_id', 'receiver_id', 'kind', 'state', 'attempts', 'due_at'])
-    .expression(
-      // Indexes: notices_pkey and notice_receivers_site_id
-      sql<NoticeDeliveryTable>`
-        select gen_random_uuid(), n.id, n.site_id, receiver.id, receiver.kind, 'pending', 0, ${now}::timestamptz
-        from notices n
-        cross join lateral (
-          select r.id, r.kind from notice_receivers r
-          where r.site_id = n.site_id and (r.steps is null or n.step = any(r.steps))
-          union all
-          select null, kind from unnest(${serviceKinds}::text[]) as kind
-        ) receiver
-        where n.id = any(${noticeIds}::uuid[])`
-    )
-    .execute()
-}
-
 /**
- * Deletes notices whose expiry and firing are both before this instant, with their deliveries, up to a limit.
+ * Deletes notices that fired before this instant, with their deliveries, up to a limit. A notice of the cadence stays
+ * until its expiry is before this instant too.
  *
  * A notice of a registration that still has this expiry is kept, however old: it is why the step does not fire again.
  * An expiry in the past cannot be set and a Client ID is never reused, so no deleted notice can fire again.
@@ -136,25 +114,37 @@ export async function deleteOldNotices(trx: Transaction<Database>, before: Date,
   const { rows } = await sql<{ isOurs: boolean }>`
     select pg_try_advisory_xact_lock(hashtextextended('notice retention', 0)) as "isOurs"`.execute(trx)
   if (rows[0]?.isOurs !== true) return 0
+  const ofCadence = trx
+    .selectFrom('notices as n')
+    .select('n.id')
+    .where('n.type', '=', 'expiry')
+    .where('n.expires_at', '<', before) // Index: notices_once
+    .where('n.fired_at', '<', before)
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('registrations as r')
+            .select('r.client_id')
+            .whereRef('r.client_id', '=', 'n.client_id') // Index: registrations_pkey
+            .whereRef('r.expires_at', '=', 'n.expires_at')
+        )
+      )
+    )
+    .orderBy('n.expires_at')
+    .limit(limit)
+  const others = trx
+    .selectFrom('notices as n')
+    .select('n.id')
+    .where('n.type', '!=', 'expiry')
+    .where('n.fired_at', '<', before) // Index: notices_fired_at
+    .limit(limit)
   const { numDeletedRows } = await trx
     .deleteFrom('notices')
     .where('id', 'in', eb =>
       eb
-        .selectFrom('notices as n')
-        .select('n.id')
-        .where('n.expires_at', '<', before) // Index: notices_once
-        .where('n.fired_at', '<', before)
-        .where(({ not, exists, selectFrom }) =>
-          not(
-            exists(
-              selectFrom('registrations as r')
-                .select('r.client_id')
-                .whereRef('r.client_id', '=', 'n.client_id') // Index: registrations_pkey
-                .whereRef('r.expires_at', '=', 'n.expires_at')
-            )
-          )
-        )
-        .orderBy('n.expires_at')
+        .selectFrom(ofCadence.as('of_cadence'))
+        .select('of_cadence.id')
+        .unionAll(eb.selectFrom(others.as('others')).select('others.id'))
         .limit(limit)
     )
     .executeTakeFirstOrThrow()

@@ -11,6 +11,8 @@ export const NOTICE: NoticeOfEvent = {
   name: 'billing export',
   enabled: true,
   expires_at: new Date('2026-12-23T09:00:00.000Z'),
+  type: 'expiry',
+  details: {},
   step: 30,
   fired_at: new Date('2026-11-23T09:00:05.000Z')
 }
