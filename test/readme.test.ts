@@ -2,11 +2,11 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { describeConfig } from '../src/config/config.ts'
+import { readPage, withAnswers } from '../tools/answers.ts'
 import { CONFIGURATION_FILE, withConfiguration } from '../tools/configuration.ts'
-import { README_FILE, withSample } from '../tools/readme.ts'
 import { ROOT } from './fixtures/run/paths.ts'
 
-const readme = readFileSync(README_FILE, 'utf8')
+const readme = readPage('README.md')
 
 // [BUILD-2]
 t.test('docs/configuration.md lists every variable that src/config reads; "npm run readme" writes it', async t => {
@@ -15,8 +15,8 @@ t.test('docs/configuration.md lists every variable that src/config reads; "npm r
   for (const { name } of describeConfig()) t.equal(page.split(`| \`${name}\``).length, 2, `one row for ${name}`)
 })
 
-t.test('the curl lines of the README print what it shows; "npm run docs" writes it', async t => {
-  t.equal(await withSample(readme), readme)
+t.test('the commands of README.md print what it shows; "npm run docs" writes it', async t => {
+  t.equal(await withAnswers(readme), readme)
 })
 
 t.test('.env.example names every variable, with its default where that is a number', async t => {

@@ -18,13 +18,21 @@ export interface RunningService {
   stop: () => Promise<void>
 }
 
-/** Starts grantd on an empty data folder. @throws Error when it ends before it listens */
-export async function startService(): Promise<RunningService> {
+/**
+ * Starts grantd on an empty data folder.
+ *
+ * @param environment of it, beside its folder and ports
+ * @throws Error when it ends before it listens
+ */
+export async function startService(environment: Record<string, string> = {}): Promise<RunningService> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'grantd-docs-'))
   const [port, metricsPort] = [await freePort(), await freePort()]
   const service = spawn(process.execPath, ['src/commands/start.ts'], {
     cwd: ROOT,
-    env: { PATH: process.env['PATH'], DATA_DIR: folder, PORT: String(port), METRICS_PORT: String(metricsPort) },
+    env: {
+      ...{ PATH: process.env['PATH'], NODE_COMPILE_CACHE: 'node_modules/.cache/compile', ...environment },
+      ...{ DATA_DIR: folder, PORT: String(port), METRICS_PORT: String(metricsPort) }
+    },
     stdio: ['ignore', 'pipe', 'inherit']
   })
   const closed = once(service, 'close')
@@ -60,7 +68,8 @@ async function untilReady(baseUrl: string): Promise<void> {
   }
 }
 
-async function freePort(): Promise<number> {
+/** Returns a port of this machine that nothing uses. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
