@@ -7,6 +7,8 @@ export interface IssuerKeysOptions {
   issuer: string
   /** Fetches the JWKS. */
   fetchKeys: () => Promise<JSONWebKeySet>
+  /** How long a caller waits for fetches at most, milliseconds. They go on for later callers. */
+  maxWaitMs: number
   log: IssuerLog
 }
 
@@ -34,7 +36,7 @@ const RETRY_MS = SECOND_MS
 /** The same while keys are held that can be used. */
 const RETRY_WITH_KEYS_MS = 30 * SECOND_MS
 /** How long a caller waits for newer keys when keys are held that can be used. */
-const MAX_WAIT_MS = SECOND_MS
+const MAX_REFRESH_WAIT_MS = SECOND_MS
 
 interface HeldKeys {
   find: JWTVerifyGetKey
@@ -61,21 +63,22 @@ export class IssuerKeys {
 
   /** @throws IssuerUnavailable when no usable keys are held; JWKSNoMatchingKey for an unknown key */
   readonly find: JWTVerifyGetKey = async (header, token) => {
-    const held = await this.#usableKeys()
+    const deadline = performance.now() + this.#options.maxWaitMs
+    const held = await this.#usableKeys(deadline)
     try {
       return await findIn(held, header, token)
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey) || !this.#mayHaveNewKeys(held)) throw error
-      return findIn(await this.#fetchAfter(RETRY_MS), header, token)
+      return findIn(await this.#fetchBefore(deadline, RETRY_MS), header, token)
     }
   }
 
-  async #usableKeys(): Promise<HeldKeys> {
+  async #usableKeys(deadline: number): Promise<HeldKeys> {
     const held = this.#held
-    if (held === undefined || ageOf(held.fetchedAt) > USABLE_MS) return this.#fetchAfter(RETRY_MS)
+    if (held === undefined || ageOf(held.fetchedAt) > USABLE_MS) return this.#fetchBefore(deadline, RETRY_MS)
     if (ageOf(held.fetchedAt) <= FRESH_MS) return held
     // A fetch that takes longer goes on for later callers, and one that fails leaves the held keys.
-    await within(MAX_WAIT_MS, this.#fetchAfter(RETRY_WITH_KEYS_MS)).catch(() => false)
+    await within(MAX_REFRESH_WAIT_MS, this.#fetchAfter(RETRY_WITH_KEYS_MS)).catch(() => false)
     return this.#held ?? held
   }
 
@@ -84,6 +87,14 @@ export class IssuerKeys {
     return this.#failure !== undefined || ageOf(fetchedAt) > COOL_DOWN_MS
   }
 
+  /** @throws IssuerUnavailable at the deadline too; the fetch goes on for later callers */
+  async #fetchBefore(deadline: number, pauseMs: number): Promise<HeldKeys> {
+    const fetched = this.#fetchAfter(pauseMs)
+    if (await within(Math.max(0, deadline - performance.now()), fetched)) return fetched
+    throw new IssuerUnavailable(new Error('the issuer has not answered yet'))
+  }
+
+  /** Joins the fetch that is under way, or starts one. @param pauseMs after a fetch that failed, milliseconds */
   async #fetchAfter(pauseMs: number): Promise<HeldKeys> {
     if (this.#fetch === undefined && this.#failure !== undefined && ageOf(this.#failure.at) < pauseMs) {
       throw new IssuerUnavailable(this.#failure.cause)

@@ -1,12 +1,44 @@
 import { createPublicKey } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
-import type { JSONWebKeySet, JWK } from 'jose'
+import { createLocalJWKSet, type JSONWebKeySet, type JWK, type JWTVerifyGetKey } from 'jose'
+import type { IssuerLog } from './issuer-keys.ts'
 
 /** A key set has a few kilobytes. */
 export const MAX_KEY_SET_BYTES = 1_048_576
 
 /** Private and secret members of a JWK (RFC 7518 §6.2.2, §6.3.2, §6.4.1). */
 const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv']
+
+/** The keys of an issuer whose key set is a file, for an issuer that grantd cannot reach. */
+export class KeyFile {
+  readonly #issuer: string
+  readonly #path: string
+  readonly #log: IssuerLog
+  #find: JWTVerifyGetKey
+
+  /** @throws Error that says what is wrong with the file */
+  constructor(issuer: string, path: string, log: IssuerLog) {
+    this.#issuer = issuer
+    this.#path = path
+    this.#log = log
+    this.#find = createLocalJWKSet(readKeyFile(path))
+  }
+
+  /** @throws JWKSNoMatchingKey for an unknown key */
+  readonly find: JWTVerifyGetKey = (header, token) => this.#find(header, token)
+
+  /** Reads the file again. The keys of a file that is wrong now do not replace the last good ones. */
+  reread(): void {
+    const fields = { issuer: this.#issuer, file: this.#path }
+    try {
+      this.#find = createLocalJWKSet(readKeyFile(this.#path))
+      this.#log.info(fields, 'read the key file of an issuer again')
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error)
+      this.#log.error({ ...fields, detail }, 'the key file of an issuer is wrong; its last good keys stay')
+    }
+  }
+}
 
 /**
  * Reads the public keys of an issuer from a file that holds a JSON Web Key Set (RFC 7517 §5).

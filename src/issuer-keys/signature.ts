@@ -6,6 +6,9 @@ export const ALGORITHMS = [
   ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 ]
 
+/** A key set without `kid` may have the keys of a few rotations for each algorithm. More are not tried. */
+const MAX_KEYS_TRIED = 10
+
 /**
  * Verifies with the key of a token. A token without `kid` is verified with each key of its type, and so are keys that
  * share a `kid`.
@@ -21,7 +24,9 @@ export async function verifyWithEachKey<Result>(
     return await verify(keys)
   } catch (error) {
     if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+    let tried = 0
     for await (const key of error) {
+      if (++tried > MAX_KEYS_TRIED) break
       try {
         return await verify(async () => key)
       } catch (reason) {

@@ -5,6 +5,7 @@ import { IssuerUnavailable } from '../../src/issuer-keys/issuer-keys.ts'
 import { HOUR_MS } from '../../src/time.ts'
 import { startApp } from '../fixtures/app/app.ts'
 import { type Answer, type Grantd, send } from '../fixtures/app/grantd.ts'
+import { advanceClock } from '../fixtures/peers/clock.ts'
 import {
   AUDIENCE,
   type IdentityProvider,
@@ -34,12 +35,6 @@ async function isGood(trusted: TrustedIssuer, token: string): Promise<boolean> {
 
 function unknownKeys(count: number): ProviderKey[] {
   return Array.from({ length: count }, (_, index) => ({ ...unpublished, kid: `unknown-${index}` }))
-}
-
-/** Moves the monotonic clock. */
-function advanceClock(t: Test, ms: number): void {
-  const now = performance.now.bind(performance)
-  t.intercept(performance, 'now', { value: () => now() + ms })
 }
 
 function readList(grantd: Grantd, token: string): Promise<Answer> {
