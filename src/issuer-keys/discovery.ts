@@ -1,5 +1,5 @@
 import type { JSONWebKeySet } from 'jose'
-import { isLoopback } from '../http/loopback.ts'
+import { checkKeyLocation } from './key-location.ts'
 
 /** Where the public keys of an issuer are published. */
 export interface KeySource {
@@ -40,11 +40,7 @@ async function discoverJwksUri({ issuer, allowsLoopback }: KeySource): Promise<s
     throw new Error(`the discovery document of ${issuer} names another issuer`)
   }
   const jwksUri = 'jwks_uri' in document ? document.jwks_uri : undefined
-  if (typeof jwksUri !== 'string' || !URL.canParse(jwksUri)) throw new Error(`${issuer} publishes no jwks_uri`)
-  if (!jwksUri.startsWith('https:') && !(allowsLoopback && isLoopback(jwksUri))) {
-    throw new Error(`the jwks_uri of ${issuer} is not https`)
-  }
-  return jwksUri
+  return checkKeyLocation({ issuer, jwksUri, allowsLoopback })
 }
 
 async function fetchKeySet(jwksUri: string): Promise<JSONWebKeySet> {
