@@ -36,10 +36,8 @@ export class TrustedIssuers {
     return this.#keys.get(issuer)?.find
   }
 
-  /** Reads the files of keys again. @returns whether there are any */
-  rereadFiles(): boolean {
-    const files = [...this.#keys.values()].filter(keys => keys instanceof KeyFile)
-    for (const file of files) file.reread()
-    return files.length > 0
+  /** Reads the files of keys again. */
+  rereadFiles(): void {
+    for (const keys of this.#keys.values()) if (keys instanceof KeyFile) keys.reread()
   }
 }

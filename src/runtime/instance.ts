@@ -10,6 +10,7 @@ import { codeOf, DatabaseUnavailable, isLoginRefused } from '../database/errors.
 import { openDevelopmentMode } from '../development/admin-issuer.ts'
 import { banner } from '../development/banner.ts'
 import { isLoopback } from '../http/loopback.ts'
+import { TrustedIssuers } from '../issuer-keys/trusted-issuers.ts'
 import { loadKeySet, type RotatingKeySet } from '../signing-keys/key-set.ts'
 import { openConnection } from './connection.ts'
 import { keySetOptions } from './key-set-options.ts'
@@ -22,6 +23,8 @@ export interface Instance {
   keySet: RotatingKeySet
   /** The issuer of administrators' tokens. */
   trusted: TrustedIssuer
+  /** The issuers of workload tokens. */
+  trustedIssuers: TrustedIssuers
   /** Signs an admin token. Only in development mode. @param sites ids, or `*` for all */
   signToken: ((sites: readonly string[]) => Promise<string>) | undefined
 }
@@ -60,7 +63,9 @@ export async function openInstance({ config, log, onConnectionChange, migrates }
   const options = await keySetOptions(config, connection.background)
   // First: a KEY_ENCRYPTION_KEY that does not decrypt the signing keys ends the start, before a MAC key is made under it.
   const keySet = await loadKeySet(options)
-  return { connection, sealing: options.sealing, keySet, macKeys: await loadMacKeys(options), trusted, signToken }
+  const trustedIssuers = new TrustedIssuers(config.federation, log)
+  const macKeys = await loadMacKeys(options)
+  return { connection, sealing: options.sealing, keySet, macKeys, trusted, trustedIssuers, signToken }
 }
 
 /** Returns a text that says how to try grantd, in development mode only. */

@@ -2,6 +2,7 @@ import type { Config } from '../config/config.ts'
 import { measurePipelinedConnections } from '../database/metrics.ts'
 import { Readiness } from '../http/readiness.ts'
 import { assertReadable } from '../registrations/repository.ts'
+import { reloadOnHangUp } from './hang-up.ts'
 import { openInstance, startupBanner } from './instance.ts'
 import { Shutdown, shutDownOnSignals } from './shutdown.ts'
 import { listenForOperators, measureDatabase, openTelemetry } from './telemetry.ts'
@@ -12,12 +13,8 @@ export async function runPrimary(config: Config): Promise<void> {
   const shutdown = new Shutdown()
   shutDownOnSignals(shutdown)
   let workers: Workers | undefined
-  process.on('SIGHUP', () => {
-    // A terminal sends SIGHUP when it is closed.
-    if (process.stdout.isTTY) void shutdown.start()
-    // Workers that are still starting need no replacement.
-    else void workers?.restart()
-  })
+  // New workers read the files of secrets and keys. Workers that are still starting need no replacement.
+  reloadOnHangUp(shutdown, () => void workers?.restart())
   const { log, metrics, print } = openTelemetry(config)
   const listener = await listenForOperators(config, {
     read: async () => (await workers?.readMetrics()) ?? metrics.read(),

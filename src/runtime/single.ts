@@ -1,5 +1,7 @@
 import type { Config } from '../config/config.ts'
 import { measurePipelinedConnections } from '../database/metrics.ts'
+import type { TrustedIssuers } from '../issuer-keys/trusted-issuers.ts'
+import { reloadOnHangUp } from './hang-up.ts'
 import type { HttpServer } from './http-server.ts'
 import { openInstance, startupBanner } from './instance.ts'
 import { Shutdown, shutDownOnSignals } from './shutdown.ts'
@@ -9,8 +11,10 @@ import { listenForOperators, measureDatabase, openTelemetry } from './telemetry.
 export async function runSingle(config: Config): Promise<void> {
   const shutdown = new Shutdown()
   shutDownOnSignals(shutdown)
-  // No other process could take over meanwhile.
-  process.on('SIGHUP', () => void shutdown.start())
+  let issuers: TrustedIssuers | undefined
+  // Without key files, SIGHUP is for the workers that a single process does not have.
+  const hasKeyFiles = config.federation.issuers.some(({ keyFile }) => keyFile !== undefined)
+  reloadOnHangUp(shutdown, hasKeyFiles ? () => issuers?.rereadFiles() : undefined)
   const { log, metrics, print } = openTelemetry(config)
   let server: HttpServer | undefined
   const listener = await listenForOperators(config, {
@@ -22,6 +26,7 @@ export async function runSingle(config: Config): Promise<void> {
     // Most of the code is loaded while the database starts or is connected.
     import('./http-server.ts')
   ])
+  issuers = instance.trustedIssuers
   measureDatabase(metrics, instance.connection)
   shutdown.onClose(async () => {
     log.info('shutting down')

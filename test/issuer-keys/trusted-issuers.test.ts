@@ -150,11 +150,10 @@ t.test('the keys of a file verify without a request, and are read again on deman
   t.notOk(await isSignedBy(trusted, issuer, await provider.sign(nextKey)))
   writeFileSync(file, JSON.stringify({ keys: [nextKey.jwk] }))
   t.ok(await isSignedBy(trusted, issuer, await provider.sign(key)), 'until then the keys stay')
-  t.ok(trusted.rereadFiles())
+  trusted.rereadFiles()
   t.notOk(await isSignedBy(trusted, issuer, await provider.sign(key)))
   t.ok(await isSignedBy(trusted, issuer, await provider.sign(nextKey)))
   t.same(provider.requests, [])
-  t.notOk(trust(provider).rereadFiles(), 'without a file there is nothing to read')
 })
 
 t.test('a file that is wrong now keeps the last good keys, and the log says what is wrong', async t => {
