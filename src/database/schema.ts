@@ -26,6 +26,8 @@ export interface RegistrationTable {
   /** HMAC-SHA-256 of client id, a zero byte and the secret. */
   secret_mac: Buffer | null
   secret_mac_key_id: string | null
+  /** Finds the registration by the secret. Null for a secret of release 0.2.0 that has not been used since. */
+  secret_digest: Buffer | null
   scopes: string[]
   /** The default audience first. Empty for ACCESS_TOKEN_AUDIENCE. */
   audiences: string[]
@@ -44,6 +46,8 @@ export interface RegistrationTable {
   previous_secret_hash: string | null
   previous_secret_mac: Buffer | null
   previous_secret_mac_key_id: string | null
+  /** Moves with the hash of its secret: a trigger does that. */
+  previous_secret_digest: Generated<Buffer | null>
   /** Null when there was no rotation. These two are those of the previous credential, whatever its kind. */
   previous_secret_created_at: Date | null
   previous_secret_expires_at: Date | null

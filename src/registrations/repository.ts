@@ -1,6 +1,6 @@
 import type { Kysely, Nullable, QueryCreator, SelectQueryBuilder, Transaction } from 'kysely'
 import type { Site } from '../admin-api/site.ts'
-import type { SecretMac } from '../credentials/secret-mac.ts'
+import type { NewSecretMac } from '../credentials/secret-mac.ts'
 import type { Database, RegistrationLastUsedTable, RegistrationTable } from '../database/schema.ts'
 import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './lifecycle.ts'
 
@@ -14,9 +14,11 @@ type SecretColumn =
   | 'secret_hash'
   | 'secret_mac'
   | 'secret_mac_key_id'
+  | 'secret_digest'
   | 'previous_secret_hash'
   | 'previous_secret_mac'
   | 'previous_secret_mac_key_id'
+  | 'previous_secret_digest'
 
 type LastUse = Pick<
   Nullable<RegistrationLastUsedTable>,
@@ -87,7 +89,7 @@ export async function countOfSite(db: Kysely<Database>, siteId: string): Promise
 export async function insertRegistration(
   trx: Transaction<Database>,
   columns: RegistrationColumns,
-  { hash, mac }: { hash: string; mac: SecretMac }
+  { hash, mac }: { hash: string; mac: NewSecretMac }
 ): Promise<void> {
   await trx
     .insertInto('registrations')
@@ -96,6 +98,7 @@ export async function insertRegistration(
       secret_hash: hash,
       secret_mac: mac.mac,
       secret_mac_key_id: mac.keyId,
+      secret_digest: mac.digest,
       previous_secret_hash: null,
       previous_secret_mac: null,
       previous_secret_mac_key_id: null

@@ -3,7 +3,7 @@ import { withLocked } from '../admin-api/locked.ts'
 import { requireRoom, requireRoomForOneMore } from '../admin-api/quota.ts'
 import type { Site } from '../admin-api/site.ts'
 import { invalidRequest } from '../admin-api/validation.ts'
-import type { SecretMac } from '../credentials/secret-mac.ts'
+import type { NewSecretMac } from '../credentials/secret-mac.ts'
 import type { Fault } from '../http/problem.ts'
 import { lockOf, recordEvents, type Target } from './changes.ts'
 import { createClientId } from './client-id.ts'
@@ -37,8 +37,8 @@ export interface RegistrationOptions extends SecretOptions, IdempotencyOptions {
   now: () => number
   maxLifetimeDays: number
   maxPerSite: number
-  /** Computes the MAC that is stored beside the hash of a secret. */
-  macKeys: { create: (clientId: string, secret: string) => SecretMac }
+  /** Computes the MAC and the digest that are stored beside the hash of a secret. */
+  macKeys: { create: (clientId: string, secret: string) => NewSecretMac }
   /** Called when a change is committed, with the new version; Infinity for a deletion. */
   onChanged: (clientId: string, version: number) => void
 }

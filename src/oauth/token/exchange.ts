@@ -10,6 +10,7 @@ import {
   type MatchCredential,
   type MatchedClient
 } from '../client-authentication/match-credential.ts'
+import type { MissingDigests } from '../client-authentication/missing-digests.ts'
 import { invalidClient, temporarilyUnavailable } from '../oauth-error.ts'
 import { issueAccessToken } from './access-token.ts'
 import type { ClientCache } from './cache/client-cache.ts'
@@ -24,6 +25,7 @@ export interface ExchangeOptions {
   lookup: ClientLookup
   macKeys: MacKeys
   recovery: LostMacKeyRecovery
+  missingDigests: MissingDigests
   limiter: FailureLimiter
   keySet: KeySet
   /** Milliseconds since the epoch. */
@@ -129,8 +131,10 @@ async function exchangeAsRead(
   const authenticated = requireAuthenticated(found.row, matched, at, refuse)
   const scope = requireGranted(decideScope(request.scope, found.row.scopes))
   const exchange = issue(options, key, authenticated, scope, at, lastUsedWrite)
-  if (found.isFresh) cache.keep(found.row, at)
-  else lookup.noteServedStale()
+  if (found.isFresh) {
+    cache.keep(found.row, at)
+    options.missingDigests.note(authenticated, credential)
+  } else lookup.noteServedStale()
   return exchange
 }
 

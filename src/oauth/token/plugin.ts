@@ -11,6 +11,7 @@ import type { KeySet } from '../../signing-keys/key-set.ts'
 import { SECOND_MS } from '../../time.ts'
 import { FailureLimiter } from '../client-authentication/failure-limiter.ts'
 import { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
+import { MissingDigests } from '../client-authentication/missing-digests.ts'
 import { measureClientCache, measureFailureLimiter, measureLookups } from '../metrics.ts'
 import type { ClientCache } from './cache/client-cache.ts'
 import { ClientLookup } from './cache/client-lookup.ts'
@@ -70,6 +71,7 @@ export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpoint
     lookup,
     revalidator: new Revalidator(options.revalidation, options.maxDelayMs),
     recovery: new LostMacKeyRecovery({ db: background, macKeys, hashing }),
+    missingDigests: new MissingDigests({ db: background, macKeys }),
     limiter
   })
 }

@@ -1,6 +1,6 @@
 import { type Kysely, sql } from 'kysely'
 import { type Credential, SECRET } from '../../credentials/credential.ts'
-import type { SecretMac } from '../../credentials/secret-mac.ts'
+import type { NewSecretMac } from '../../credentials/secret-mac.ts'
 import type { Database, RegistrationTable } from '../../database/schema.ts'
 import { statement } from '../../database/statement.ts'
 
@@ -13,6 +13,9 @@ export interface ClientRow
   extends NonNullableMembers<Pick<RegistrationTable, Exclude<ClientColumn, CredentialColumn>>> {
   client_id: string
   is_registered: boolean
+  /** Whether the secret has no digest yet, because release 0.2.0 has made it. */
+  lacks_digest: boolean
+  previous_lacks_digest: boolean
   credential: Credential
   previous_credential: Credential
 }
@@ -69,6 +72,8 @@ const DECOY: Record<ClientColumn, string> = {
 export const DECOY_ROW: ClientRow = {
   client_id: 'none',
   is_registered: false,
+  lacks_digest: false,
+  previous_lacks_digest: false,
   site_id: 'none',
   credential: SECRET,
   secret_mac: Buffer.alloc(32),
@@ -115,6 +120,8 @@ export const findClients = statement((db, clientIds: readonly string[]) =>
     .select([
       'wanted.client_id',
       sql<boolean>`registrations.client_id is not null`.as('is_registered'),
+      lacksDigest('secret').as('lacks_digest'),
+      lacksDigest('previous_secret').as('previous_lacks_digest'),
       ...CLIENT_COLUMNS.map(orDecoy)
     ])
     .orderBy('wanted.place')
@@ -143,6 +150,11 @@ function orDecoy(column: ClientColumn) {
   return sql`coalesce(${own}, ${other}, ${sql.raw(DECOY[column])})`.as(column)
 }
 
+function lacksDigest(column: 'secret' | 'previous_secret') {
+  const [own, other] = [sql.ref(`registrations.${column}_digest`), sql.ref(`decoy.${column}_digest`)]
+  return sql<boolean>`coalesce(${own}, ${other}) is null`
+}
+
 /** Finds the clients whose registration still has the version at the same place of the other list. */
 export const findUnchanged = statement((db, clientIds: readonly string[], versions: readonly number[]) =>
   db
@@ -160,7 +172,7 @@ export const findUnchanged = statement((db, clientIds: readonly string[], versio
 )
 
 /**
- * Replaces the MAC of a secret whose MAC key is lost. It is no administrative change: the version stays. Does nothing
+ * Replaces the MAC and the digest of a secret whose MAC key is lost. It is no administrative change: the version stays. Does nothing
  * when the secret was changed or its MAC replaced meanwhile.
  */
 export async function replaceLostMac(
@@ -168,12 +180,12 @@ export async function replaceLostMac(
   clientId: string,
   column: 'secret' | 'previous_secret',
   lost: { hash: string; keyId: string },
-  { mac, keyId }: SecretMac
+  { mac, keyId, digest }: NewSecretMac
 ): Promise<void> {
   const columns =
     column === 'secret'
-      ? { secret_mac: mac, secret_mac_key_id: keyId }
-      : { previous_secret_mac: mac, previous_secret_mac_key_id: keyId }
+      ? { secret_mac: mac, secret_mac_key_id: keyId, secret_digest: digest }
+      : { previous_secret_mac: mac, previous_secret_mac_key_id: keyId, previous_secret_digest: digest }
   await db
     .updateTable('registrations')
     .set(columns)
@@ -181,4 +193,36 @@ export async function replaceLostMac(
     .where(`${column}_hash`, '=', lost.hash)
     .where(`${column}_mac_key_id`, '=', lost.keyId)
     .execute()
+}
+
+/** A secret that has no digest yet. Its MAC tells it from another secret of the client. */
+export interface MissingDigest {
+  clientId: string
+  mac: Buffer
+  digest: Buffer
+}
+
+/**
+ * Adds digests to secrets that release 0.2.0 has made. It is no administrative change: the version stays. A registration
+ * that is being changed is left out, so that nobody waits. Its next look-up tries again.
+ */
+export async function addMissingDigests(db: Kysely<Database>, missing: readonly MissingDigest[]): Promise<void> {
+  const clientIds = missing.map(({ clientId }) => clientId)
+  const macs = missing.map(({ mac }) => mac.toString('hex'))
+  const digests = missing.map(({ digest }) => digest.toString('hex'))
+  await sql`
+    with missing as (
+      select r.client_id, m.mac, m.digest
+      from unnest(${clientIds}::text[], ${macs}::text[], ${digests}::text[]) as given (client_id, mac, digest)
+      cross join lateral (select decode(given.mac, 'hex') as mac, decode(given.digest, 'hex') as digest) m
+      join registrations r on r.client_id = given.client_id -- Index: registrations_pkey
+      order by r.client_id
+      for no key update of r skip locked
+    )
+    update registrations r set
+      secret_digest = case when r.secret_mac = missing.mac then missing.digest else r.secret_digest end,
+      previous_secret_digest =
+        case when r.previous_secret_mac = missing.mac then missing.digest else r.previous_secret_digest end
+    from missing
+    where r.client_id = missing.client_id`.execute(db)
 }

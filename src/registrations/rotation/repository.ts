@@ -1,11 +1,11 @@
 import type { Transaction } from 'kysely'
-import type { SecretMac } from '../../credentials/secret-mac.ts'
+import type { NewSecretMac } from '../../credentials/secret-mac.ts'
 import type { Database } from '../../database/schema.ts'
 
 /** A secret as the database has it. */
 export interface StoredSecret {
   hash: string
-  mac: SecretMac
+  mac: NewSecretMac
   createdAt: Date
 }
 
@@ -51,7 +51,13 @@ export async function replaceSecret(
 }
 
 function columnsOf({ hash, mac, createdAt }: StoredSecret) {
-  return { secret_hash: hash, secret_mac: mac.mac, secret_mac_key_id: mac.keyId, secret_created_at: createdAt }
+  return {
+    secret_hash: hash,
+    secret_mac: mac.mac,
+    secret_mac_key_id: mac.keyId,
+    secret_digest: mac.digest,
+    secret_created_at: createdAt
+  }
 }
 
 /** Refuses the previous secret from this instant on. Its hash stays, so that its use is noticed. */

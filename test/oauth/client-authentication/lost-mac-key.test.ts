@@ -35,7 +35,13 @@ t.test('after the loss of KEY_ENCRYPTION_KEY every secret works at once, and nee
     t.equal((await grantd.exchange(client)).status, 200)
     t.equal(await versionOf(grantd, client.path), version, 'it is no administrative change')
   }
-  const rows = (await query(databaseUrl, 'select secret_mac_key_id from registrations')).map(Object)
+  const rows = (await query(databaseUrl, 'select client_id, secret_mac_key_id, secret_digest from registrations')).map(
+    Object
+  )
+  for (const { clientId, clientSecret } of clients) {
+    const { secret_digest: digest } = rows.find(row => row.client_id === clientId)
+    t.same(macKeys.digests(clientSecret), [digest], 'and it is found by its digest')
+  }
   t.same(new Set(rows.map(row => row.secret_mac_key_id)), new Set([macKeys.create('', '').keyId]))
   await macKeys.refresh()
   t.equal(macKeys.hasLostKeys, false)

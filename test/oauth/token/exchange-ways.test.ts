@@ -4,6 +4,7 @@ import { Semaphore } from '../../../src/concurrency/semaphore.ts'
 import { DatabaseUnavailable } from '../../../src/database/errors.ts'
 import { FailureLimiter } from '../../../src/oauth/client-authentication/failure-limiter.ts'
 import { LostMacKeyRecovery } from '../../../src/oauth/client-authentication/lost-mac-key.ts'
+import { MissingDigests } from '../../../src/oauth/client-authentication/missing-digests.ts'
 import { ClientCache } from '../../../src/oauth/token/cache/client-cache.ts'
 import { ClientLookup } from '../../../src/oauth/token/cache/client-lookup.ts'
 import { type ExchangeOptions, exchange } from '../../../src/oauth/token/exchange.ts'
@@ -37,6 +38,7 @@ async function start(t: Test) {
     revalidator: new Revalidator({ findCurrent, recordsUse: false }),
     lookup: new ClientLookup({ db, cache, macKeys, staleMs: 60_000, now }),
     recovery: new LostMacKeyRecovery({ db, macKeys, hashing }),
+    missingDigests: new MissingDigests({ db, macKeys }),
     limiter: new FailureLimiter(100),
     keySet: {
       active: { kid: 'k', algorithm: 'ES256', privateKey, header: '' },

@@ -339,7 +339,7 @@ t.test('a retry computes no hash, and the table holds nothing of the answer in c
     now: Date.now,
     retryPeppers: [randomBytes(32)],
     secretPrefix: 'grantd_',
-    macKeys: { create: () => ({ keyId: 'k', mac: randomBytes(32) }) },
+    macKeys: { create: () => ({ keyId: 'k', mac: randomBytes(32), digest: randomBytes(16) }) },
     onChanged: () => {},
     maxLifetimeDays: 730,
     maxPerSite: 10
@@ -375,7 +375,7 @@ t.test('while KEY_ENCRYPTION_KEY is changed, a retry finds what the first try ma
     now: Date.now,
     retryPeppers,
     secretPrefix: 'grantd_',
-    macKeys: { create: () => ({ keyId: 'k', mac: randomBytes(32) }) },
+    macKeys: { create: () => ({ keyId: 'k', mac: randomBytes(32), digest: randomBytes(16) }) },
     onChanged: () => {},
     maxLifetimeDays: 730,
     maxPerSite: 100
