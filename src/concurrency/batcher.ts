@@ -24,6 +24,11 @@ export interface BatcherOptions<Item, Result> {
   merge?: (gathered: Item, added: Item) => Item
   /** How many batches are processed at once, by default any number. Meanwhile the next batch gathers. */
   maxConcurrent?: number
+  /**
+   * How long the latest batch must have been processed before an item starts another one beside it, milliseconds; 0 by
+   * default. A batch that ends sooner is followed at once by all that have gathered.
+   */
+  leadMs?: number
   /** How many items may wait for their result, by default any number. */
   maxWaiting?: number
   /**
@@ -47,6 +52,8 @@ export class Batcher<Item, Result> {
   #results = new Map<string, PromiseWithResolvers<Result>>()
   #isScheduled = false
   #underWay = 0
+  /** When the latest batch was sent, of performance.now(). */
+  #sentAt = 0
   #waiting = 0
   #isOverdue = false
   #flushed: PromiseWithResolvers<void> | undefined
@@ -87,8 +94,9 @@ export class Batcher<Item, Result> {
   }
 
   #schedule(): void {
-    const { maxConcurrent = Number.POSITIVE_INFINITY } = this.#options
+    const { maxConcurrent = Number.POSITIVE_INFINITY, leadMs = 0 } = this.#options
     if (this.#isScheduled || this.#underWay >= maxConcurrent) return
+    if (this.#underWay > 0 && performance.now() - this.#sentAt < leadMs) return
     this.#isScheduled = true
     // Other items of this turn of the event loop join the batch.
     setImmediate(() => void this.#send())
@@ -101,6 +109,7 @@ export class Batcher<Item, Result> {
     this.#results = new Map()
     this.#isScheduled = false
     this.#underWay++
+    this.#sentAt = performance.now()
     const resultOf = await this.#process(batch, results)
     this.#underWay--
     this.#waiting -= batch.size

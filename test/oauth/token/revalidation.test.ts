@@ -26,28 +26,39 @@ function startRevalidator(maxDelayMs = 60_000) {
   return { revalidator, batches, answers }
 }
 
-t.test(
-  'at most two statements run at once, and the next batch has each client once, at its latest instant',
-  async t => {
-    const { revalidator, batches, answers } = startRevalidator()
-    const first = [check('a', 1, 1, 10), check('b', 1, 1, 11)].map(each => revalidator.revalidate(each))
+t.test('the next batch has each client once, at its latest instant', async t => {
+  const { revalidator, batches, answers } = startRevalidator()
+  const first = [check('a', 1, 1, 10), check('b', 1, 1, 11)].map(each => revalidator.revalidate(each))
+  await nextTurn()
+  const second = [20, 30, 15].map(at => revalidator.revalidate(check(at === 30 ? 'b' : 'a', 1, 1, at)))
+  await nextTurn()
+  t.equal(batches.length, 1)
+  answers[0]?.resolve([current('a'), current('b')])
+  t.same(await Promise.all(first), ['current', 'current'])
+  await nextTurn()
+  t.same(batches[1], [check('a', 1, 1, 20), check('b', 1, 1, 30)])
+  answers[1]?.resolve([current('b')])
+  t.same(await Promise.all(second), ['stale', 'current', 'stale'])
+})
+
+t.test('at most two statements run at once, the second one when the first takes a while', async t => {
+  const { revalidator, batches, answers } = startRevalidator()
+  const results = []
+  for (const clientId of ['a', 'b', 'c']) {
+    results.push(revalidator.revalidate(check(clientId)))
     await nextTurn()
-    const second = revalidator.revalidate(check('a', 1, 1, 12))
-    await nextTurn()
-    const third = [20, 30, 15].map(at => revalidator.revalidate(check(at === 30 ? 'b' : 'a', 1, 1, at)))
-    await nextTurn()
-    t.equal(batches.length, 2)
-    answers[0]?.resolve([current('a'), current('b')])
-    t.same(await Promise.all(first), ['current', 'current'])
-    await nextTurn()
-    await nextTurn()
-    t.same(batches[2], [check('a', 1, 1, 20), check('b', 1, 1, 30)])
-    answers[1]?.resolve([])
-    answers[2]?.resolve([current('b')])
-    t.equal(await second, 'stale')
-    t.same(await Promise.all(third), ['stale', 'current', 'stale'])
+    // Longer than the lead of a statement, without a turn of the event loop.
+    for (const started = performance.now(); performance.now() - started < 2; ) {}
   }
-)
+  t.same(batches, [[check('a')], [check('b')]])
+  answers[1]?.resolve([current('b')])
+  t.equal(await results[1], 'current')
+  await nextTurn()
+  t.same(batches[2], [check('c')])
+  answers[0]?.resolve([current('a')])
+  answers[2]?.resolve([current('c')])
+  t.same(await Promise.all(results), ['current', 'current', 'current'])
+})
 
 t.test('two credentials of one client are two checks of one batch', async t => {
   const { revalidator, batches, answers } = startRevalidator()
