@@ -7,7 +7,7 @@ import { bodyFault, parameterFault, unknownMember } from './schema-faults.ts'
 /**
  * Finds the faults of a body that no schema can find.
  *
- * @param body the members in which the schema found no fault
+ * @param body members of the types that the schema asks for
  */
 type RuleFaults = (request: FastifyRequest, body: object) => readonly Fault[] | Promise<readonly Fault[]>
 
@@ -54,10 +54,12 @@ export async function validateRequest(request: FastifyRequest): Promise<void> {
     ...parameterFaults(request, 'headers', request.headers)
   ]
   if (faults.length === 0) return
-  // A set, because a body of 16 KiB can have thousands of members and as many faults.
-  const faulty = new Set(ofBody.map(({ pointer = '' }) => memberOf(pointer)))
+  // Sets, because a body of 16 KiB can have thousands of members and as many faults.
+  const faulty = new Set(ofBody.filter(isOfMember).map(({ pointer = '' }) => memberOf(pointer)))
+  const refused = new Set(ofBody.map(({ pointer }) => pointer))
   const ofRules = (await config.ruleFaults?.(request, soundMembers(request.body, faulty))) ?? []
-  const found = distinct([...faults, ...ofRules.filter(({ pointer = '' }) => !faulty.has(memberOf(pointer)))])
+  const more = ofRules.filter(({ pointer = '' }) => !faulty.has(memberOf(pointer)) && !refused.has(pointer))
+  const found = distinct([...faults, ...more])
   throw jsonFaults.length > 0 ? refusal('invalid_json', found) : invalidRequest(found)
 }
 
@@ -107,10 +109,15 @@ function unexpectedMembers(body: unknown): Fault[] {
   return Object.keys(body).map(unknownMember)
 }
 
-/** Returns the members of a body that the schema accepts. @param faulty names of the others, as in a JSON pointer */
+/** Returns the members of a body that the rules can judge. @param faulty names of the others, as in a JSON pointer */
 function soundMembers(body: unknown, faulty: ReadonlySet<string>): object {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return {}
   return Object.fromEntries(Object.entries(body).filter(([name]) => !faulty.has(escapePointer(name))))
+}
+
+/** Whether no rule can judge the member: it is refused as a whole, or something in it has another type than expected. */
+function isOfMember({ pointer = '', code }: Fault): boolean {
+  return code === 'wrong_type' || pointer === `/${memberOf(pointer)}`
 }
 
 /** Returns the first reference token of a JSON pointer. */

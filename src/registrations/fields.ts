@@ -9,11 +9,15 @@ import { Type } from 'typebox'
 import { parseInstant } from '../admin-api/instant.ts'
 import type { RegistrationTable } from '../database/schema.ts'
 import type { Fault } from '../http/problem.ts'
+import { audienceFaults } from './audience.ts'
 import { expiryFault } from './lifecycle.ts'
 import { foldName, nameFault, normaliseName } from './name.ts'
+import { scopeFaults } from './scopes.ts'
 
 const MAX_SCOPES = 50
 const SCOPE_MAX_LENGTH = 128
+const MAX_AUDIENCES = 10
+const AUDIENCE_MAX_LENGTH = 512
 
 export const fieldSchemas = {
   name: Type.String({
@@ -44,6 +48,20 @@ export const fieldSchemas = {
       description: 'Scopes that the client may ask for. When it asks for none, it gets all of them.',
       examples: [['devices:read']]
     }
+  ),
+  audiences: Type.Array(
+    Type.String({
+      pattern: '^[!-~]+$',
+      maxLength: AUDIENCE_MAX_LENGTH,
+      description:
+        'An absolute URI without a fragment and without a user name, or a plain name without ":" in the first place. It has visible ASCII characters only.'
+    }),
+    {
+      maxItems: MAX_AUDIENCES,
+      description:
+        'Audiences that the client may ask for by the parameter `resource` (RFC 8707). When it asks for none, its token is for the first one. When the list is empty, tokens are for the audience of the whole service. Two audiences that differ only by an empty path against `/` are duplicates.',
+      examples: [['https://devices.example.com']]
+    }
   )
 }
 
@@ -51,16 +69,17 @@ export type RegistrationFields = {
   [Name in keyof typeof fieldSchemas]: Type.Static<(typeof fieldSchemas)[Name]>
 }
 
-type FieldColumns = Pick<RegistrationTable, 'name' | 'name_folded' | 'expires_at' | 'enabled' | 'scopes'>
+type FieldColumns = Pick<RegistrationTable, 'name' | 'name_folded' | 'expires_at' | 'enabled' | 'scopes' | 'audiences'>
 
 /** Returns the fields of a row as an answer has them. */
 export function fieldsOf(row: Omit<FieldColumns, 'name_folded'>): RegistrationFields {
-  return { name: row.name, expiresAt: row.expires_at.toISOString(), enabled: row.enabled, scopes: row.scopes }
+  const { name, enabled, scopes, audiences } = row
+  return { name, expiresAt: row.expires_at.toISOString(), enabled, scopes, audiences }
 }
 
 /** Returns the columns of these fields. @param fields without faults, as `normaliseFields` returns them */
-export function columnsOf({ name, expiresAt, enabled, scopes }: RegistrationFields): FieldColumns {
-  return { name, name_folded: foldName(name), expires_at: new Date(parseInstant(expiresAt)), enabled, scopes }
+export function columnsOf({ name, expiresAt, ...others }: RegistrationFields): FieldColumns {
+  return { name, name_folded: foldName(name), expires_at: new Date(parseInstant(expiresAt)), ...others }
 }
 
 /** Returns the fields in the form in which they are kept and answered. */
@@ -79,23 +98,38 @@ export interface FieldRules {
   /** Milliseconds since the epoch. */
   now: number
   maxLifetimeDays: number
+  /** The only scopes that a registration can be given. Undefined for any. */
+  scopesSupported: readonly string[] | undefined
 }
 
 /** Returns the fields that the rules judge, in their normal form. @param body members that the schema accepts */
 export function judgeableFields(body: object): Partial<RegistrationFields> {
-  const { name, expiresAt } = Object(body)
+  const { name, expiresAt, scopes, audiences } = Object(body)
   return {
     ...(typeof name === 'string' && { name: normaliseName(name) }),
-    ...(typeof expiresAt === 'string' && { expiresAt: normaliseInstant(expiresAt) })
+    ...(typeof expiresAt === 'string' && { expiresAt: normaliseInstant(expiresAt) }),
+    ...(Array.isArray(scopes) && { scopes: scopes.map(String) }),
+    ...(Array.isArray(audiences) && { audiences: audiences.map(String) })
   }
 }
 
 /** Returns what the schemas cannot tell: the faults of normalised fields. */
-export function faultsOf({ name, expiresAt }: Partial<RegistrationFields>, rules: FieldRules): Fault[] {
+export function faultsOf(
+  { name, expiresAt, scopes, audiences }: Partial<RegistrationFields>,
+  rules: FieldRules
+): Fault[] {
   return [
     name === undefined ? undefined : nameFault(name),
-    expiresAt === undefined ? undefined : expiryFault(parseInstant(expiresAt), rules.now, rules.maxLifetimeDays)
+    expiresAt === undefined ? undefined : expiryFault(parseInstant(expiresAt), rules.now, rules.maxLifetimeDays),
+    ...(scopes === undefined ? [] : scopeFaults(scopes, rules.scopesSupported)),
+    ...(audiences === undefined ? [] : audienceFaults(audiences))
   ].filter(fault => fault !== undefined)
+}
+
+/** Returns what the rules refuse in fields that differ. A field that keeps its value is not judged again. */
+export function faultsOfChanged(before: RegistrationFields, after: RegistrationFields, rules: FieldRules): Fault[] {
+  const changes = changesBetween(before, after)
+  return faultsOf(after, rules).filter(({ pointer = '' }) => (pointer.split('/')[1] ?? '') in changes)
 }
 
 /** Returns each field that differs. Undefined stands for a registration before it was created or after its deletion. */

@@ -7,7 +7,7 @@ import type { RegistrationRoutesOptions } from './routes.ts'
 interface RegistrationSettings
   extends Pick<
     RegistrationRoutesOptions,
-    'secretPrefix' | 'maxLifetimeDays' | 'maxPerSite' | 'macKeys' | 'onChanged' | 'now'
+    'secretPrefix' | 'maxLifetimeDays' | 'maxPerSite' | 'scopesSupported' | 'macKeys' | 'onChanged' | 'now'
   > {
   sealing: Sealing
   metrics: Registry

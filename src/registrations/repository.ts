@@ -107,7 +107,7 @@ export async function insertRegistration(
 }
 
 export type RegistrationChange = Partial<
-  Pick<RegistrationTable, 'name' | 'name_folded' | 'enabled' | 'expires_at' | 'expiry_set_at' | 'scopes'>
+  Pick<RegistrationTable, 'name' | 'name_folded' | 'enabled' | 'expires_at' | 'expiry_set_at' | 'scopes' | 'audiences'>
 >
 
 /** Changes these columns and increments the version. */

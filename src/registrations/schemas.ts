@@ -10,13 +10,14 @@ export type RegistrationBody = Type.Static<typeof RegistrationSchema>
 export type CreatedRegistrationBody = Type.Static<typeof CreatedRegistrationSchema>
 
 const instant = { format: 'date-time' }
-const { enabled, scopes } = fieldSchemas
+const { enabled, scopes, audiences } = fieldSchemas
 
 export const CreateRegistrationSchema = Type.Object(
   {
     ...fieldSchemas,
     enabled: Type.Optional({ ...enabled, default: true }),
-    scopes: Type.Optional({ ...scopes, default: [] })
+    scopes: Type.Optional({ ...scopes, default: [] }),
+    audiences: Type.Optional({ ...audiences, default: [] })
   },
   { $id: 'CreateRegistration', additionalProperties: false, description: 'An App registration to create' }
 )

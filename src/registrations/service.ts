@@ -11,7 +11,9 @@ import { makeSecret, type SecretOptions } from './client-secret.ts'
 import {
   changesBetween,
   columnsOf,
+  type FieldRules,
   faultsOf,
+  faultsOfChanged,
   fieldsOf,
   judgeableFields,
   normaliseFields,
@@ -37,6 +39,8 @@ export interface RegistrationOptions extends SecretOptions, IdempotencyOptions {
   now: () => number
   maxLifetimeDays: number
   maxPerSite: number
+  /** The only scopes that a registration can be given. Undefined for any. */
+  scopesSupported: readonly string[] | undefined
   /** Computes the MAC and the digest that are stored beside the hash of a secret. */
   macKeys: { create: (clientId: string, secret: string) => NewSecretMac }
   /** Called when a change is committed, with the new version; Infinity for a deletion. */
@@ -71,16 +75,16 @@ export function createRegistration(
   { context, idempotencyKey, signal }: SecretRequest & { context: AuditContext }
 ): Promise<SecretAnswer> {
   const { siteId } = site
-  const { now, maxLifetimeDays, maxPerSite } = options
+  const { now, maxPerSite } = options
   const quota = { of: 'registrations', maxPerSite, count: countOfSite }
   return answerOnce(
     site,
     options,
-    { idempotencyKey, context, request: ['create', input] },
+    { idempotencyKey, context, request: ['create', withoutDefaults(input)] },
     {
       prepare: async () => {
         const fields = normaliseFields(input)
-        refuse(faultsOf(fields, { now: now(), maxLifetimeDays }))
+        refuse(faultsOf(fields, rulesOf(options)))
         await requireRoomForOneMore(site, quota)
         return { fields, secret: await makeSecret(options, siteId, signal) }
       },
@@ -99,6 +103,12 @@ export function createRegistration(
   )
 }
 
+/** Returns what a retry is recognised by. Release 0.2.0 has no audiences, and a retry may come to it or from it. */
+function withoutDefaults(input: RegistrationFields): object {
+  const { audiences, ...others } = input
+  return audiences.length === 0 ? others : input
+}
+
 function createdColumns(siteId: string, fields: RegistrationFields, at: number): RegistrationColumns {
   const now = new Date(at)
   return {
@@ -108,7 +118,6 @@ function createdColumns(siteId: string, fields: RegistrationFields, at: number):
     expiry_set_at: now,
     registered_at: now,
     version: 1,
-    audiences: [],
     credential_number: 1,
     credential: null,
     secret_created_at: now,
@@ -119,22 +128,25 @@ function createdColumns(siteId: string, fields: RegistrationFields, at: number):
 }
 
 /** Returns what the rules refuse in the members of a body that the schema accepts. */
-export function faultsOfCreate({ now, maxLifetimeDays }: RegistrationOptions, body: object): Fault[] {
-  return faultsOf(judgeableFields(body), { now: now(), maxLifetimeDays })
+export function faultsOfCreate(options: RegistrationOptions, body: object): Fault[] {
+  return faultsOf(judgeableFields(body), rulesOf(options))
 }
 
 /** Returns what the rules refuse in the members that the schema accepts. A field that keeps its value is not judged. */
 export async function faultsOfChange(
   site: Site,
-  { now, maxLifetimeDays }: RegistrationOptions,
+  options: RegistrationOptions,
   clientId: string,
   body: object
 ): Promise<Fault[]> {
   const registration = await findRegistration(site, clientId)
   if (registration === undefined) return []
-  const fields = judgeableFields(body)
-  const changes = changesBetween(fieldsOf(registration), { ...fieldsOf(registration), ...fields })
-  return faultsOf(fields, { now: now(), maxLifetimeDays }).filter(({ pointer = '' }) => pointer.slice(1) in changes)
+  const fields = fieldsOf(registration)
+  return faultsOfChanged(fields, { ...fields, ...judgeableFields(body) }, rulesOf(options))
+}
+
+function rulesOf({ now, maxLifetimeDays, scopesSupported }: RegistrationOptions): FieldRules {
+  return { now: now(), maxLifetimeDays, scopesSupported }
 }
 
 /**
@@ -145,24 +157,25 @@ export async function faultsOfChange(
  */
 export async function changeRegistration(
   site: Site,
-  { now, maxLifetimeDays, onChanged }: RegistrationOptions,
+  options: RegistrationOptions,
   target: Target,
   input: Partial<RegistrationFields>
 ): Promise<Registration> {
   const registration = await withLocked(site.db, lockOf(site, target), async (trx, before) => {
-    const at = now()
+    const rules = rulesOf(options)
+    const at = rules.now
     const fields = normaliseFields({ ...fieldsOf(before), ...input })
     const changes = changesBetween(fieldsOf(before), fields)
     if (Object.keys(changes).length === 0) return before
-    // A field that keeps its value is not judged again: an expired registration can be renamed.
-    refuse(faultsOf(fields, { now: at, maxLifetimeDays }).filter(({ pointer = '' }) => pointer.slice(1) in changes))
+    // An expired registration can be renamed.
+    refuse(faultsOfChanged(fieldsOf(before), fields, rules))
     const columns = { ...columnsOf(fields), ...('expiresAt' in changes && { expiry_set_at: new Date(at) }) }
     await updateRegistration(trx, target.clientId, columns)
     const after = { ...before, ...columns, version: before.version + 1 }
     await recordEvents(trx, before, eventsBetween(before, after), at, target.context)
     return after
   })
-  onChanged(target.clientId, registration.version)
+  options.onChanged(target.clientId, registration.version)
   return registration
 }
 

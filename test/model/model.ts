@@ -20,6 +20,7 @@ export interface Modelled {
   name: string
   enabled: boolean
   scopes: string[]
+  audiences: string[]
   expiresAt: number
   lastUsedAt: number | null
   isDeleted: boolean

@@ -20,25 +20,37 @@ import {
 
 /** The life of a registration: create, change, rotate, exchange, delete. */
 
-export function create(of: Site, enabled: boolean, some: string[], ms: number, which: number): Command {
-  return command(`create in ${of}, enabled ${enabled}, [${some}], for ${ms} ms, at ${which}`, async (model, real) => {
-    const name = `registration ${String(model.registrations.length).padStart(3, '0')}`
-    const expiresAt = instanceOf(real, which).now() + ms
-    const body = { name, enabled, scopes: some, expiresAt: new Date(expiresAt).toISOString() }
-    const collection = `/v1/sites/${real.siteIds[of]}/app-registrations`
-    const answer = await administer(model, real, which, of, 'POST', collection, body)
-    assert.equal(answer.status, 201, answer.text)
-    const { clientId, clientSecret } = answer.json()
-    assert(model.registrations.every(known => known.clientId !== clientId && !secretsOf(known).includes(clientSecret)))
-    model.registrations.push({
-      ...{ site: of, clientId, clientSecret, name, enabled, scopes: some, expiresAt },
-      ...{ secretCreatedAt: instanceOf(real, which).now(), secretUsedAt: null, previous: undefined, replaced: [] },
-      ...{ lastUsedAt: null, isDeleted: false }
-    })
-  })
+export function create(
+  of: Site,
+  enabled: boolean,
+  some: string[],
+  audiences: string[],
+  ms: number,
+  which: number
+): Command {
+  return command(
+    `create in ${of}, enabled ${enabled}, [${some}] for [${audiences}], for ${ms} ms, at ${which}`,
+    async (model, real) => {
+      const name = `registration ${String(model.registrations.length).padStart(3, '0')}`
+      const expiresAt = instanceOf(real, which).now() + ms
+      const body = { name, enabled, scopes: some, audiences, expiresAt: new Date(expiresAt).toISOString() }
+      const collection = `/v1/sites/${real.siteIds[of]}/app-registrations`
+      const answer = await administer(model, real, which, of, 'POST', collection, body)
+      assert.equal(answer.status, 201, answer.text)
+      const { clientId, clientSecret } = answer.json()
+      assert(
+        model.registrations.every(known => known.clientId !== clientId && !secretsOf(known).includes(clientSecret))
+      )
+      model.registrations.push({
+        ...{ site: of, clientId, clientSecret, name, enabled, scopes: some, audiences, expiresAt },
+        ...{ secretCreatedAt: instanceOf(real, which).now(), secretUsedAt: null, previous: undefined, replaced: [] },
+        ...{ lastUsedAt: null, isDeleted: false }
+      })
+    }
+  )
 }
 
-type Change = Partial<Pick<Modelled, 'name' | 'enabled' | 'scopes' | 'expiresAt'>>
+type Change = Partial<Pick<Modelled, 'name' | 'enabled' | 'scopes' | 'audiences' | 'expiresAt'>>
 
 export function change(what: string, at: number, which: number, changeAt: (now: number) => Change): Command {
   const run: Command['run'] = async (model, real) => {

@@ -52,8 +52,8 @@ export function list(of: Site, which: number): Command {
         secretCreatedAt: credential.createdAt,
         hasPrevious: previousCredential !== null
       })),
-      expected.map(({ clientId, name, enabled, scopes, expiresAt, lastUsedAt, ...secrets }) => ({
-        ...{ clientId, name, enabled, scopes },
+      expected.map(({ clientId, name, enabled, scopes, audiences, expiresAt, lastUsedAt, ...secrets }) => ({
+        ...{ clientId, name, enabled, scopes, audiences },
         secretCreatedAt: instantOf(secrets.secretCreatedAt),
         hasPrevious: secrets.previous !== undefined && now() < secrets.previous.expiresAt,
         expiresAt: instantOf(expiresAt),
@@ -130,7 +130,7 @@ export function createTwice(of: Site, ms: number, which: number): Command {
     assert.equal(other.status, 422, other.text)
     const { clientId, clientSecret } = first.json()
     model.registrations.push({
-      ...{ site: of, clientId, clientSecret, name, enabled: true, scopes: [], expiresAt },
+      ...{ site: of, clientId, clientSecret, name, enabled: true, scopes: [], audiences: [], expiresAt },
       ...{ secretCreatedAt: now(), secretUsedAt: null, previous: undefined, replaced: [] },
       ...{ lastUsedAt: null, isDeleted: false }
     })

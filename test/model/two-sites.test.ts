@@ -12,6 +12,7 @@ const RUNS = 40
 /** The clock jumps by days, so notices come due all the time. */
 const NOTICES = { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1' }
 const SCOPES = ['devices:read', 'devices:write', 'billing'] as const
+const AUDIENCES = ['devices', 'https://billing.example', 'https://Devices.example:8443/api?v=1'] as const
 
 const site = fc.constantFrom<Site>(...SITES)
 const instance = fc.nat({ max: 1 })
@@ -20,6 +21,7 @@ const pick = fc.nat({ max: 5 })
 const name = fc.stringMatching(/^[a-z]{1,8}( [a-z0-9]{1,8})?$/)
 const isEnabled = fc.constantFrom(true, true, true, false)
 const scopes = fc.subarray([...SCOPES])
+const audiences = fc.subarray([...AUDIENCES])
 const lifetimeMs = fc.constantFrom(1_000, 60_000, 6 * DAY_MS, 29 * DAY_MS, 90 * DAY_MS, 365 * DAY_MS)
 const tickMs = fc.constantFrom(1, 999, 1_000, 30_000, 60_000, 60_000, DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
 const secretKind = fc.constantFrom(
@@ -36,7 +38,7 @@ const secretKind = fc.constantFrom(
 const overlapSeconds = fc.constantFrom(0, 1, 60, 60, 86_400, 7 * 86_400)
 
 const commands = [
-  fc.tuple(site, isEnabled, scopes, lifetimeMs, instance).map(args => create(...args)),
+  fc.tuple(site, isEnabled, scopes, audiences, lifetimeMs, instance).map(args => create(...args)),
   fc
     .tuple(pick, lifetimeMs, instance)
     .map(([at, ms, which]) => change('renew', at, which, now => ({ expiresAt: now + ms }))),
@@ -44,6 +46,9 @@ const commands = [
     .tuple(pick, fc.boolean(), instance)
     .map(([at, enabled, which]) => change('enable', at, which, () => ({ enabled }))),
   fc.tuple(pick, scopes, instance).map(([at, some, which]) => change('scopes', at, which, () => ({ scopes: some }))),
+  fc
+    .tuple(pick, audiences, instance)
+    .map(([at, some, which]) => change('audiences', at, which, () => ({ audiences: some }))),
   fc.tuple(pick, instance).map(args => remove(...args)),
   ...[0, 1].map(() => fc.tuple(pick, overlapSeconds, instance).map(args => rotate(...args))),
   fc.tuple(pick, instance).map(args => retire(...args)),
@@ -84,7 +89,7 @@ t.test(
         const siteIds = { acme: `acme-${runs}`, globex: `globex-${runs}` }
         const model: Model = { registrations: [], receivers: [] }
         const real: Real = { instances, clock, siteIds, receiverUrl }
-        for (const each of SITES) await create(each, true, [...SCOPES], DAY_MS, 0).run(model, real)
+        for (const each of SITES) await create(each, true, [...SCOPES], [], DAY_MS, 0).run(model, real)
         await fc.asyncModelRun(() => ({ model, real }), sequence)
         for (const each of SITES) await list(each, 0).run(model, real)
         used += model.registrations.filter(({ lastUsedAt }) => lastUsedAt !== null).length

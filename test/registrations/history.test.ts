@@ -13,7 +13,7 @@ const registration = {
   expiry_set_at: new Date('2026-11-23T09:00:00.000Z'),
   version: 1,
   credential_number: 1,
-  audiences: [],
+  audiences: ['https://devices.example'],
   credential: null,
   secret_created_at: new Date('2026-11-23T09:00:00.000Z'),
   previous_credential: null,
@@ -36,7 +36,8 @@ t.test('creating and deleting record every field', async t => {
       name: { from: null, to: 'billing' },
       expiresAt: { from: null, to: '2027-01-01T00:00:00.000Z' },
       enabled: { from: null, to: true },
-      scopes: { from: null, to: ['devices:read'] }
+      scopes: { from: null, to: ['devices:read'] },
+      audiences: { from: null, to: ['https://devices.example'] }
     }
   })
   const [deleted] = eventsBetween(registration, undefined)

@@ -11,7 +11,8 @@ t.test('create answers 201 with the whole registration, its secret, Location, ET
   const { answer, path } = await grantd.register({
     name: '  Cafe\u0301  ',
     expiresAt: '2026-12-23T10:00:00+01:00',
-    scopes: ['devices:read', 'devices:write']
+    scopes: ['devices:read', 'devices:write'],
+    audiences: ['devices', 'https://Devices.example:8443/api?v=1']
   })
   const { clientId, clientSecret, ...rest } = answer.json()
   t.match(clientId, /^[a-z0-9]{20}$/)
@@ -21,6 +22,7 @@ t.test('create answers 201 with the whole registration, its secret, Location, ET
     expiresAt: '2026-12-23T09:00:00.000Z',
     enabled: true,
     scopes: ['devices:read', 'devices:write'],
+    audiences: ['devices', 'https://Devices.example:8443/api?v=1'],
     registeredAt: '2026-11-23T09:00:00.000Z',
     lastUsedAt: null,
     credential: { kind: 'secret', createdAt: '2026-11-23T09:00:00.000Z', lastUsedAt: null },
@@ -264,6 +266,9 @@ t.test('bad bodies are refused with a pointer per fault, and nothing is coerced 
     ['scopes', 'devices:read', 'wrong_type'],
     ['scopes', many, 'invalid_value'],
     ['scopes', ['a', 'a'], 'invalid_value'],
+    ['audiences', 'https://a.example', 'wrong_type'],
+    ['audiences', null, 'wrong_type'],
+    ['audiences', many.slice(0, 11).map(scope => `https://a.example/${scope}`), 'invalid_value'],
     ...['clientId', 'registeredAt', 'lastUsedAt', 'expiresInDays', 'state', 'clientSecret', 'siteId', 'site_id'].map(
       readOnly => [readOnly, 'x', 'unknown_member'] as const
     ),

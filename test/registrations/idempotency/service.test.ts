@@ -342,10 +342,17 @@ t.test('a retry computes no hash, and the table holds nothing of the answer in c
     macKeys: { create: () => ({ keyId: 'k', mac: randomBytes(32), digest: randomBytes(16) }) },
     onChanged: () => {},
     maxLifetimeDays: 730,
-    maxPerSite: 10
+    maxPerSite: 10,
+    scopesSupported: undefined
   }
   const key = randomUUID()
-  const input = { name: 'canary name', expiresAt: inDays(10), enabled: true, scopes: ['canary:scope'] }
+  const input = {
+    name: 'canary name',
+    expiresAt: inDays(10),
+    enabled: true,
+    scopes: ['canary:scope'],
+    audiences: ['canary']
+  }
   const request = { idempotencyKey: key, context: CONTEXT, signal: new AbortController().signal }
   const first = await createRegistration(site, options, input, request)
   t.same(await createRegistration(site, options, input, request), first)
@@ -378,10 +385,11 @@ t.test('while KEY_ENCRYPTION_KEY is changed, a retry finds what the first try ma
     macKeys: { create: () => ({ keyId: 'k', mac: randomBytes(32), digest: randomBytes(16) }) },
     onChanged: () => {},
     maxLifetimeDays: 730,
-    maxPerSite: 100
+    maxPerSite: 100,
+    scopesSupported: undefined
   })
   const phases = { before: instance(old), during: instance(next, old), after: instance(next) }
-  const input = { name: 'billing', expiresAt: inDays(10), enabled: true, scopes: [] }
+  const input = { name: 'billing', expiresAt: inDays(10), enabled: true, scopes: [], audiences: [] }
   for (const [first, second] of [
     ['before', 'during'],
     ['during', 'before'],
