@@ -11,6 +11,7 @@ import type { Config } from './config/config.ts'
 import type { MacKeys } from './credentials/mac-keys.ts'
 import { macKeyRefresh } from './credentials/plugin.ts'
 import type { Sealing } from './crypto/key-encryption.ts'
+import { databaseClock } from './database/clock.ts'
 import type { Connection } from './database/connect.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
 import type { Drain } from './http/drain.ts'
@@ -30,9 +31,14 @@ import { siteNotificationRoutes } from './notifications/routes.ts'
 import { authorizationRoutes } from './oauth/authorization/routes.ts'
 import { answerMethodNotAllowed } from './oauth/endpoint-scope.ts'
 import { measureTokenRequests } from './oauth/metrics.ts'
+import { REFUSAL_REASONS } from './oauth/oauth-error.ts'
+import { refusalSlotOf } from './oauth/refusal-slot.ts'
 import { ClientCache } from './oauth/token/cache/client-cache.ts'
 import { tokenEndpoint } from './oauth/token/plugin.ts'
 import { MAX_DELAY_MS, revalidateOnly } from './oauth/token/revalidation.ts'
+import { TOKEN_PATH } from './oauth/token/routes.ts'
+import { refusalRecording } from './registrations/diagnosis/plugin.ts'
+import { diagnosisRoutes } from './registrations/diagnosis/routes.ts'
 import { idempotentAnswerPurge } from './registrations/idempotency/plugin.ts'
 import { registrationOptions } from './registrations/options.ts'
 import { assertReadable } from './registrations/repository.ts'
@@ -60,6 +66,8 @@ export interface AppOptions
   recordsUse?: boolean
   /** Maximum delay, in milliseconds, that a slow Last used write may add to a token response. `MAX_DELAY_MS` by default. */
   maxDelayMs?: number
+  /** Pause between two rounds that clear old refusals, milliseconds. An hour by default. */
+  refusalRetentionIntervalMs?: number | undefined
   /** Milliseconds since the epoch. */
   now: () => number
   /** Time of the database, milliseconds since the epoch. By default, the database is asked. */
@@ -76,7 +84,7 @@ export async function buildApp(
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
   const { config, tables, background, lookups, lastUsedWriter, sealing, macKeys, keySet, metrics, now } = options
-  const { recordsUse = true, maxDelayMs = MAX_DELAY_MS } = options
+  const { recordsUse = true, maxDelayMs = MAX_DELAY_MS, databaseNow = databaseClock(background) } = options
   // One statement revalidates all clients that wait. With the last-used plugin, the same statement records their use.
   const revalidation = recordsUse ? revalidateAndRecordUse(lastUsedWriter) : revalidateOnly(lookups)
   const cache = new ClientCache()
@@ -87,7 +95,11 @@ export async function buildApp(
   })
   const { issuer } = config
   const { cursorKeys } = registrations
-  const notifications = notificationOptions({ ...options, ...config.notices, issuer, cursorKeys, db: background })
+  const notifications = notificationOptions({
+    ...options,
+    ...config.notices,
+    ...{ issuer, cursorKeys, db: background, databaseNow }
+  })
   const audit = { cursorKeys: sealing.keys('audit cursors') }
 
   const app = createServer({ ...config, ...options, ajvOptions: AJV_OPTIONS })
@@ -103,6 +115,10 @@ export async function buildApp(
     ...config.tokens,
     ...{ lookups, background, revalidation, maxDelayMs, cache, macKeys, keySet, metrics, now }
   })
+  await app.register(refusalRecording, {
+    ...{ db: background, tokenPath: TOKEN_PATH, slotOf: refusalSlotOf, workers: config.workers, now, databaseNow },
+    retentionIntervalMs: options.refusalRetentionIntervalMs
+  })
   if (config.discovery.publishesAuthorizationEndpoint) await app.register(authorizationRoutes)
   await app.register(discoveryRoutes, { ...config.discovery, issuer, docsPath: DOCS_PATH, keySet })
   await app.register(signingKeys, { keySet, metrics })
@@ -117,6 +133,7 @@ export async function buildApp(
     ofSite: async scope => {
       await siteRegistrationRoutes(scope, registrations)
       await rotationRoutes(scope, registrations)
+      await diagnosisRoutes(scope, { refusalReasons: REFUSAL_REASONS, now })
       await siteNotificationRoutes(scope, notifications)
       await siteAuditRoutes(scope, audit)
     },

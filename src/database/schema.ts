@@ -4,6 +4,7 @@ import type { Generated, GeneratedAlways } from 'kysely'
 export interface Database {
   registrations: RegistrationTable
   registration_last_used: RegistrationLastUsedTable
+  registration_refusals: RegistrationRefusalsTable
   mac_keys: MacKeyTable
   signing_keys: SigningKeyTable
   audit_events: AuditEventTable
@@ -74,6 +75,19 @@ export interface RegistrationLastUsedTable {
   even_credential_used_at: Date | null
   /** Start of the minute of the latest use; -infinity for never. Postgres computes it. */
   last_used_minute: GeneratedAlways<Date>
+}
+
+/** The latest refused token requests. The columns of a slot are null together. */
+export interface RegistrationRefusalsTable {
+  client_id: string
+  with_credential_at: Date | null
+  with_credential_reason: string | null
+  with_credential_source: string | null
+  with_credential_count: Generated<number>
+  without_credential_at: Date | null
+  without_credential_reason: string | null
+  without_credential_source: string | null
+  without_credential_count: Generated<number>
 }
 
 export interface MacKeyTable {

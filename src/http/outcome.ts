@@ -17,7 +17,14 @@ export type Caller = { readonly clientId: string } | { readonly administrator: s
  *
  * `reason` comes from a closed set of the room that refuses. It never holds input.
  */
-export type Outcome = { readonly result: 'issued' } | { readonly result: 'refused' | 'failed'; readonly reason: string }
+export type Outcome =
+  | { readonly result: 'issued' }
+  | {
+      readonly result: 'refused' | 'failed'
+      readonly reason: string
+      /** What was wrong with the request, when it was refused because too many before it had failed. */
+      readonly failure?: string | undefined
+    }
 
 /** Lets requests carry their caller and outcome. Call it before the routes are registered. */
 export function recordOutcomes(app: FastifyInstance): void {
@@ -31,8 +38,8 @@ export function setOutcome(request: FastifyRequest, outcome: Outcome): void {
 }
 
 /** Records an answer with an error status: `failed` for a fault of grantd or its database, else `refused`. */
-export function setRefused(request: FastifyRequest, status: number, reason: string): void {
+export function setRefused(request: FastifyRequest, status: number, reason: string, failure?: string): void {
   // A caller that hung up before its request was complete is not refused for what is missing.
   const hungUp = request.raw.destroyed && !request.raw.complete
-  setOutcome(request, { result: status >= 500 ? 'failed' : 'refused', reason: hungUp ? 'aborted' : reason })
+  setOutcome(request, { result: status >= 500 ? 'failed' : 'refused', reason: hungUp ? 'aborted' : reason, failure })
 }

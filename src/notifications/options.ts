@@ -1,7 +1,6 @@
 import type { Kysely } from 'kysely'
 import type { CursorKeys } from '../admin-api/cursor.ts'
 import type { Sealing } from '../crypto/key-encryption.ts'
-import { databaseClock } from '../database/clock.ts'
 import type { Database } from '../database/schema.ts'
 import type { Registry } from '../metrics/registry.ts'
 import { AddressGuard, type AllowedTargets } from './channels/address-guard.ts'
@@ -31,8 +30,8 @@ interface NotificationSettings {
   sealing: Sealing
   cursorKeys: CursorKeys
   db: Kysely<Database>
-  /** Time of the database, milliseconds since the epoch. By default, the database is asked. */
-  databaseNow?: (() => Promise<number>) | undefined
+  /** Time of the database, milliseconds since the epoch. */
+  databaseNow: () => Promise<number>
   /** Finds the addresses of a webhook's host. By default, DNS does. */
   resolve?: Resolve | undefined
   metrics: Registry
@@ -53,7 +52,6 @@ export function notificationOptions(settings: NotificationSettings) {
   const options = {
     ...rest,
     channels: { guard, resolve: resolve ?? createResolve(guard), timeoutMs: WEBHOOK_TIMEOUT_MS, mail },
-    databaseNow: settings.databaseNow ?? databaseClock(settings.db),
     serviceReceivers,
     serviceKinds: [...serviceReceivers.keys()],
     testRuns: new TestRuns(),

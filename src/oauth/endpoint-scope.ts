@@ -79,8 +79,8 @@ function answerError(error: FastifyError, request: FastifyRequest, reply: Fastif
 
 /** Sends an error in the format of OAuth endpoints (RFC 6749 §5.2), and records it for the log and the metrics. */
 export function sendOAuthError(reply: FastifyReply, error: OAuthError): FastifyReply {
-  const { status, code, message, reason, headers } = error
-  setRefused(reply.request, status, reason)
+  const { status, code, message, reason, failure, headers } = error
+  setRefused(reply.request, status, reason, failure)
   return sendNotStored(reply.code(status).headers(headers), { error: code, error_description: message })
 }
 

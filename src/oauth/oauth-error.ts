@@ -11,7 +11,10 @@ export const OAUTH_ERROR_CODES = [
 ] as const
 export type OAuthErrorCode = (typeof OAUTH_ERROR_CODES)[number]
 
-/** Why a token request is refused, for logs and metrics. The set is closed, so that no input gets into either. */
+/**
+ * Why a token request is refused, for logs, metrics and diagnosis. The set is closed, so that no input gets into them.
+ * refusal-slot.ts lists those that only the owner of a credential can cause.
+ */
 export const REFUSAL_REASONS = [
   ...['query', 'repeated_parameter', 'malformed_form', 'media_type', 'too_large', 'malformed_request', 'method'],
   ...['hosts', 'no_grant_type', 'grant_type', 'two_ways_of_authenticating', 'two_client_ids'],
@@ -30,6 +33,8 @@ export class OAuthError extends Error {
   readonly code: OAuthErrorCode
   readonly reason: RefusalReason
   readonly headers: Readonly<Record<string, string>>
+  /** What was wrong with the request, when it was refused because too many before it had failed. */
+  readonly failure: RefusalReason | undefined
 
   /** @param description `error_description`, in the characters of RFC 6749 §5.2: printable ASCII without `"` and `\` */
   constructor(
@@ -37,7 +42,8 @@ export class OAuthError extends Error {
     code: OAuthErrorCode,
     description: string,
     reason: RefusalReason,
-    headers: Readonly<Record<string, string>> = {}
+    headers: Readonly<Record<string, string>> = {},
+    failure?: RefusalReason
   ) {
     // A refusal is an expected answer, which anybody can cause: a stack trace would be most of its cost.
     const { stackTraceLimit } = Error
@@ -49,6 +55,7 @@ export class OAuthError extends Error {
     this.code = code
     this.reason = reason
     this.headers = headers
+    this.failure = failure
   }
 }
 

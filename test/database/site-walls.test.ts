@@ -59,6 +59,7 @@ async function furnish(t: Test, url: string, siteId: string): Promise<Ids> {
   const { clientId } = await insertRegistrationRow(url, { siteId, expiresAt: expired, armedAt: expired })
   const [receiverId, noticeId, deliveryId] = [randomUUID(), randomUUID(), randomUUID()]
   await query(url, 'update registration_last_used set last_used_at = now() where client_id = $1', [clientId])
+  await query(url, 'insert into registration_refusals (client_id) values ($1)', [clientId])
   await query(
     url,
     `insert into notice_receivers (id, site_id, kind, target, created_at)
@@ -153,7 +154,7 @@ t.test('every table that has a Site, or belongs to one that has, is behind the w
     rows,
     [
       ...['audit_chains', 'audit_events', 'notice_deliveries', 'notice_receivers', 'notices'],
-      ...['registration_last_used', 'registrations']
+      ...['registration_last_used', 'registration_refusals', 'registrations']
     ].map(relname => ({ relname, walled: true, has_policy: true }))
   )
 })
@@ -178,7 +179,7 @@ t.test('a statement that forgets its Site shows what is of this Site, and nothin
 })
 
 const TABLES = [
-  ...['registrations', 'registration_last_used', 'audit_events', 'audit_chains'],
+  ...['registrations', 'registration_last_used', 'registration_refusals', 'audit_events', 'audit_chains'],
   ...['notice_receivers', 'notices', 'notice_deliveries']
 ]
 
@@ -243,7 +244,8 @@ t.test('nothing of another Site is written, and nothing is moved to one', async 
     `insert into audit_events select 'umbrella', 2, occurred_at, action, subject, actor, actor_issuer,
        request_id, source, changes, '${end}', hash from audit_events`,
     // Of this Site too: the token endpoint alone writes Last used.
-    `insert into registration_last_used select client_id, now() from registrations on conflict do nothing`
+    `insert into registration_last_used select client_id, now() from registrations on conflict do nothing`,
+    `insert into registration_refusals select client_id from registrations on conflict do nothing`
   ]) {
     for (const sites of ['acme', '']) {
       if (sites === '' && /select|update/.test(statement)) continue
@@ -255,7 +257,8 @@ t.test('nothing of another Site is written, and nothing is moved to one', async 
     `delete from registrations where client_id = '${umbrella.clientId}' returning 1`,
     `update notice_receivers set target = '{}' where id = '${umbrella.receiverId}' returning 1`,
     `update notice_deliveries set state = 'dead' where id = '${umbrella.deliveryId}' returning 1`,
-    `update registration_last_used set last_used_at = now() returning 1`
+    `update registration_last_used set last_used_at = now() returning 1`,
+    `update registration_refusals set with_credential_count = 1 returning 1`
   ]) {
     t.same(await queryInSites(serving, 'acme', statement), [], statement)
   }

@@ -2,7 +2,7 @@ import { isIPv6 } from 'node:net'
 import { BoundedMap } from '../../concurrency/bounded-map.ts'
 import { isClientId } from '../../registrations/client-id.ts'
 import { MINUTE_MS, SECOND_MS } from '../../time.ts'
-import { OAuthError } from '../oauth-error.ts'
+import { OAuthError, type RefusalReason } from '../oauth-error.ts'
 
 const WINDOW_MS = MINUTE_MS
 /** At most this many pairs are kept. An attacker with more of them only drives out its own. */
@@ -36,22 +36,23 @@ export class FailureLimiter {
    * Counts a failure.
    *
    * @param now milliseconds since the epoch
+   * @param failure what is wrong with the request
    * @throws OAuthError 429 with `Retry-After` when the limit is exceeded
    */
-  count(source: string, clientId: string, now: number): void {
+  count(source: string, clientId: string, now: number, failure?: RefusalReason): void {
     const key = pairOf(source, clientId)
     const failures = this.#failures.get(key)
     if (failures === undefined || failures.resetsAt <= now) {
       this.#failures.set(key, { count: 1, resetsAt: now + WINDOW_MS })
     } else if (failures.count < this.#limit) failures.count++
-    else throw tooManyFailures(failures.resetsAt - now)
+    else throw tooManyFailures(failures.resetsAt - now, failure)
   }
 }
 
-function tooManyFailures(waitMs: number): OAuthError {
-  return new OAuthError(429, 'slow_down', 'Too many failures. Wait before trying again.', 'too_many_failures', {
-    'retry-after': String(Math.ceil(waitMs / SECOND_MS))
-  })
+function tooManyFailures(waitMs: number, failure: RefusalReason | undefined): OAuthError {
+  const headers = { 'retry-after': String(Math.ceil(waitMs / SECOND_MS)) }
+  const description = 'Too many failures. Wait before trying again.'
+  return new OAuthError(429, 'slow_down', description, 'too_many_failures', headers, failure)
 }
 
 /** Ids that grantd cannot have created share one entry, so that no input is kept. */

@@ -69,7 +69,7 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   const { cache, limiter, lookup, revalidator, now } = options
   const { clientId } = request.client
   const refuse: Refuse = reason => {
-    limiter.count(source, clientId, now())
+    limiter.count(source, clientId, now(), reason)
     return invalidClient(reason)
   }
   refuseMalformed(request.client, refuse)

@@ -1,0 +1,19 @@
+import type { RefusalReason } from './oauth-error.ts'
+
+/** Refusals of a caller that has presented a credential of the registration, also a retired one. Nobody else can cause them. */
+const WITH_CREDENTIAL: ReadonlySet<string> = new Set<RefusalReason>([
+  ...(['retired_secret', 'disabled', 'expired'] as const),
+  ...(['malformed_scope', 'scope_not_allowed'] as const)
+])
+
+/**
+ * Returns where the diagnosis of a registration shows a refusal. A reason that is not listed above is one that anybody can
+ * cause.
+ *
+ * @param reason why a request that names a client was refused
+ * @returns undefined when no registration has the client id
+ */
+export function refusalSlotOf(reason: string): 'withCredential' | 'withoutCredential' | undefined {
+  if (reason === 'unknown_client') return undefined
+  return WITH_CREDENTIAL.has(reason) ? 'withCredential' : 'withoutCredential'
+}
