@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { compactVerify, errors } from 'jose'
+import { OAuth2Server } from 'oauth2-mock-server'
 import t, { type Test } from 'tap'
 import { IssuerUnavailable } from '../../src/issuer-keys/issuer-keys.ts'
 import { ALGORITHMS, verifyWithEachKey } from '../../src/issuer-keys/signature.ts'
@@ -14,6 +15,8 @@ import { until } from '../fixtures/run/until.ts'
 const key = await makeKey('ES256', 'first')
 const nextKey = await makeKey('ES256', 'second')
 const stranger = await makeKey('ES256', 'stranger')
+
+const NO_LOG = { info: () => {}, error: () => {} }
 
 function trust(provider: IdentityProvider, keyFile?: string): TrustedIssuers {
   return new TrustedIssuers({ issuers: [{ issuer: provider.issuer, keyFile }], allowsLoopback: true }, provider.log)
@@ -117,6 +120,16 @@ t.test(
     t.ok(await isSignedBy(trusted, issuer, await provider.sign(nextKey)))
   }
 )
+
+t.test('the keys of a stock issuer are found by its discovery document', async t => {
+  const server = new OAuth2Server()
+  await server.issuer.keys.generate('RS256')
+  await server.start(0, '127.0.0.1')
+  t.teardown(() => server.stop())
+  const issuer = server.issuer.url ?? ''
+  const trusted = new TrustedIssuers({ issuers: [{ issuer, keyFile: undefined }], allowsLoopback: true }, NO_LOG)
+  t.ok(await isSignedBy(trusted, issuer, await server.issuer.buildToken()))
+})
 
 t.test('a token without kid is tried with ten keys, so that a large key set costs no caller more', async t => {
   const provider = await startIdentityProvider(t)
