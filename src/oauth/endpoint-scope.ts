@@ -54,7 +54,7 @@ export function oauthErrors(...statuses: (keyof typeof ERRORS)[]): Record<number
 }
 
 const ERRORS = {
-  400: 'invalid_request, unsupported_grant_type or invalid_scope',
+  400: 'invalid_request, unsupported_grant_type, invalid_scope or invalid_target',
   401: 'invalid_client',
   405: 'invalid_request: only POST is allowed',
   413: 'invalid_request: the body exceeds 16 KiB',

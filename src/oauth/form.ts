@@ -1,3 +1,9 @@
+/** Value of a parameter of `REPEATABLE` that was sent more than once. No decoded value has a NUL, so no client can send it. */
+export const REPEATED = '\0'
+
+/** `resource` may occur more than once (RFC 8707 §2). grantd refuses that too, but by an error code of its own. */
+const REPEATABLE = new Set(['resource'])
+
 /** Form parameters by name, without empty ones, or why the body is not a form (RFC 6749 Appendix B). */
 export type Form = ReadonlyMap<string, string> | { fault: 'malformed' | 'repeated' }
 
@@ -12,9 +18,11 @@ export function parseForm(body: string): Form {
   const names = new Set<string>()
   for (const [name, value] of pairsOf(body)) {
     if (name === undefined || value === undefined) return { fault: 'malformed' }
-    if (names.has(name)) return { fault: 'repeated' }
+    const isRepeated = names.has(name)
+    if (isRepeated && !REPEATABLE.has(name)) return { fault: 'repeated' }
     names.add(name)
-    if (value !== '') parameters.set(name, value)
+    if (isRepeated) parameters.set(name, REPEATED)
+    else if (value !== '') parameters.set(name, value)
   }
   return parameters
 }

@@ -1,8 +1,9 @@
-/** Error codes of RFC 6749 §5.2, and of §4.1.2.1 for what §5.2 has no code for. */
+/** Error codes of RFC 6749 §5.2 and RFC 8707 §2, and of §4.1.2.1 for what §5.2 has no code for. */
 export const OAUTH_ERROR_CODES = [
   'invalid_request',
   'invalid_client',
   'invalid_scope',
+  'invalid_target',
   'unsupported_grant_type',
   'unsupported_response_type',
   'temporarily_unavailable',
@@ -21,7 +22,8 @@ export const REFUSAL_REASONS = [
   ...['no_credentials', 'malformed_basic', 'malformed_client_id', 'malformed_secret', 'unknown_client'],
   ...['wrong_secret', 'retired_secret', 'disabled', 'expired'],
   ...['assertion_type', 'malformed_assertion', 'assertion_issuer', 'wrong_assertion'],
-  ...['malformed_scope', 'scope_not_allowed', 'too_many_failures'],
+  ...['malformed_scope', 'scope_not_allowed', 'repeated_resource', 'malformed_resource', 'resource_not_allowed'],
+  ...['too_many_failures'],
   ...['hashing_overloaded', 'database_unavailable', 'signing_key_unavailable', 'server_error'],
   ...['unsupported_response_type']
 ] as const

@@ -73,8 +73,16 @@ const BUILT = {
   '9068 §2.2 claims': 'an access token has iss, exp, aud, sub, client_id, iat and jti',
   '9068 §2.2.3 scope': 'an access token has the granted scope',
   '9068 §3 audience': 'an access token without a requested resource has the default audience',
+  '9068 §3 resource': 'an access token for a requested resource has that resource as its only audience',
+  '9068 §3 subset': 'a client cannot get a token for a resource that it is not registered for',
   '9068 §4 verifies': 'an access token verifies by the JWKS that the metadata names',
   '9068 §5 sub': 'sub is the client_id of a client that acts for itself',
+
+  // Resource Indicators for OAuth 2.0
+  '8707 §2 absolute': 'resource is an absolute URI without a fragment',
+  '8707 §2 invalid-target': 'an unknown or malformed resource is invalid_target',
+  '8707 §2 repeated': 'a request for more than one resource is invalid_target, because a token has one audience',
+  '8707 §2.2 audience': 'the access token is for the requested resource',
 
   // HTTP Semantics
   '9110 §5.3 duplicates': 'a second Authorization header is refused',
@@ -102,10 +110,7 @@ const NOT_BUILT = {
   '7662 §2.2 active': 'the response has active, a boolean',
   '7662 §2.2 inactive': 'an inactive, unknown or foreign token is answered with active false and nothing else',
   '7662 §4 checks': 'active means verified, unexpired and not revoked',
-  '8414 §2 revocation': 'the metadata has the revocation and introspection endpoints',
-  '8707 §2 absolute': 'resource is an absolute URI without a fragment',
-  '8707 §2 invalid-target': 'an unknown or malformed resource is invalid_target',
-  '8707 §2.2 audience': 'the access token is for the requested resource'
+  '8414 §2 revocation': 'the metadata has the revocation and introspection endpoints'
 } as const
 
 export type ClauseId = keyof typeof BUILT

@@ -4,11 +4,27 @@ import { startApp } from '../fixtures/app/app.ts'
 import { basic, type Grantd } from '../fixtures/app/grantd.ts'
 import { clause } from './clause.ts'
 
-/** Access tokens by RFC 9068 and RFC 7519, their keys by RFC 7517, and the metadata by RFC 8414. */
+/** Access tokens by RFC 9068, RFC 8707 and RFC 7519, their keys by RFC 7517, and the metadata by RFC 8414. */
 
 const METADATA = '/.well-known/oauth-authorization-server'
 const grantd = await startApp(t)
 const client = await grantd.register({ scopes: ['devices:read'] })
+const [DEVICES, BILLING] = ['https://devices.example', 'https://billing.example']
+const withAudiences = await grantd.register({ audiences: [DEVICES, BILLING] })
+
+/** A token request of a registration for two resources, with these parameters. */
+function requestFor(parameters: string) {
+  const credentials = `client_id=${withAudiences.clientId}&client_secret=${withAudiences.clientSecret}`
+  return grantd.send('POST', '/oauth/token', {
+    body: `grant_type=client_credentials&${credentials}&${parameters}`,
+    headers: { 'content-type': 'application/x-www-form-urlencoded' }
+  })
+}
+
+async function isInvalidTarget(parameters: string): Promise<boolean> {
+  const { status, json } = await requestFor(parameters)
+  return status === 400 && json().error === 'invalid_target'
+}
 
 async function accessToken(of: Grantd = grantd, by = client): Promise<string> {
   return (await of.exchange(by)).json().access_token
@@ -43,6 +59,36 @@ clause('9068 §2.2.3 scope', async t => {
 
 clause('9068 §3 audience', async t => {
   t.equal(decodeJwt(await accessToken()).aud, (await metadata()).issuer)
+})
+
+clause('9068 §3 resource', async t => {
+  for (const resource of [BILLING, DEVICES]) {
+    t.equal(decodeJwt((await requestFor(`resource=${resource}`)).json().access_token).aud, resource)
+  }
+})
+
+clause('9068 §3 subset', async t => {
+  t.ok(await isInvalidTarget('resource=https://other.example'))
+})
+
+clause('8707 §2 absolute', async t => {
+  for (const resource of ['devices.example', '/devices', `${DEVICES}%23fragment`]) {
+    t.ok(await isInvalidTarget(`resource=${resource}`), resource)
+  }
+})
+
+clause('8707 §2 invalid-target', async t => {
+  for (const resource of ['https://other.example', `${DEVICES}/other`, 'x']) {
+    t.ok(await isInvalidTarget(`resource=${resource}`), resource)
+  }
+})
+
+clause('8707 §2 repeated', async t => {
+  t.ok(await isInvalidTarget(`resource=${DEVICES}&resource=${BILLING}`))
+})
+
+clause('8707 §2.2 audience', async t => {
+  t.equal(decodeJwt((await requestFor(`resource=${BILLING}`)).json().access_token).aud, BILLING)
 })
 
 clause('9068 §4 verifies', async t => {

@@ -13,11 +13,12 @@ import {
 import type { MissingDigests } from '../client-authentication/missing-digests.ts'
 import { invalidClient, temporarilyUnavailable } from '../oauth-error.ts'
 import { issueAccessToken } from './access-token.ts'
+import { decideAudience, requireAudience } from './audience.ts'
 import type { ClientCache } from './cache/client-cache.ts'
 import type { ClientLookup } from './cache/client-lookup.ts'
 import type { TokenRequest } from './request.ts'
 import type { Revalidator } from './revalidation.ts'
-import { decideScope, requireGranted } from './scope.ts'
+import { decideScope, requireScope } from './scope.ts'
 
 export interface ExchangeOptions {
   cache: ClientCache
@@ -31,6 +32,7 @@ export interface ExchangeOptions {
   /** Milliseconds since the epoch. */
   now: () => number
   issuer: string
+  /** Of tokens for a registration without audiences. */
   audience: string
   ttlSeconds: number
 }
@@ -81,7 +83,9 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   const at = now()
   if (cached === undefined || !isEligible(cached, at)) return exchangeAsRead(options, attempt, 'awaited')
   const scope = decideScope(request.scope, cached.row.scopes)
-  if ('fault' in scope) return exchangeAsRead(options, attempt, 'awaited')
+  const audience = decideAudience(request.resource, cached.row.audiences, options.audience)
+  // The registration may allow more by now than the cached row says.
+  if ('fault' in scope || 'fault' in audience) return exchangeAsRead(options, attempt, 'awaited')
   const { version } = cached.row
   const revalidated = await revalidator.revalidate({ clientId, version, credentialNumber: numberOf(cached), at })
   if (revalidated !== 'current') {
@@ -90,7 +94,8 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   lookup.noteAnswer()
   cache.touch(cached.row, at)
   // Signed after the wait, so that the tokens of one batch are signed one after the other, which costs a third less.
-  return issue(options, key, cached, scope.granted, at, revalidator.recordsUse ? 'done' : 'awaited')
+  const granted = { scope: scope.granted, audience: audience.granted }
+  return issue(options, key, cached, granted, at, revalidator.recordsUse ? 'done' : 'awaited')
 }
 
 /** One token request on its way. */
@@ -129,8 +134,10 @@ async function exchangeAsRead(
   }
   const at = now()
   const authenticated = requireAuthenticated(found.row, matched, at, refuse)
-  const scope = requireGranted(decideScope(request.scope, found.row.scopes))
-  const exchange = issue(options, key, authenticated, scope, at, lastUsedWrite)
+  const { scopes, audiences } = found.row
+  const scope = requireScope(decideScope(request.scope, scopes))
+  const audience = requireAudience(decideAudience(request.resource, audiences, options.audience))
+  const exchange = issue(options, key, authenticated, { scope, audience }, at, lastUsedWrite)
   if (found.isFresh) {
     cache.keep(found.row, at)
     options.missingDigests.note(authenticated, credential)
@@ -157,10 +164,10 @@ function signingKeyOrUnavailable(keySet: KeySet): SigningKey {
 }
 
 function issue(
-  { issuer, audience, ttlSeconds }: ExchangeOptions,
+  { issuer, ttlSeconds }: ExchangeOptions,
   key: SigningKey,
   matched: MatchedClient,
-  scope: string | undefined,
+  { scope, audience }: { scope: string | undefined; audience: string },
   at: number,
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Exchange {

@@ -7,6 +7,8 @@ export interface TokenRequest {
   client: PresentedClient
   /** As requested, undefined without the parameter. */
   scope: string | undefined
+  /** As requested, undefined without the parameter, `REPEATED` when it was sent more than once. */
+  resource: string | undefined
 }
 
 /**
@@ -25,7 +27,11 @@ export function readTokenRequest(
   refuseOAuthParameters(query)
   const parameters = readParameters(form)
   requireGrantType(parameters.get('grant_type'))
-  return { client: readClient(authorization, parameters), scope: parameters.get('scope') }
+  return {
+    client: readClient(authorization, parameters),
+    scope: parameters.get('scope'),
+    resource: parameters.get('resource')
+  }
 }
 
 /** Parameters of OAuth endpoints. In a URL they would get into logs and browser histories (RFC 6749 §2.3.1). */

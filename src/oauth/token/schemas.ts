@@ -10,6 +10,13 @@ export const TokenRequestSchema = Type.Object(
         examples: ['devices:read']
       })
     ),
+    resource: Type.Optional(
+      Type.String({
+        description:
+          'The audience that the token is for: one of the audiences of the registration (RFC 8707). Without it, the token is for the first one.',
+        examples: ['https://devices.example.com']
+      })
+    ),
     client_id: Type.Optional(
       Type.String({
         description: 'Client ID. Required when the client does not authenticate by the Authorization header.',

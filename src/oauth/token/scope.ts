@@ -19,7 +19,7 @@ export function decideScope(requested: string | undefined, allowed: readonly str
 }
 
 /** @throws OAuthError `invalid_scope` (RFC 6749 §5.2) */
-export function requireGranted(decision: ScopeDecision): string | undefined {
+export function requireScope(decision: ScopeDecision): string | undefined {
   if ('granted' in decision) return decision.granted
   throw new OAuthError(400, 'invalid_scope', 'The scope is malformed or not allowed for this client.', decision.fault)
 }

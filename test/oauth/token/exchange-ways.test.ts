@@ -1,4 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto'
+import { decodeJwt } from 'jose'
 import t, { type Test } from 'tap'
 import { Semaphore } from '../../../src/concurrency/semaphore.ts'
 import { DatabaseUnavailable } from '../../../src/database/errors.ts'
@@ -46,12 +47,13 @@ async function start(t: Test) {
       cacheSeconds: () => 0
     }
   }
-  const ask = (members: Partial<ExchangeOptions> = {}, secret = registration) =>
+  const ask = (members: Partial<ExchangeOptions> = {}, secret = registration, resource?: string) =>
     exchange(
       { ...needs, ...members },
       {
         client: { clientId: registration.clientId, credential: { kind: 'secret', secret: secret.clientSecret } },
-        scope: undefined
+        scope: undefined,
+        resource
       },
       '192.0.2.1'
     )
@@ -71,6 +73,15 @@ t.test(
     t.equal(counts.statements, 1)
   }
 )
+
+t.test('a resource adds no statement: the audience is decided in memory (RFC 8707 §2)', async t => {
+  const { needs, registration, ask, counts, checked } = await start(t)
+  await ask()
+  const audienceOf = async (members: Partial<ExchangeOptions>) =>
+    decodeJwt((await ask(members, registration, needs.audience)).accessToken).aud
+  t.equal(await audienceOf({}), needs.audience)
+  t.same({ lookups: counts.statements, checked: checked.length }, { lookups: 1, checked: 1 })
+})
 
 t.test('after a rotation, each of the two secrets is checked by its own number', async t => {
   const { grantd, registration, ask, checked } = await start(t)

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
-import { parseForm } from '../../../src/oauth/form.ts'
+import { parseForm, REPEATED } from '../../../src/oauth/form.ts'
 import { OAuthError } from '../../../src/oauth/oauth-error.ts'
 import { readTokenRequest, type TokenRequest } from '../../../src/oauth/token/request.ts'
 import { basic } from '../../fixtures/app/grantd.ts'
@@ -40,8 +40,8 @@ function outcome(authorization: string | undefined, body: string | undefined, qu
 
 const GRANT = 'grant_type=client_credentials'
 
-function read(clientId: string, secret: string, scope?: string): unknown {
-  return { client: { clientId, credential: { kind: 'secret', secret } }, scope }
+function read(clientId: string, secret: string, scope?: string, resource?: string): unknown {
+  return { client: { clientId, credential: { kind: 'secret', secret } }, scope, resource }
 }
 
 t.test('Basic credentials are form-decoded after base64 (RFC 6749 §2.3.1, Appendix B)', async t => {
@@ -55,6 +55,26 @@ t.test('Basic credentials are form-decoded after base64 (RFC 6749 §2.3.1, Appen
   }
   const named = outcome(basic('id', 's'), `${GRANT}&client_id=id&scope=a+b`)
   t.strictSame(named, read('id', 's', 'a b'), 'a client_id that is the same')
+})
+
+t.test('a repeated resource is no malformed request: its error comes after authentication (RFC 8707 §2)', async t => {
+  const post = `${GRANT}&client_id=id&client_secret=s`
+  for (const [parameters, resource] of [
+    ['', undefined],
+    ['&resource=', undefined],
+    ['&resource', undefined],
+    ['&resource=https%3A%2F%2Fa.example', 'https://a.example'],
+    ['&resource=https://a.example&resource=https://a.example', REPEATED],
+    ['&resource=https://a.example&resource=https://b.example&resource=x', REPEATED],
+    ['&resource=&resource=https://a.example', REPEATED],
+    ['&resource=https://a.example&%72esource=', REPEATED],
+    ['&resource=&resource=', REPEATED],
+    ['&audience=https://a.example', undefined]
+  ] as const) {
+    t.strictSame(outcome(undefined, post + parameters), read('id', 's', undefined, resource), parameters)
+  }
+  t.match(outcome(undefined, `${post}&resource=%00`), { reason: 'malformed_form' }, 'no client can send the mark')
+  t.match(outcome(undefined, `${post}&resource=a&audience=b&audience=b`), { reason: 'repeated_parameter' })
 })
 
 t.test('credentials and scope are read from the body (RFC 6749 §2.3.1)', async t => {
@@ -163,7 +183,9 @@ t.test('no header or body can be read in two ways, or causes an error other than
   const body = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc
-      .array(fc.tuple(fc.constantFrom('grant_type', 'client_id', 'client_secret', 'scope', 'x'), fc.string()))
+      .array(
+        fc.tuple(fc.constantFrom('grant_type', 'client_id', 'client_secret', 'scope', 'resource', 'x'), fc.string())
+      )
       .map(pairs => pairs.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&'))
       .map(text => `grant_type=client_credentials&${text}`)
   )

@@ -32,7 +32,10 @@ t.test('a token answer is 200 with a Bearer token and no-store (RFC 6749 §5.1)'
     await grantd.requestToken({ client_id: clientId, client_secret: clientSecret }),
     await grantd.requestToken({}, { authorization: basic(clientId, clientSecret) }),
     await grantd.requestToken({ client_id: clientId }, { authorization: basic(clientId, clientSecret) }),
-    await grantd.requestToken({ scope: '', resource: 'ignored' }, { authorization: basic(clientId, clientSecret) }),
+    await grantd.requestToken(
+      { scope: '', resource: '', audience: 'ignored' },
+      { authorization: basic(clientId, clientSecret) }
+    ),
     await grantd.requestToken({ client_secret: '' }, { authorization: basic(clientId, clientSecret) }),
     await grantd.requestToken({}, { authorization: basic(clientId, clientSecret), accept: 'text/html' }),
     await grantd.requestToken(

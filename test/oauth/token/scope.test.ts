@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { OAuthError } from '../../../src/oauth/oauth-error.ts'
-import { decideScope, requireGranted } from '../../../src/oauth/token/scope.ts'
+import { decideScope, requireScope } from '../../../src/oauth/token/scope.ts'
 import { caught } from '../../fixtures/run/caught.ts'
 
 const grantScope = (requested: string | undefined, allowed: readonly string[]): string | undefined =>
-  requireGranted(decideScope(requested, allowed))
+  requireScope(decideScope(requested, allowed))
 
 t.test(
   'a request without scope is granted all scopes, one with allowed scopes those, and any other is invalid_scope',
