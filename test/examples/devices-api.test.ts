@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import * as oauth from 'oauth4webapi'
 import t, { type Test } from 'tap'
 import { freePort, startApp } from '../fixtures/app/app.ts'
 import { send } from '../fixtures/app/grantd.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 
+/** Starts the example as a server whose audience is its own URL. */
 async function startDevicesApi(t: Test, issuer: string) {
   const port = await freePort()
   const { PATH = '' } = process.env
@@ -15,17 +17,20 @@ async function startDevicesApi(t: Test, issuer: string) {
   })
   t.teardown(() => child.kill('SIGTERM'))
   await once(child.stdout, 'data')
-  return (site: string, token?: string) =>
-    send('GET', `http://127.0.0.1:${port}/sites/${site}/devices`, {
+  const audience = `http://127.0.0.1:${port}`
+  const listDevices = (site: string, token?: string) =>
+    send('GET', `${audience}/sites/${site}/devices`, {
       headers: token === undefined ? {} : { authorization: `Bearer ${token}` }
     })
+  return { audience, listDevices }
 }
 
 t.test('the how-to: create, see the secret once, exchange, list devices, see Last used move', async t => {
   const grantd = await startApp(t)
-  const listDevices = await startDevicesApi(t, grantd.baseUrl)
+  const { audience, listDevices } = await startDevicesApi(t, grantd.baseUrl)
 
-  const { clientId, clientSecret, path } = await grantd.register({ name: 'devices', scopes: ['devices:read'] })
+  const members = { name: 'devices', scopes: ['devices:read'], audiences: [audience] }
+  const { clientId, clientSecret, path } = await grantd.register(members)
   const first = await grantd.asAdmin('GET', path)
   t.notOk('clientSecret' in first.json(), 'the secret was shown once')
   t.equal(first.json().lastUsedAt, null)
@@ -37,13 +42,55 @@ t.test('the how-to: create, see the secret once, exchange, list devices, see Las
   t.not((await grantd.asAdmin('GET', path)).json().lastUsedAt, null, 'Last used has moved')
 })
 
+t.test('two resource servers with different audiences each reject the token for the other (RFC 9068 §4)', async t => {
+  const grantd = await startApp(t)
+  const servers = [await startDevicesApi(t, grantd.baseUrl), await startDevicesApi(t, grantd.baseUrl)]
+  const { clientId, clientSecret } = await grantd.register({
+    scopes: ['devices:read'],
+    audiences: servers.map(({ audience }) => audience)
+  })
+  for (const target of servers) {
+    const credentials = { client_id: clientId, client_secret: clientSecret }
+    const answer = await grantd.requestToken({ ...credentials, resource: target.audience })
+    for (const server of servers) {
+      const { status, headers } = await server.listDevices('acme', answer.json().access_token)
+      t.equal(status, server === target ? 200 : 401)
+      if (server !== target) t.match(headers['www-authenticate'], /error="invalid_token"/)
+    }
+  }
+})
+
+t.test('a client that knows only the URL of the resource finds grantd and the audience (RFC 9728 §5)', async t => {
+  const grantd = await startApp(t)
+  const { audience, listDevices } = await startDevicesApi(t, grantd.baseUrl)
+  const { clientId, clientSecret } = await grantd.register({ scopes: ['devices:read'], audiences: ['other', audience] })
+  const insecure = { [oauth.allowInsecureRequests]: true }
+
+  const { headers } = await listDevices('acme')
+  const [, named = ''] = /^Bearer resource_metadata="([^"]+)"$/.exec(String(headers['www-authenticate'])) ?? []
+  t.equal(named, `${audience}/.well-known/oauth-protected-resource`)
+  const found = await oauth.resourceDiscoveryRequest(new URL(audience), insecure)
+  const resource = await oauth.processResourceDiscoveryResponse(new URL(audience), found)
+  t.equal(resource.resource, audience)
+
+  const issuer = new URL(resource.authorization_servers?.[0] ?? '')
+  const discovered = await oauth.discoveryRequest(issuer, { ...insecure, algorithm: 'oauth2' })
+  const server = await oauth.processDiscoveryResponse(issuer, discovered)
+  const client = { client_id: clientId }
+  const parameters = new URLSearchParams({ resource: resource.resource, scope: 'devices:read' })
+  const authentication = oauth.ClientSecretBasic(clientSecret)
+  const answer = await oauth.clientCredentialsGrantRequest(server, client, authentication, parameters, insecure)
+  const { access_token: token } = await oauth.processClientCredentialsResponse(server, client, answer)
+  t.equal((await listDevices('acme', token)).status, 200)
+})
+
 // [TOKEN-13]
 t.test('a tampered, foreign or stale token is 401; another Site or a missing scope is 403', async t => {
   const grantd = await startApp(t)
   const foreign = await startApp(t)
   const stale = await startApp(t, { databaseUrl: grantd.databaseUrl, now: () => Date.now() - 7_200_000 })
-  const listDevices = await startDevicesApi(t, grantd.baseUrl)
-  const registration = await grantd.register({ scopes: ['devices:read', 'other'] })
+  const { audience, listDevices } = await startDevicesApi(t, grantd.baseUrl)
+  const registration = await grantd.register({ scopes: ['devices:read', 'other'], audiences: [audience] })
   const { clientId, clientSecret } = registration
   const { access_token: token } = (await grantd.exchange(registration)).json()
 
@@ -56,17 +103,19 @@ t.test('a tampered, foreign or stale token is 401; another Site or a missing sco
   const claims = JSON.parse(Buffer.from(payload, 'base64url').toString())
   const umbrella = Buffer.from(JSON.stringify({ ...claims, site: 'umbrella' })).toString('base64url')
   const unsigned = Buffer.from(JSON.stringify({ alg: 'none', typ: 'at+jwt' })).toString('base64url')
-  const other = await foreign.exchange(await foreign.register({ scopes: ['devices:read'] }))
+  const other = await foreign.exchange(await foreign.register({ scopes: ['devices:read'], audiences: [audience] }))
+  const unaddressed = await grantd.exchange(await grantd.register({ scopes: ['devices:read'] }))
   for (const [what, bad] of [
     ['tampered', `${header}.${umbrella}.${signature}`],
     ['unsigned', `${unsigned}.${payload}.`],
     ['foreign', other.json().access_token],
+    ['for the default audience', unaddressed.json().access_token],
     ['stale', (await stale.exchange(registration)).json().access_token],
     ['an admin token', await grantd.adminToken(['acme'])],
     ['missing', undefined]
   ] as const) {
     const answer = await listDevices('acme', bad)
     t.equal(answer.status, 401, what)
-    t.match(answer.headers['www-authenticate'], /^Bearer/)
+    t.match(answer.headers['www-authenticate'], /^Bearer .*resource_metadata="/)
   }
 })
