@@ -37,6 +37,7 @@ begin
     select * from (values
       ('select, insert, update, delete', 'registrations'),
       ('select, insert, update',         'registration_last_used'),
+      ('execute',                        'function lock_last_used(text)'),
       ('select, insert, update',         'registration_refusals'),
       ('select, insert, update, delete', 'idempotent_answers'),
       ('select',                         'signing_keys'),

@@ -90,7 +90,7 @@ export async function buildApp(
   const cache = new ClientCache()
   const registrations = registrationOptions({
     ...config.registrations,
-    ...{ sealing, macKeys, metrics, now },
+    ...{ sealing, macKeys, metrics, recordsUse, now },
     onChanged: (clientId, version) => cache.noteChange(clientId, version)
   })
   const { issuer } = config

@@ -22,7 +22,7 @@ export interface Fault {
 const PROBLEM_CODES = [
   ...['invalid_request', 'invalid_json', 'too_large', 'headers_too_large', 'unsupported_media_type', 'request_timeout'],
   ...['unauthorized', 'forbidden', 'not_found', 'method_not_allowed'],
-  ...['precondition_failed', 'quota_exceeded', 'idempotency_key_reused', 'rotation_under_way'],
+  ...['precondition_failed', 'quota_exceeded', 'idempotency_key_reused', 'rotation_under_way', 'recently_used'],
   ...['no_signing_secret', 'cancelled', 'already_delivered'],
   ...['unavailable', 'server_error']
 ] as const
@@ -38,6 +38,8 @@ export class Problem extends Error {
   readonly reason: string
   readonly faults: readonly Fault[]
   readonly headers: Readonly<Record<string, string>>
+  /** Members that this problem has beside the usual ones (RFC 9457 §3.2). */
+  readonly members: Readonly<Record<string, unknown>>
 
   constructor(
     status: number,
@@ -47,8 +49,15 @@ export class Problem extends Error {
       reason = code,
       faults = [],
       headers = {},
+      members = {},
       cause
-    }: { reason?: string; faults?: readonly Fault[]; headers?: Record<string, string>; cause?: unknown } = {}
+    }: {
+      reason?: string
+      faults?: readonly Fault[]
+      headers?: Record<string, string>
+      members?: Record<string, unknown>
+      cause?: unknown
+    } = {}
   ) {
     super(detail, { cause })
     this.name = 'Problem'
@@ -57,6 +66,7 @@ export class Problem extends Error {
     this.reason = reason
     this.faults = faults
     this.headers = headers
+    this.members = members
   }
 }
 
@@ -108,14 +118,16 @@ export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply
 
 export const PROBLEM_TYPE = 'application/problem+json'
 
-export function representProblem({ status, code, message: detail, faults }: Problem): Static<typeof ProblemSchema> {
+export function representProblem(problem: Problem): Static<typeof ProblemSchema> {
+  const { status, code, message: detail, faults, members } = problem
   return {
     type: 'about:blank',
     title: STATUS_CODES[status] ?? 'Error',
     status,
     code,
     detail,
-    ...(faults.length > 0 && { errors: [...faults] })
+    ...(faults.length > 0 && { errors: [...faults] }),
+    ...members
   }
 }
 

@@ -7,7 +7,14 @@ import type { RegistrationRoutesOptions } from './routes.ts'
 interface RegistrationSettings
   extends Pick<
     RegistrationRoutesOptions,
-    'secretPrefix' | 'maxLifetimeDays' | 'maxPerSite' | 'scopesSupported' | 'macKeys' | 'onChanged' | 'now'
+    | 'secretPrefix'
+    | 'maxLifetimeDays'
+    | 'maxPerSite'
+    | 'scopesSupported'
+    | 'macKeys'
+    | 'recordsUse'
+    | 'onChanged'
+    | 'now'
   > {
   sealing: Sealing
   metrics: Registry

@@ -1,4 +1,4 @@
-import type { Kysely, Nullable, QueryCreator, SelectQueryBuilder, Transaction } from 'kysely'
+import { type Kysely, type Nullable, type QueryCreator, type SelectQueryBuilder, sql, type Transaction } from 'kysely'
 import type { Site } from '../admin-api/site.ts'
 import type { NewSecretMac } from '../credentials/secret-mac.ts'
 import type { Database, RegistrationLastUsedTable, RegistrationTable } from '../database/schema.ts'
@@ -53,6 +53,16 @@ export function lockRegistration(
     .where('site_id', '=', siteId)
     .forNoKeyUpdate('registrations')
     .executeTakeFirst()
+}
+
+/**
+ * Locks the Last used of a registration until the transaction ends. It waits for an exchange that another instance is
+ * committing, and returns what is committed then. Lock the registration first.
+ */
+export async function lockLastUse(trx: Transaction<Database>, clientId: string): Promise<LastUse> {
+  const { rows } = await sql<LastUse>`
+    select last_used_at, odd_credential_used_at, even_credential_used_at from lock_last_used(${clientId})`.execute(trx)
+  return rows[0] ?? NEVER_USED
 }
 
 /**

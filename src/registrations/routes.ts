@@ -33,10 +33,13 @@ import {
   type RegistrationOptions,
   removeRegistration
 } from './service.ts'
+import { RecentlyUsedSchema, readUnusedFor, recentlyUsedResponse, UnusedForQuery } from './unused-guard.ts'
 
 export interface RegistrationRoutesOptions extends RegistrationOptions {
   /** Keys that sign the cursors of listings, the same on every instance. */
   cursorKeys: CursorKeys
+  /** Whether exchanges are recorded. Without the last-used plugin they are not. */
+  recordsUse: boolean
 }
 
 interface OfSite {
@@ -58,7 +61,8 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
     CreatedRegistrationSchema,
     CreateRegistrationSchema,
     ChangeRegistrationSchema,
-    RegistrationPageSchema
+    RegistrationPageSchema,
+    RecentlyUsedSchema
   ]) {
     app.addSchema(schema)
   }
@@ -175,26 +179,27 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
     }
   )
 
-  app.delete<OneRegistration>(
+  app.delete<OneRegistration & { Querystring: Static<typeof UnusedForQuery> }>(
     '/app-registrations/:clientId',
     {
       schema: {
         operationId: 'deleteAppRegistration',
         summary: 'Delete an App registration',
         description:
-          'The token endpoint refuses the client from the next request on. The client id is never used again.',
+          'The token endpoint refuses the client from the next request on. The client id is never used again. With `unusedFor`, the registration is deleted only when there was no exchange in this time. For a registration that was never used, the time since `registeredAt` counts.',
         tags,
         params: RegistrationParams,
-        querystring: NoQuery,
+        querystring: UnusedForQuery,
         headers: IfMatch,
         response: {
           204: { description: 'The registration is deleted', type: 'null' },
-          ...problemResponses(400, 401, 403, 404, 412, 413, 415, 500, 503)
+          ...problemResponses(400, 401, 403, 404, 412, 413, 415, 500, 503),
+          ...recentlyUsedResponse
         }
       }
     },
     async (request, reply) => {
-      await removeRegistration(siteOf(request), options, targetOf(request))
+      await removeRegistration(siteOf(request), options, targetOf(request), readUnusedFor(options, request.query))
       return reply.code(204).send()
     }
   )

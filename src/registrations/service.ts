@@ -26,6 +26,7 @@ import {
   deleteRegistration,
   findRegistration,
   insertRegistration,
+  lockLastUse,
   NEVER_USED,
   type Registration,
   type RegistrationColumns,
@@ -33,6 +34,7 @@ import {
 } from './repository.ts'
 import { representRegistration } from './representation.ts'
 import type { CreatedRegistrationBody } from './schemas.ts'
+import { requireUnused } from './unused-guard.ts'
 
 export interface RegistrationOptions extends SecretOptions, IdempotencyOptions {
   /** Milliseconds since the epoch. */
@@ -179,15 +181,26 @@ export async function changeRegistration(
   return registration
 }
 
-/** @throws Problem 404; 412 when `ifMatch` names another version */
+/**
+ * Deletes a registration.
+ *
+ * @param unusedForMs only when there was no exchange in this time, milliseconds; undefined in any case
+ * @throws Problem 404; 409 `recently_used`; 412 when `ifMatch` names another version
+ */
 export async function removeRegistration(
   site: Site,
   { now, onChanged }: RegistrationOptions,
-  target: Target
+  target: Target,
+  unusedForMs?: number
 ): Promise<void> {
   await withLocked(site.db, lockOf(site, target), async (trx, before) => {
+    const at = now()
+    if (unusedForMs !== undefined) {
+      const { last_used_at: lastUsedAt } = await lockLastUse(trx, target.clientId)
+      requireUnused({ lastUsedAt, createdAt: before.registered_at }, unusedForMs, at)
+    }
     await deleteRegistration(trx, target.clientId)
-    await recordEvents(trx, before, eventsBetween(before, undefined), now(), target.context)
+    await recordEvents(trx, before, eventsBetween(before, undefined), at, target.context)
   })
   onChanged(target.clientId, Number.POSITIVE_INFINITY)
 }

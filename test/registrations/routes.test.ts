@@ -361,7 +361,7 @@ t.test('parameters that an operation does not have, and percent-encoding that is
   const { path } = await grantd.register()
   for (const [method, url, body] of [
     ['GET', `${path}?x=1`, undefined],
-    ['DELETE', `${path}?unusedFor=P7D`, undefined],
+    ['DELETE', `${path}?unusedSince=P7D`, undefined],
     ['PATCH', `${path}?x=1`, { name: 'x' }],
     ['POST', `${COLLECTION}?dryRun=true`, { name: 'x', expiresAt: inDays(10) }],
     ['GET', `${COLLECTION}?search=%ff`, undefined],

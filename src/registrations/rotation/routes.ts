@@ -7,6 +7,7 @@ import { hangUpSignal } from '../../http/hang-up.ts'
 import { IdempotencyKey } from '../idempotency/schemas.ts'
 import { type OneRegistration, type RegistrationRoutesOptions, targetOf } from '../routes.ts'
 import { RegistrationParams } from '../schemas.ts'
+import { readUnusedFor, recentlyUsedResponse, UnusedForQuery } from '../unused-guard.ts'
 import { OVERLAP_DEFAULT_SECONDS, RotateSecretSchema } from './schemas.ts'
 import { retirePrevious, rotate } from './service.ts'
 
@@ -51,26 +52,27 @@ export async function rotationRoutes(app: FastifyInstance, options: Registration
     }
   )
 
-  app.delete<OneRegistration>(
+  app.delete<OneRegistration & { Querystring: Static<typeof UnusedForQuery> }>(
     '/app-registrations/:clientId/previous-credential',
     {
       schema: {
         operationId: 'retirePreviousCredential',
         summary: 'Retire the previous credential',
         description:
-          'The credential before the latest rotation is refused from the next request on. The answer is 404 when no previous credential is accepted.',
+          'The credential before the latest rotation is refused from the next request on. The answer is 404 when no previous credential is accepted. With `unusedFor`, it is retired only when there was no exchange with it in this time.',
         tags,
         params: RegistrationParams,
-        querystring: NoQuery,
+        querystring: UnusedForQuery,
         headers: IfMatch,
         response: {
           204: { description: 'The previous credential is refused', type: 'null' },
-          ...problemResponses(400, 401, 403, 404, 412, 413, 415, 500, 503)
+          ...problemResponses(400, 401, 403, 404, 412, 413, 415, 500, 503),
+          ...recentlyUsedResponse
         }
       }
     },
     async (request, reply) => {
-      await retirePrevious(siteOf(request), options, targetOf(request))
+      await retirePrevious(siteOf(request), options, targetOf(request), readUnusedFor(options, request.query))
       return reply.code(204).send()
     }
   )

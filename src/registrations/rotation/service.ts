@@ -10,9 +10,10 @@ import { makeSecret, type NewSecret } from '../client-secret.ts'
 import { credentialUses, previousCredentialOf } from '../credentials.ts'
 import { rotationUnderWay } from '../errors.ts'
 import { answerOnce } from '../idempotency/service.ts'
-import { findRegistration, lockRegistration, type Registration } from '../repository.ts'
+import { findRegistration, lockLastUse, lockRegistration, type Registration } from '../repository.ts'
 import { representRegistration } from '../representation.ts'
 import type { RegistrationOptions, SecretAnswer, SecretRequest } from '../service.ts'
+import { requireUnused } from '../unused-guard.ts'
 import { replaceSecret, retirePreviousSecret, rotateSecret } from './repository.ts'
 
 /**
@@ -78,16 +79,22 @@ function isUnderWay(registration: Registration, now: number): boolean {
 /**
  * Refuses the previous credential from now on.
  *
- * @throws Problem 404, also without a previous credential that is still accepted; 412 when `ifMatch` names another version
+ * @param unusedForMs only when there was no exchange with it in this time, milliseconds; undefined in any case
+ * @throws Problem 404, also without a previous credential that is still accepted; 409 `recently_used`; 412 when `ifMatch`
+ * names another version
  */
 export async function retirePrevious(
   site: Site,
   { now, onChanged }: RegistrationOptions,
-  target: Target
+  target: Target,
+  unusedForMs?: number
 ): Promise<void> {
   const { version } = await withLocked(site.db, lockOf(site, target), async (trx, before) => {
     const at = now()
-    if (previousCredentialOf(before, at) === undefined) throw notFound()
+    const use = unusedForMs === undefined ? {} : await lockLastUse(trx, target.clientId)
+    const previous = previousCredentialOf({ ...before, ...use }, at)
+    if (previous === undefined) throw notFound()
+    if (unusedForMs !== undefined) requireUnused(previous, unusedForMs, at)
     await retirePreviousSecret(trx, target.clientId, atOnce(at))
     return recordChange(trx, before, 'credential.retired', at, target)
   })
