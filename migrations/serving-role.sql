@@ -49,6 +49,7 @@ begin
       ('select',                         'audit_chains'),
       ('execute',                        'function prune_audit_events(integer, integer)'),
       ('select, insert, update, delete', 'notice_receivers'),
+      ('select, insert, update (key_digest, created_at), delete', 'calendar_feeds'),
       -- Old notices are deleted, and their deliveries with them (on delete cascade).
       ('select, insert, delete',         'notices'),
       ('select, insert, update',         'notice_deliveries'),

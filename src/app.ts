@@ -24,6 +24,7 @@ import { lastUsed } from './last-used/plugin.ts'
 import { revalidateAndRecordUse } from './last-used/revalidation.ts'
 import type { Registry } from './metrics/registry.ts'
 import { allAlertRoutes } from './notifications/alerts/routes.ts'
+import { calendarFeed } from './notifications/calendar/feed/routes.ts'
 import type { Resolve } from './notifications/channels/resolve.ts'
 import { notificationOptions } from './notifications/options.ts'
 import { notificationJobs } from './notifications/plugin.ts'
@@ -143,6 +144,7 @@ export async function buildApp(
       await allAuditRoutes(scope, audit)
     }
   })
+  await app.register(calendarFeed, { ...config.notices, tables, now })
   await app.register(notificationJobs, notifications)
   await app.register(auditRetention, { db: background, ...config.audit })
   await app.register(idempotentAnswerPurge, { db: background, now })

@@ -63,7 +63,7 @@ export class ShellSession {
       const said = readFileSync(path.join(this.#folder, '.stderr'), 'utf8')
       throw new Error(`this command ${mustFail ? 'succeeded' : 'failed'}: ${command}\n${output}\n${said}`)
     }
-    return output.trimEnd()
+    return output.replaceAll('\r\n', '\n').trimEnd()
   }
 
   /** Ends what still runs in the background, and removes the folder. */

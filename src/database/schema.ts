@@ -13,6 +13,7 @@ export interface Database {
   notice_receivers: NoticeReceiverTable
   notices: NoticeTable
   notice_deliveries: NoticeDeliveryTable
+  calendar_feeds: CalendarFeedTable
 }
 
 export interface RegistrationTable {
@@ -198,4 +199,11 @@ export interface NoticeDeliveryTable {
   last_error: string | null
   /** Recipients that have it although others refused it. */
   reached: Generated<string[]>
+}
+
+export interface CalendarFeedTable {
+  site_id: string
+  /** SHA-256 of the key in the URL. */
+  key_digest: Buffer
+  created_at: Date
 }

@@ -5,6 +5,7 @@ import type { CursorKeys } from '../admin-api/cursor.ts'
 import { jsonResponse, NoQuery, problemResponses } from '../admin-api/responses.ts'
 import { SiteParams, siteOf } from '../admin-api/site.ts'
 import { type AlertRoutesOptions, siteAlertRoutes } from './alerts/routes.ts'
+import { type CalendarOptions, siteCalendarRoutes } from './calendar/routes.ts'
 import { readNoticePage } from './listing.ts'
 import type { Outbox } from './outbox/outbox.ts'
 import { type RetryOptions, retryDelivery } from './outbox/retry.ts'
@@ -21,14 +22,15 @@ export interface NoticeRoutesOptions extends RetryOptions {
 
 const tags = ['Notices']
 
-/** Adds the notices, alerts and receivers of one Site. Register it where `siteId` has been checked. */
+/** Adds the notices, alerts, receivers and calendar of one Site. Register it where `siteId` has been checked. */
 export async function siteNotificationRoutes(
   app: FastifyInstance,
-  options: NoticeRoutesOptions & AlertRoutesOptions & ReceiverOptions
+  options: NoticeRoutesOptions & AlertRoutesOptions & ReceiverOptions & CalendarOptions
 ): Promise<void> {
   await noticeRoutes(app, options)
   await siteAlertRoutes(app, options)
   await receiverRoutes(app, options)
+  await siteCalendarRoutes(app, options)
 }
 
 async function noticeRoutes(app: FastifyInstance, options: NoticeRoutesOptions): Promise<void> {

@@ -401,7 +401,7 @@ t.test('the listed origins may call the admin API: preflight without a token, th
       const preflight = await send('OPTIONS', `${grantd.baseUrl}${target}`, { headers: { ...PREFLIGHT, origin } })
       t.equal(preflight.status, 204)
       t.equal(preflight.headers['access-control-allow-origin'], origin)
-      for (const method of ['GET', 'POST', 'PATCH', 'DELETE']) {
+      for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']) {
         t.match(preflight.headers['access-control-allow-methods'], method)
       }
       for (const name of ['authorization', 'content-type', 'idempotency-key', 'if-match']) {

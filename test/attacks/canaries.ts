@@ -103,6 +103,8 @@ export async function driveOperations({ grantd, canaries }: Stage): Promise<stri
     for (const token of tokens) {
       const target = await makeTarget(grantd, canaries)
       const { path, headers, body } = await operation.request(target, grantd)
+      const [, feedKey] = /^\/calendar\/(.+)\.ics$/.exec(path) ?? []
+      if (feedKey !== undefined) canaries.add(feedKey)
       const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` }
       // Only a create and a rotation read the header. The others must not log it either.
       const retry = { 'idempotency-key': canaries.add(randomUUID()) }
@@ -125,9 +127,11 @@ function withoutHandedOut({ status, headers, text }: Answer, canaries: Canaries)
   const {
     clientSecret,
     signingSecret,
-    access_token: accessToken
+    access_token: accessToken,
+    url: feedUrl
   } = status < 300 && text.startsWith('{') ? JSON.parse(text) : {}
-  for (const handedOut of [clientSecret, signingSecret, accessToken]) {
+  const [feedKey] = /[\w-]{43}(?=\.ics$)/.exec(feedUrl) ?? []
+  for (const handedOut of [clientSecret, signingSecret, accessToken, feedKey]) {
     if (typeof handedOut === 'string') rest = rest.replace(canaries.add(handedOut), '')
   }
   return rest
@@ -165,6 +169,8 @@ function mistakes({ clientId, clientSecret: secret }: Target, token: string): [s
     ['PUT', `/oauth/token/${secret}`, { headers: FORM, body: `client_secret=${secret}` }],
     ['GET', `/${secret}`, {}],
     ['GET', `/%zz${secret}`, {}],
+    ['GET', `/calendar/${secret}.ics`, {}],
+    ['PUT', `/calendar/${secret}.ics`, {}],
     ['GET', `/v1/sites/${secret}/app-registrations`, { headers: admin }],
     ['GET', `${COLLECTION}/${secret}`, { headers: admin }],
     ['GET', `${COLLECTION}?search=${secret}&access_token=${token}`, { headers: admin }],

@@ -56,6 +56,12 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
   listAlerts: () => ({}),
   listAllAlerts: () => ({}),
   getExpirationCalendar: () => ({}),
+  replaceCalendarFeed: () => ({}),
+  revokeCalendarFeed: async (target, grantd) => {
+    await makeFeed(target, grantd)
+    return {}
+  },
+  getCalendarFeed: async (target, grantd) => ({ params: { key: await makeFeed(target, grantd) } }),
   listAuditEvents: () => ({}),
   listAuditEventsOfAllSites: () => ({}),
   getLiveness: () => ({}),
@@ -144,6 +150,14 @@ function ofReceiver(body?: unknown) {
     ])
     return { params: { receiverId }, body }
   }
+}
+
+/** Makes a calendar feed of the Site. @returns its key */
+async function makeFeed({ siteId }: Target, grantd: Grantd): Promise<string> {
+  const made = await grantd.asAdmin('PUT', `/v1/sites/${siteId}/calendar-feed`)
+  const [key] = /[\w-]{43}(?=\.ics$)/.exec(made.json().url) ?? []
+  if (key === undefined) throw new Error(`no feed: ${made.text}`)
+  return key
 }
 
 /** Inserts a dead delivery of a notice of this registration. No configuration here has its receiver. */

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { randomBytes, randomUUID } from 'node:crypto'
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { promisify } from 'node:util'
 import {
   BinaryOperationNode,
@@ -16,7 +16,9 @@ import { connect } from '../../src/database/connect.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { isRowLevelSecurityActive, type Tables } from '../../src/database/site-scoped-pool.ts'
 import { ALL_SITES } from '../../src/database/site-setting.ts'
-import { listExpirations, listExpired } from '../../src/notifications/alerts/repository.ts'
+import { listExpired } from '../../src/notifications/alerts/repository.ts'
+import { deleteFeed, findFeedCreation, findFeedSite } from '../../src/notifications/calendar/feed/repository.ts'
+import { listExpirations } from '../../src/notifications/calendar/repository.ts'
 import { deleteReceiver, findReceiver, listReceivers } from '../../src/notifications/receivers/repository.ts'
 import { findDelivery, listNotices } from '../../src/notifications/repository.ts'
 import { listRegistrations } from '../../src/registrations/listing/repository.ts'
@@ -42,6 +44,7 @@ import { ROOT } from '../fixtures/run/paths.ts'
 const SITES = ['acme', 'umbrella'] as const
 
 interface Ids {
+  siteId: string
   clientId: string
   receiverId: string
   noticeId: string
@@ -78,10 +81,12 @@ async function furnish(t: Test, url: string, siteId: string): Promise<Ids> {
        values ($1, $2, $3, $4, 'mail', 'pending', 0, now())`,
     [deliveryId, noticeId, siteId, receiverId]
   )
+  const digest = createHash('sha256').update(siteId).digest()
+  await query(url, 'insert into calendar_feeds values ($1, $2, now())', [siteId, digest])
   await openTestDatabase(t, url)
     .transaction()
     .execute(trx => recordEvent(trx, { ...eventOf(siteId), subject: clientId }))
-  return { clientId, receiverId, noticeId, deliveryId }
+  return { siteId, clientId, receiverId, noticeId, deliveryId }
 }
 
 /** Makes every condition on a Site true: what a statement asks that forgot it. */
@@ -131,6 +136,7 @@ async function everyLookUp(db: Kysely<Database>, siteId: string, others: Ids): P
     registration: await findRegistration({ siteId, db }, others.clientId),
     receiver: await findReceiver(db, siteId, others.receiverId),
     delivery: await findDelivery(db, { siteId, noticeId: others.noticeId, deliveryId: others.deliveryId }),
+    feed: await findFeedSite(db, createHash('sha256').update(others.siteId).digest()),
     chain: await findChain(db, siteId)
   }
   return Object.entries(found).flatMap(([what, row]) => (row === undefined ? [] : [what]))
@@ -153,7 +159,7 @@ t.test('every table that has a Site, or belongs to one that has, is behind the w
   t.same(
     rows,
     [
-      ...['audit_chains', 'audit_events', 'notice_deliveries', 'notice_receivers', 'notices'],
+      ...['audit_chains', 'audit_events', 'calendar_feeds', 'notice_deliveries', 'notice_receivers', 'notices'],
       ...['registration_last_used', 'registration_refusals', 'registrations']
     ].map(relname => ({ relname, walled: true, has_policy: true }))
   )
@@ -172,15 +178,19 @@ t.test('a statement that forgets its Site shows what is of this Site, and nothin
     t.same(expirations, [ids[siteId].clientId])
     for (const [read, sites] of Object.entries(rows)) t.same(sites, [siteId], read)
     t.same(await everyLookUp(db, siteId, ids[other]), ['chain'], 'which is its own')
-    t.same(await everyLookUp(db, siteId, ids[siteId]), ['registration', 'receiver', 'delivery', 'chain'])
+    t.same(await everyLookUp(db, siteId, ids[siteId]), ['registration', 'receiver', 'delivery', 'feed', 'chain'])
     await db.transaction().execute(trx => deleteReceiver(trx, ids[other].receiverId))
     t.ok(await findReceiver(ofAllSites, other, ids[other].receiverId), 'it is still there')
+    await ofSite(siteId)
+      .transaction()
+      .execute(trx => deleteFeed(trx, other))
+    t.ok(await findFeedCreation(ofAllSites, other), 'it is still there')
   }
 })
 
 const TABLES = [
   ...['registrations', 'registration_last_used', 'registration_refusals', 'audit_events', 'audit_chains'],
-  ...['notice_receivers', 'notices', 'notice_deliveries']
+  ...['notice_receivers', 'notices', 'notice_deliveries', 'calendar_feeds']
 ]
 
 // [SITE-10]
@@ -240,6 +250,8 @@ t.test('nothing of another Site is written, and nothing is moved to one', async 
        (gen_random_uuid(), 'umbrella', '${umbrella.clientId}', 'name', true, now(), 7, now())`,
     `insert into notice_deliveries (id, notice_id, site_id, receiver_id, kind, state, attempts, due_at)
        values (gen_random_uuid(), '${umbrella.noticeId}', 'umbrella', gen_random_uuid(), 'mail', 'pending', 0, now())`,
+    `insert into calendar_feeds values ('umbrella', sha256('another'), now()) on conflict (site_id)
+       do update set key_digest = excluded.key_digest`,
     `update notice_deliveries set notice_id = '${umbrella.noticeId}'`,
     `insert into audit_events select 'umbrella', 2, occurred_at, action, subject, actor, actor_issuer,
        request_id, source, changes, '${end}', hash from audit_events`,
@@ -257,6 +269,7 @@ t.test('nothing of another Site is written, and nothing is moved to one', async 
     `delete from registrations where client_id = '${umbrella.clientId}' returning 1`,
     `update notice_receivers set target = '{}' where id = '${umbrella.receiverId}' returning 1`,
     `update notice_deliveries set state = 'dead' where id = '${umbrella.deliveryId}' returning 1`,
+    `update calendar_feeds set created_at = now() where site_id = 'umbrella' returning 1`,
     `update registration_last_used set last_used_at = now() returning 1`,
     `update registration_refusals set with_credential_count = 1 returning 1`
   ]) {

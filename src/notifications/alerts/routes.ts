@@ -1,12 +1,9 @@
-import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import type { CursorKeys } from '../../admin-api/cursor.ts'
-import { jsonResponse, NoQuery, problemResponses } from '../../admin-api/responses.ts'
+import { jsonResponse, problemResponses } from '../../admin-api/responses.ts'
 import { SiteParams, siteOf, sitesOf } from '../../admin-api/site.ts'
-import { writeCalendar } from '../calendar.ts'
 import { readAlertPage, representAlert } from './listing.ts'
-import { listExpirations } from './repository.ts'
 import {
   AlertAllQuery,
   AlertOfSitePageSchema,
@@ -19,20 +16,15 @@ import {
 export interface AlertRoutesOptions {
   /** Keys that sign the cursors of listings, the same on every instance. */
   cursorKeys: CursorKeys
-  /** Alarms of the calendar, in days before expiry. */
-  steps: readonly number[]
   /** Milliseconds since the epoch. */
   now: () => number
 }
 
 const tags = ['Notices']
 
-/** The most events that one calendar has. Without a limit a large Site would cost seconds and megabytes on each poll. */
-const CALENDAR_MAX_EVENTS = 1_000
-
-/** Adds the alerts and the calendar of one Site. Register it where `siteId` has been checked. */
+/** Adds the alerts of one Site. Register it where `siteId` has been checked. */
 export async function siteAlertRoutes(app: FastifyInstance, options: AlertRoutesOptions): Promise<void> {
-  const { cursorKeys, steps, now } = options
+  const { cursorKeys, now } = options
   app.addSchema(AlertSchema)
   app.addSchema(AlertPageSchema)
 
@@ -57,32 +49,6 @@ export async function siteAlertRoutes(app: FastifyInstance, options: AlertRoutes
       const at = now()
       const { rows, nextCursor } = await readAlertPage(cursorKeys, siteOf(request), request.query, at)
       return { items: rows.map(row => representAlert(row, at)), nextCursor }
-    }
-  )
-
-  app.get(
-    '/expirations.ics',
-    {
-      schema: {
-        operationId: 'getExpirationCalendar',
-        summary: "Get a Site's expiry calendar",
-        description:
-          'Returns an iCalendar document (RFC 5545) with one event for each registration and alarms on the notice days. It has at most 1,000 events: those that expire next, then the latest expired. A Site without registrations gets an empty VFREEBUSY component, because a calendar needs at least one.',
-        tags,
-        params: SiteParams,
-        querystring: NoQuery,
-        response: {
-          200: { description: 'The calendar', content: { 'text/calendar': { schema: { type: 'string' } } } },
-          ...problemResponses(400, 401, 403, 404, 500, 503)
-        }
-      }
-    },
-    async (request, reply) => {
-      const { siteId, db } = siteOf(request)
-      const at = now()
-      const listed = await listExpirations(db, siteId, new Date(at), CALENDAR_MAX_EVENTS)
-      const calendar = writeCalendar({ siteId, ...listed, steps, now: at })
-      return reply.type('text/calendar; charset=utf-8').send(Readable.from(calendar))
     }
   )
 }

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { RegistrationTable } from '../database/schema.ts'
+import type { RegistrationTable } from '../../database/schema.ts'
 
 /** A registration as the calendar shows it. */
 export type Expiration = Pick<

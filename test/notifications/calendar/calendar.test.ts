@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { type Expiration, foldLine, writeCalendar } from '../../src/notifications/calendar.ts'
-import { DAY_MS } from '../fixtures/app/registration.ts'
+import { type Expiration, foldLine, writeCalendar } from '../../../src/notifications/calendar/calendar.ts'
+import { DAY_MS } from '../../fixtures/app/registration.ts'
 
 const NOW = Date.parse('2026-11-23T09:00:00.000Z')
 /** The longest name in bytes that a registration can have. */
