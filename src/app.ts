@@ -50,7 +50,7 @@ import { signingKeys } from './signing-keys/plugin.ts'
 
 /** The parts of an instance that the rooms work with. */
 export interface AppOptions
-  extends Pick<Connection, 'tables' | 'background' | 'lookups' | 'lastUsedWriter' | 'health'> {
+  extends Pick<Connection, 'tables' | 'background' | 'lookups' | 'lastUsedWriter' | 'assertionUses' | 'health'> {
   config: Config
   sealing: Sealing
   /** Keys of the MACs by which secrets are verified. */
@@ -114,7 +114,18 @@ export async function buildApp(
   await app.register(tokenEndpoint, {
     ...config,
     ...config.tokens,
-    ...{ lookups, background, revalidation, maxDelayMs, cache, macKeys, keySet, metrics, now }
+    ...{
+      lookups,
+      background,
+      assertionUses: options.assertionUses,
+      revalidation,
+      maxDelayMs,
+      cache,
+      macKeys,
+      keySet,
+      metrics,
+      now
+    }
   })
   await app.register(refusalRecording, {
     ...{ db: background, tokenPath: TOKEN_PATH, slotOf: refusalSlotOf, workers: config.workers, now, databaseNow },

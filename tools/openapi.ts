@@ -134,6 +134,7 @@ function unconnected() {
     lookups: tables.ofAllSites,
     health: tables.ofAllSites,
     lastUsedWriter: tables.ofAllSites,
+    assertionUses: tables.ofAllSites,
     sealing,
     macKeys: new MacKeys({ db: tables.ofAllSites, sealing }),
     keySet,

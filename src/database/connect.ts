@@ -15,7 +15,7 @@ export interface DatabaseOptions {
   rereadUrl?: () => string | undefined
   /** The same database as the owner of the schema; `url` by default. */
   migrationUrl: string | undefined
-  /** Connections of the pools. The three pipelined connections come on top. */
+  /** Connections of the pools. The four pipelined connections come on top. */
   poolSize: number
   /** Called with errors of connections that were idle. */
   onIdleError: (error: Error) => void
@@ -35,6 +35,11 @@ export interface Connection {
   lookups: Kysely<Database>
   /** Pipelined connection that writes Last used. A commit takes longer than a look-up may wait. */
   lastUsedWriter: Kysely<Database>
+  /**
+   * Pipelined connection that records the use of assertions. It is opened by the first one, so that a service without
+   * public keys has a connection less.
+   */
+  assertionUses: Kysely<Database>
   /** Pipelined connection of health checks, which neither delay others nor wait for them. */
   health: Kysely<Database>
   /** Runs work on a pool of its own, as the owner of the schema. */
@@ -128,7 +133,7 @@ export function openPipelinedConnections(
   connectionString: string,
   { onConnectionChange }: Pick<PipelinedConnectionOptions, 'onConnectionChange'>,
   locator?: PrimaryLocator
-): Pick<Connection, 'lookups' | 'lastUsedWriter' | 'health'> {
+): Pick<Connection, 'lookups' | 'lastUsedWriter' | 'assertionUses' | 'health'> {
   return {
     lookups: openPipelinedConnection({
       connectionString,
@@ -144,6 +149,14 @@ export function openPipelinedConnections(
       name: 'last used',
       queryTimeoutMs: QUERY_TIMEOUT_MS,
       settings: sessionSettings.lastUsedWriter,
+      onConnectionChange
+    }),
+    assertionUses: openPipelinedConnection({
+      connectionString,
+      locator,
+      name: 'assertion uses',
+      queryTimeoutMs: LOOKUP_TIMEOUT_MS,
+      settings: sessionSettings.lookups,
       onConnectionChange
     }),
     health: openPipelinedConnection({

@@ -5,6 +5,7 @@ export interface Database {
   registrations: RegistrationTable
   registration_last_used: RegistrationLastUsedTable
   registration_refusals: RegistrationRefusalsTable
+  assertion_uses: AssertionUseTable
   mac_keys: MacKeyTable
   signing_keys: SigningKeyTable
   audit_events: AuditEventTable
@@ -89,6 +90,19 @@ export interface RegistrationRefusalsTable {
   without_credential_reason: string | null
   without_credential_source: string | null
   without_credential_count: Generated<number>
+}
+
+/** Assertions that a client has used. See oauth/client-authentication/assertion-uses/repository.ts. */
+export interface AssertionUseTable {
+  client_id: string
+  /** 64-bit integers as text. */
+  digests: string[]
+  /** When the assertion of the digest at the same place ends. */
+  ends: Date[]
+  /** How many digests the latest statement has added. */
+  added: number
+  /** Digests of assertions that ended by then may have been dropped. */
+  dropped_until: Date
 }
 
 export interface MacKeyTable {

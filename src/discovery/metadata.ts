@@ -1,4 +1,5 @@
 import { AUTHORIZATION_PATH } from '../oauth/authorization/routes.ts'
+import { ASSERTION_ALGORITHMS } from '../oauth/client-authentication/assertion-algorithms.ts'
 import { CLIENT_AUTHENTICATION_METHODS } from '../oauth/client-authentication/methods.ts'
 import { TOKEN_PATH } from '../oauth/token/routes.ts'
 import { JWKS_PATH } from '../signing-keys/routes.ts'
@@ -26,6 +27,7 @@ export function metadataOf(options: MetadataOptions): MetadataBody {
     response_types_supported: [],
     grant_types_supported: ['client_credentials'],
     token_endpoint_auth_methods_supported: CLIENT_AUTHENTICATION_METHODS.map(({ name }) => name),
+    token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
     service_documentation: `${base}${docsPath}`
   }
 }

@@ -16,6 +16,7 @@ const metadata = {
   response_types_supported: list('Always empty, because grantd supports no response type'),
   grant_types_supported: list('Grant types that the token endpoint supports'),
   token_endpoint_auth_methods_supported: list('How a client can authenticate at the token endpoint'),
+  token_endpoint_auth_signing_alg_values_supported: list('Algorithms of the assertions of `private_key_jwt`'),
   service_documentation: Type.String({ description: 'URL of the API reference' })
 }
 

@@ -58,7 +58,7 @@ const ERRORS = {
   401: 'invalid_client',
   405: 'invalid_request: only POST is allowed',
   413: 'invalid_request: the body exceeds 16 KiB',
-  429: 'slow_down: too many failures from this source for this client',
+  429: 'slow_down: too many failures from this source for this client, or too many assertions that have not ended',
   500: 'server_error: an internal error',
   503: 'temporarily_unavailable: the service is overloaded or the database is unavailable'
 }

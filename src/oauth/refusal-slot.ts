@@ -3,7 +3,8 @@ import type { RefusalReason } from './oauth-error.ts'
 /** Refusals of a caller that has presented a credential of the registration, also a retired one. Nobody else can cause them. */
 const WITH_CREDENTIAL: ReadonlySet<string> = new Set<RefusalReason>([
   ...(['retired_secret', 'disabled', 'expired'] as const),
-  ...(['malformed_scope', 'scope_not_allowed'] as const)
+  ...(['retired_assertion', 'assertion_audience', 'assertion_time', 'assertion_jti', 'assertion_used'] as const),
+  ...(['too_many_assertions', 'malformed_scope', 'scope_not_allowed'] as const)
 ])
 
 /**

@@ -1,6 +1,7 @@
 import { createLocalJWKSet, createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
+import { registerKeyClient, requestWithAssertion } from '../fixtures/app/assertion.ts'
 import { basic, type Grantd } from '../fixtures/app/grantd.ts'
 import { clause } from './clause.ts'
 
@@ -147,7 +148,8 @@ clause('8414 §2 methods', async t => {
   const form = { client_id: client.clientId, client_secret: client.clientSecret }
   const requests: Record<string, () => ReturnType<Grantd['send']>> = {
     client_secret_basic: () => grantd.requestToken({}, { authorization: basic(client.clientId, client.clientSecret) }),
-    client_secret_post: () => grantd.requestToken(form)
+    client_secret_post: () => grantd.requestToken(form),
+    private_key_jwt: async () => requestWithAssertion(grantd, await (await registerKeyClient(grantd)).sign())
   }
   const { token_endpoint_auth_methods_supported: methods } = await metadata()
   t.ok(methods.length > 0)

@@ -4,6 +4,7 @@ import { sessionSettings } from '../../src/database/connect.ts'
 import type { Database } from '../../src/database/schema.ts'
 import { recordUses, recordUsesOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
+import { recordAssertionUses } from '../../src/oauth/client-authentication/assertion-uses/repository.ts'
 import { findClients, findUnchanged } from '../../src/registrations/clients/repository.ts'
 import { asServingRole, createDatabase, openTestDatabase, query, withClient } from '../fixtures/app/database.ts'
 
@@ -11,6 +12,7 @@ import { asServingRole, createDatabase, openTestDatabase, query, withClient } fr
 const STATEMENTS: [string, keyof typeof sessionSettings, (db: Kysely<Database>) => Promise<unknown>][] = [
   ['findClients', 'lookups', db => findClients(db, [])],
   ['findUnchanged', 'lookups', db => findUnchanged(db, [], [])],
+  ['recordAssertionUses', 'lookups', db => recordAssertionUses(db, [], 0)],
   ['recordUsesOfUnchanged', 'lastUsedWriter', db => recordUsesOfUnchanged(db, [])],
   ['recordUses', 'lastUsedWriter', db => recordUses(db, new Map([['a', useOf(1, 0)]]))]
 ]

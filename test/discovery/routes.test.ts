@@ -17,7 +17,8 @@ t.test('the metadata list what works and nothing else (RFC 8414 §2)', async t =
     jwks_uri: 'https://grantd.example/.well-known/jwks.json',
     response_types_supported: [],
     grant_types_supported: ['client_credentials'],
-    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+    token_endpoint_auth_signing_alg_values_supported: ['ES256', 'ES384', 'EdDSA', 'Ed25519', 'PS256', 'RS256'],
     service_documentation: 'https://grantd.example/docs'
   })
 })

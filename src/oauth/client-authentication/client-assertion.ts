@@ -2,9 +2,9 @@ import { invalidClient } from '../oauth-error.ts'
 import type { ClientAuthenticationMethod } from './presented-client.ts'
 import { parseSignedJwt } from './signed-jwt.ts'
 
-const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
+export const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
 /** An assertion with a signature of RSA 4096 takes a kilobyte. Tokens of platforms carry more claims. */
-const MAX_LENGTH = 8_192
+export const MAX_ASSERTION_LENGTH = 8_192
 
 /**
  * `private_key_jwt`: a JWT that proves the client (RFC 7521 §4.2, RFC 7523 §2.2).
@@ -18,7 +18,7 @@ export const privateKeyJwt: ClientAuthenticationMethod = {
   read: (_authorization, parameters) => {
     if (parameters.get('client_assertion_type') !== ASSERTION_TYPE) throw invalidClient('assertion_type')
     const text = parameters.get('client_assertion') ?? ''
-    const assertion = text.length > MAX_LENGTH ? undefined : parseSignedJwt(text)
+    const assertion = text.length > MAX_ASSERTION_LENGTH ? undefined : parseSignedJwt(text)
     if (assertion === undefined) throw invalidClient('malformed_assertion')
     const { iss, sub } = assertion.claims
     const isOwn = iss === sub

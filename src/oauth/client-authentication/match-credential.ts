@@ -1,30 +1,26 @@
 import type { PresentedMacs } from '../../credentials/secret-mac.ts'
 import type { ClientRow } from '../../registrations/clients/repository.ts'
+import type { AssertionUses } from './assertion-uses/assertion-uses.ts'
+import type { CredentialProof, MatchedClient } from './credential-proof.ts'
+import { KeyAssertion } from './key-assertion.ts'
 import type { PresentedClient } from './presented-client.ts'
 
-/** A client that has presented one of its credentials. */
-export interface MatchedClient {
-  row: ClientRow
-  /** Which one: during a rotation there are two. */
-  credential: 'current' | 'previous'
-}
-
-/** Compares what a client presents with a row. Undefined when none of the row's credentials matches. */
-export type MatchCredential = (row: ClientRow) => MatchedClient | undefined
-
-interface MacKeys {
-  present: (clientId: string, secret: string) => PresentedMacs
+interface ProofOptions {
+  macKeys: { present: (clientId: string, secret: string) => PresentedMacs }
+  assertionUses: AssertionUses
+  /** The audience of assertions. */
+  issuer: string
 }
 
 /** Prepares the comparison of what a client presents with rows. A new kind of credential is a case here. */
-export function credentialMatcher(macKeys: MacKeys, { clientId, credential }: PresentedClient): MatchCredential {
+export function proofOf(options: ProofOptions, { clientId, credential }: PresentedClient): CredentialProof {
   switch (credential.kind) {
     case 'secret': {
-      const macs = macKeys.present(clientId, credential.secret)
-      return row => matchSecret(row, macs)
+      const macs = options.macKeys.present(clientId, credential.secret)
+      return { match: row => matchSecret(row, macs) }
     }
     case 'assertion':
-      return () => undefined
+      return new KeyAssertion(options, clientId, credential.assertion)
   }
 }
 

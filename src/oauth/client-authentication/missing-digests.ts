@@ -3,7 +3,7 @@ import { Batcher } from '../../concurrency/batcher.ts'
 import type { MacKeys } from '../../credentials/mac-keys.ts'
 import type { Database } from '../../database/schema.ts'
 import { addMissingDigests, type MissingDigest } from '../../registrations/clients/repository.ts'
-import type { MatchedClient } from './match-credential.ts'
+import type { MatchedClient } from './credential-proof.ts'
 import type { PresentedCredential } from './presented-client.ts'
 
 /** Digests that may wait. The next look-up of a client that is left out finds its digest missing again. */

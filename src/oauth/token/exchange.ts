@@ -2,14 +2,18 @@ import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { DatabaseUnavailable } from '../../database/errors.ts'
 import type { KeySet } from '../../signing-keys/key-set.ts'
 import type { SigningKey } from '../../signing-keys/signing-key.ts'
-import { isRetired, type Refuse, refuseMalformed, requireAuthenticated } from '../client-authentication/authenticate.ts'
+import type { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
+import {
+  isRetired,
+  type Refuse,
+  refuseMalformed,
+  requireInForce,
+  requireProved
+} from '../client-authentication/authenticate.ts'
+import type { CredentialProof, MatchedClient } from '../client-authentication/credential-proof.ts'
 import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
 import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
-import {
-  credentialMatcher,
-  type MatchCredential,
-  type MatchedClient
-} from '../client-authentication/match-credential.ts'
+import { proofOf } from '../client-authentication/match-credential.ts'
 import type { MissingDigests } from '../client-authentication/missing-digests.ts'
 import { invalidClient, temporarilyUnavailable } from '../oauth-error.ts'
 import { issueAccessToken } from './access-token.ts'
@@ -25,6 +29,7 @@ export interface ExchangeOptions {
   revalidator: Revalidator
   lookup: ClientLookup
   macKeys: MacKeys
+  assertionUses: AssertionUses
   recovery: LostMacKeyRecovery
   missingDigests: MissingDigests
   limiter: FailureLimiter
@@ -77,20 +82,24 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   refuseMalformed(request.client, refuse)
   // Before anything is recorded: a use is never recorded for a token that cannot be signed.
   const key = signingKeyOrUnavailable(options.keySet)
-  const match = credentialMatcher(options.macKeys, request.client)
-  const attempt = { request, key, match, refuse }
-  const cached = match(cache.find(clientId))
+  const proof = proofOf(options, request.client)
+  const attempt = { request, key, proof, refuse }
+  const cached = proof.match(cache.find(clientId))
   const at = now()
   if (cached === undefined || !isEligible(cached, at)) return exchangeAsRead(options, attempt, 'awaited')
   const scope = decideScope(request.scope, cached.row.scopes)
   const audience = decideAudience(request.resource, cached.row.audiences, options.audience)
+  const isFaulty = 'fault' in scope || 'fault' in audience
   // The registration may allow more by now than the cached row says.
-  if ('fault' in scope || 'fault' in audience) return exchangeAsRead(options, attempt, 'awaited')
+  if (isFaulty || proof.findFault?.(at) !== undefined) return exchangeAsRead(options, attempt, 'awaited')
+  // Its statement is under way while the row is revalidated.
+  const used = proof.use?.()
   const { version } = cached.row
   const revalidated = await revalidator.revalidate({ clientId, version, credentialNumber: numberOf(cached), at })
   if (revalidated !== 'current') {
     return exchangeAsRead(options, attempt, revalidated === 'unavailable' ? 'deferred' : 'awaited')
   }
+  if (used !== undefined) await used
   lookup.noteAnswer()
   cache.touch(cached.row, at)
   // Signed after the wait, so that the tokens of one batch are signed one after the other, which costs a third less.
@@ -102,7 +111,7 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
 interface Attempt {
   request: TokenRequest
   key: SigningKey
-  match: MatchCredential
+  proof: CredentialProof
   refuse: Refuse
 }
 
@@ -119,21 +128,26 @@ async function exchangeAsRead(
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Promise<Exchange> {
   const { cache, lookup, recovery, now } = options
-  const { request, key, match, refuse } = attempt
+  const { request, key, proof, refuse } = attempt
   const { clientId, credential } = request.client
   const find = () => databaseOrUnavailable(() => lookup.find(clientId))
   let found = await find()
-  let matched = match(found.row)
+  let matched = proof.match(found.row)
+  if (matched === undefined) proof.pad?.()
   // A wrong secret must not reveal that the cache has this client.
   if (matched === undefined && !found.isFresh) throw temporarilyUnavailable('database_unavailable')
   if (matched === undefined && credential.kind === 'secret' && recovery.isUnderWay) {
     await databaseOrUnavailable(() => recovery.restoreMac(clientId, credential.secret))
     // Read again: the registration may have changed while the hash was verified.
     found = await find()
-    matched = match(found.row)
+    matched = proof.match(found.row)
   }
   const at = now()
-  const authenticated = requireAuthenticated(found.row, matched, at, refuse)
+  const authenticated = requireProved(credential, found.row, matched, at, refuse)
+  const fault = proof.findFault?.(at)
+  if (fault !== undefined) throw invalidClient(fault.reason, fault.description)
+  if (proof.use !== undefined) await proof.use()
+  requireInForce(found.row, at)
   const { scopes, audiences } = found.row
   const scope = requireScope(decideScope(request.scope, scopes))
   const audience = requireAudience(decideAudience(request.resource, audiences, options.audience))

@@ -9,6 +9,8 @@ import type { Registry } from '../../metrics/registry.ts'
 import { findClients } from '../../registrations/clients/repository.ts'
 import type { KeySet } from '../../signing-keys/key-set.ts'
 import { SECOND_MS } from '../../time.ts'
+import { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
+import { recordAssertionUses } from '../client-authentication/assertion-uses/repository.ts'
 import { FailureLimiter } from '../client-authentication/failure-limiter.ts'
 import { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import { MissingDigests } from '../client-authentication/missing-digests.ts'
@@ -29,6 +31,8 @@ interface TokenEndpointOptions {
   /** Workers of the instance. Together they never exceed its limits. */
   workers: number
   lookups: Kysely<Database>
+  /** Records the use of assertions. */
+  assertionUses: Kysely<Database>
   /** For writes that may wait for a lock. */
   background: Kysely<Database>
   revalidation: Revalidation
@@ -62,6 +66,11 @@ export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpoint
     staleMs: options.staleSeconds * SECOND_MS,
     watch: measureLookups(metrics, app.log)
   })
+  const assertionUses = new AssertionUses({
+    record: (uses, dropUntil) => recordAssertionUses(options.assertionUses, uses, dropUntil),
+    servesStale: clientId => lookup.servesStale(clientId),
+    now
+  })
   // Postgres plans a statement on its first use. The first token must not wait for it.
   app.addHook('onListen', async () => {
     await Promise.allSettled([findClients(lookups, [])])
@@ -69,6 +78,7 @@ export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpoint
   await tokenRoutes(app, {
     ...options,
     lookup,
+    assertionUses,
     revalidator: new Revalidator(options.revalidation, options.maxDelayMs),
     recovery: new LostMacKeyRecovery({ db: background, macKeys, hashing }),
     missingDigests: new MissingDigests({ db: background, macKeys }),

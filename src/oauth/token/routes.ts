@@ -38,7 +38,7 @@ export async function tokenRoutes(app: FastifyInstance, options: ExchangeOptions
         operationId: 'exchangeCredentials',
         summary: 'Exchange client credentials for an access token',
         description:
-          'Issues an access token (RFC 6749 §4.4). The client authenticates by the Authorization header, or by client_id and client_secret in the body.',
+          'Issues an access token (RFC 6749 §4.4). The client authenticates by its secret, in the Authorization header or in the body, or by an assertion that it has signed with its private key.',
         tags: ['Tokens'],
         security: [{ client: [] }, {}],
         consumes: ['application/x-www-form-urlencoded'],

@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { textEnum } from '../../http/json-schema.ts'
+import { ASSERTION_TYPE, MAX_ASSERTION_LENGTH } from '../client-authentication/client-assertion.ts'
 
 export const TokenRequestSchema = Type.Object(
   {
@@ -19,14 +20,27 @@ export const TokenRequestSchema = Type.Object(
     ),
     client_id: Type.Optional(
       Type.String({
-        description: 'Client ID. Required when the client does not authenticate by the Authorization header.',
+        description:
+          'Client ID. Required with client_secret. Optional with client_assertion, whose sub it equals. Optional with the Authorization header.',
         examples: ['k3v9x2m7q1w8z5t4r6y0']
       })
     ),
     client_secret: Type.Optional(
       Type.String({
         format: 'password',
-        description: 'Client secret. Required when the client does not authenticate by the Authorization header.'
+        description:
+          'Client secret. Required when the client authenticates neither by the Authorization header nor by client_assertion.'
+      })
+    ),
+    client_assertion_type: Type.Optional(
+      textEnum([ASSERTION_TYPE], { description: 'Required with client_assertion (RFC 7523 §2.2)' })
+    ),
+    client_assertion: Type.Optional(
+      Type.String({
+        maxLength: MAX_ASSERTION_LENGTH,
+        description:
+          'A JWT that the client has signed with its private key (private_key_jwt). iss and sub are the Client ID, aud is the issuer and nothing else, jti is new in each assertion. It is valid until exp, for at most 300 seconds after iat, and once.',
+        examples: ['eyJhbGciOiJFUzI1NiJ9…']
       })
     )
   },

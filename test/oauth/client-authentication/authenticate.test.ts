@@ -2,8 +2,10 @@ import t from 'tap'
 import {
   type Refuse,
   refuseMalformed,
-  requireAuthenticated
+  requireInForce,
+  requireProved
 } from '../../../src/oauth/client-authentication/authenticate.ts'
+import type { MatchedClient } from '../../../src/oauth/client-authentication/credential-proof.ts'
 import { invalidClient } from '../../../src/oauth/oauth-error.ts'
 import type { ClientRow } from '../../../src/registrations/clients/repository.ts'
 import { CLIENT_ID, clientRow, right, wrong } from '../../fixtures/app/client-row.ts'
@@ -26,6 +28,11 @@ t.test('why a client is refused is only for the log, except for the right creden
   const previous = (expiresAt: Date) => clientRow({ previous_secret_expires_at: expiresAt })
   const matches = (row: ClientRow, credential: 'current' | 'previous' = 'current') => ({ row, credential })
   const { counted, refuse } = startRefusing()
+  const authenticate = (row: ClientRow, matched: MatchedClient | undefined) => {
+    const proved = requireProved({ kind: 'secret' }, row, matched, NOW, refuse)
+    requireInForce(row, NOW)
+    return proved
+  }
   for (const [reason, message, row, matched] of [
     ['unknown_client', GENERIC, clientRow({ is_registered: false }), undefined],
     ['wrong_secret', GENERIC, clientRow(), undefined],
@@ -42,7 +49,7 @@ t.test('why a client is refused is only for the log, except for the right creden
     ['expired', 'The registration has expired.', clientRow({ expires_at: new Date(NOW) }), matches(clientRow())]
   ] as const) {
     t.match(
-      caught(() => requireAuthenticated(row, matched, NOW, refuse)),
+      caught(() => authenticate(row, matched)),
       { status: 401, code: 'invalid_client', reason, message }
     )
   }
@@ -55,9 +62,9 @@ t.test('why a client is refused is only for the log, except for the right creden
     'retired_secret'
   ])
   const overlapping = matches(previous(new Date(NOW + 1)), 'previous')
-  t.equal(requireAuthenticated(overlapping.row, overlapping, NOW, refuse), overlapping)
+  t.equal(authenticate(overlapping.row, overlapping), overlapping)
   const current = matches(previous(new Date(0)))
-  t.equal(requireAuthenticated(current.row, current, NOW, refuse), current)
+  t.equal(authenticate(current.row, current), current)
 })
 
 t.test('a text that cannot be a secret or an id is refused without a look-up, and counts as a failure', async t => {

@@ -1,13 +1,16 @@
 import t from 'tap'
 import { createClientSecret } from '../../../src/credentials/secret.ts'
 import { PresentedMacs } from '../../../src/credentials/secret-mac.ts'
-import { credentialMatcher } from '../../../src/oauth/client-authentication/match-credential.ts'
+import { AssertionUses } from '../../../src/oauth/client-authentication/assertion-uses/assertion-uses.ts'
+import { proofOf } from '../../../src/oauth/client-authentication/match-credential.ts'
 import { CLIENT_ID, clientRow, macFor, macKeySet, right, wrong } from '../../fixtures/app/client-row.ts'
 
 const macKeys = { present: (clientId: string, secret: string) => new PresentedMacs(macKeySet, clientId, secret) }
 
+const assertionUses = new AssertionUses({ record: async () => [], servesStale: () => false, now: () => 0 })
+
 const matcher = (secret: string, clientId = CLIENT_ID) =>
-  credentialMatcher(macKeys, { clientId, credential: { kind: 'secret', secret } })
+  proofOf({ macKeys, assertionUses, issuer: '' }, { clientId, credential: { kind: 'secret', secret } }).match
 
 t.test('only the right secret matches, for its own client', async t => {
   const row = clientRow()

@@ -3,6 +3,7 @@ import { decodeJwt } from 'jose'
 import t, { type Test } from 'tap'
 import { Semaphore } from '../../../src/concurrency/semaphore.ts'
 import { DatabaseUnavailable } from '../../../src/database/errors.ts'
+import { AssertionUses } from '../../../src/oauth/client-authentication/assertion-uses/assertion-uses.ts'
 import { FailureLimiter } from '../../../src/oauth/client-authentication/failure-limiter.ts'
 import { LostMacKeyRecovery } from '../../../src/oauth/client-authentication/lost-mac-key.ts'
 import { MissingDigests } from '../../../src/oauth/client-authentication/missing-digests.ts'
@@ -38,6 +39,7 @@ async function start(t: Test) {
     ...{ cache, macKeys, now, issuer: 'https://i.example', audience: 'https://a.example', ttlSeconds: 900 },
     revalidator: new Revalidator({ findCurrent, recordsUse: false }),
     lookup: new ClientLookup({ db, cache, macKeys, staleMs: 60_000, now }),
+    assertionUses: new AssertionUses({ record: async () => [], servesStale: () => false, now }),
     recovery: new LostMacKeyRecovery({ db, macKeys, hashing }),
     missingDigests: new MissingDigests({ db, macKeys }),
     limiter: new FailureLimiter(100),

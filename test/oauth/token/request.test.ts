@@ -102,7 +102,7 @@ t.test(
       [
         undefined,
         `${GRANT}&client_id=id&client_assertion=x`,
-        'no_credentials',
+        'assertion_type',
         refused(401, 'invalid_client'),
         /failed/
       ],
@@ -117,7 +117,7 @@ t.test(
         `${GRANT}&client_id=other`,
         'two_client_ids',
         invalid,
-        /differs from the client in the Authorization header/
+        /differs from the client that the request authenticates/
       ],
       ...[
         `x${header}`,

@@ -57,9 +57,18 @@ export class ClientLookup {
     } catch (error) {
       if (error instanceof BatcherFull) throw new DatabaseUnavailable(error, 'too many look-ups are waiting')
       if (!(error instanceof DatabaseUnavailable)) throw error
-      const { cache, staleMs, now } = this.#options
-      return { row: cache.find(clientId, now() - staleMs), isFresh: false }
+      return { row: this.#findStale(clientId), isFresh: false }
     }
+  }
+
+  /** Returns whether this client is served from the cache while the database is unavailable. */
+  servesStale(clientId: string): boolean {
+    return this.#findStale(clientId).is_registered
+  }
+
+  #findStale(clientId: string): ClientRow {
+    const { cache, staleMs, now } = this.#options
+    return cache.find(clientId, now() - staleMs)
   }
 
   /** Notes that another statement was answered. Clients in the cache are revalidated, not looked up. */

@@ -1,0 +1,134 @@
+import { isClientId } from '../../registrations/client-id.ts'
+import { SECOND_MS } from '../../time.ts'
+import type { RefusalReason } from '../oauth-error.ts'
+import { algorithmOf } from './assertion-algorithms.ts'
+import type { ProofFault } from './credential-proof.ts'
+import type { SignedJwt } from './signed-jwt.ts'
+
+/*
+ * The checks of an assertion that a client has made itself, in their order (RFC 7521 §4.2, RFC 7523 §3, RFC 8725 §3,
+ * RFC 10070):
+ *
+ *   1 shape and header   SHAPE_CHECKS
+ *   2 typ                SHAPE_CHECKS
+ *   3 iss and sub        SHAPE_CHECKS
+ *   4 key                match-credential.ts, and authenticate.ts for one that is retired
+ *   5 signature          assertion-signature.ts
+ *   6 aud                CLAIM_CHECKS
+ *   7 time               CLAIM_CHECKS
+ *   8 jti                CLAIM_CHECKS, then assertion-uses/
+ *   9 registration       authenticate.ts, then scope and audience of the token request
+ *
+ * Up to the signature, an answer reveals nothing. After it, the answer names the check that failed.
+ */
+
+type Check<Result, Context extends unknown[] = []> = readonly [
+  RefusalReason,
+  (jwt: SignedJwt, ...context: Context) => Result
+]
+
+const SHAPE_CHECKS: readonly Check<boolean>[] = [
+  ['assertion_header', hasUsableHeader],
+  ['assertion_typ', isForClientAuthentication],
+  ['assertion_issuer', isIssuedByItsSubject]
+]
+
+const CLAIM_CHECKS: readonly Check<string | undefined, [ClaimContext]>[] = [
+  ['assertion_audience', audienceFault],
+  ['assertion_time', timeFault],
+  ['assertion_jti', idFault]
+]
+
+interface ClaimContext {
+  /** The only audience that an assertion may have. */
+  issuer: string
+  /** Milliseconds since the epoch. */
+  now: number
+}
+
+/** Makes the checks that need the assertion only. Returns the reason of the first that fails. */
+export function findShapeFault(jwt: SignedJwt): RefusalReason | undefined {
+  return SHAPE_CHECKS.find(([, passes]) => !passes(jwt))?.[0]
+}
+
+/** Makes the checks of the claims, for an assertion whose signature has proved right. Returns the first that fails. */
+export function findClaimFault(jwt: SignedJwt, context: ClaimContext): ProofFault | undefined {
+  for (const [reason, faultOf] of CLAIM_CHECKS) {
+    const description = faultOf(jwt, context)
+    if (description !== undefined) return { reason, description }
+  }
+  return undefined
+}
+
+/** Seconds from `iat` for which an assertion is valid at most, whatever its `exp`. Its `jti` is kept no longer. */
+const MAX_LIFETIME_SECONDS = 300
+/** How far the clock of a client may be ahead. */
+const MAX_AHEAD_SECONDS = 10
+const MAX_ID_LENGTH = 255
+
+/** Returns the instant from which an assertion is refused, milliseconds since the epoch. It depends on its claims only. */
+export function endOf({ claims: { exp, iat } }: SignedJwt): number {
+  const latest = isNumericDate(iat) ? iat + MAX_LIFETIME_SECONDS : Number.POSITIVE_INFINITY
+  return Math.min(isNumericDate(exp) ? exp : Number.NEGATIVE_INFINITY, latest) * SECOND_MS
+}
+
+/**
+ * Check 1. grantd knows no extension that `crit` could name (RFC 7515 §4.1.11), `b64` among them (RFC 7797). It reads
+ * neither `kid` nor the members that carry a key or lead to one (RFC 8725 §3.10).
+ */
+function hasUsableHeader(jwt: SignedJwt): boolean {
+  return algorithmOf(jwt) !== undefined && !('crit' in jwt.header) && !('b64' in jwt.header)
+}
+
+/** Check 2: a JWT of another kind is not taken for an assertion (RFC 8725 §3.11). Libraries send no type, or `JWT`. */
+function isForClientAuthentication({ header: { typ } }: SignedJwt): boolean {
+  if (typ === undefined) return true
+  return typeof typ === 'string' && TYPES.has(typ.toLowerCase().replace(/^application\//, ''))
+}
+
+/** Without `application/`, which may be left out (RFC 7515 §4.1.9). */
+const TYPES: ReadonlySet<string> = new Set(['jwt', 'client-authentication+jwt'])
+
+/** Check 3 (RFC 7523 §3). */
+function isIssuedByItsSubject({ claims: { iss, sub } }: SignedJwt): boolean {
+  return typeof sub === 'string' && iss === sub && isClientId(sub)
+}
+
+/** Check 6: with other audiences beside it, whoever gets the assertion could use it here (RFC 10070). */
+function audienceFault({ claims: { aud } }: SignedJwt, { issuer }: ClaimContext): string | undefined {
+  const [audience, ...others] = Array.isArray(aud) ? aud : [aud]
+  if (audience === issuer && others.length === 0) return undefined
+  return `aud must be the issuer, ${issuer}, and nothing else (RFC 10070).`
+}
+
+/** Check 7 (RFC 7519 §4.1.4 to §4.1.6). */
+function timeFault(jwt: SignedJwt, { now }: ClaimContext): string | undefined {
+  const { exp, iat, nbf } = jwt.claims
+  const seconds = now / SECOND_MS
+  if (!isNumericDate(exp)) return 'exp is required: the seconds since 1970 at which the assertion ends.'
+  for (const [name, value] of Object.entries({ iat, nbf })) {
+    if (value === undefined) continue
+    if (!isNumericDate(value)) return `${name} must be a number of seconds since 1970.`
+    if (value > seconds + MAX_AHEAD_SECONDS) {
+      return `${name} is more than ${MAX_AHEAD_SECONDS} seconds in the future. Check the clock of the client.`
+    }
+  }
+  if (iat === undefined && exp > seconds + MAX_LIFETIME_SECONDS) {
+    return `iat is required when exp is more than ${MAX_LIFETIME_SECONDS} seconds in the future.`
+  }
+  if (endOf(jwt) > now) return undefined
+  return (
+    `The assertion has ended: it is valid until exp, and for at most ${MAX_LIFETIME_SECONDS} seconds after iat. ` +
+    'Make a new one for each request, and check the clock of the client.'
+  )
+}
+
+/** Check 8, the part that needs no memory (RFC 7519 §4.1.7). */
+function idFault({ claims: { jti } }: SignedJwt): string | undefined {
+  if (typeof jti === 'string' && jti !== '' && jti.length <= MAX_ID_LENGTH) return undefined
+  return `jti is required: 1 to ${MAX_ID_LENGTH} characters that are new in each assertion.`
+}
+
+function isNumericDate(value: unknown): value is number {
+  return Number.isFinite(value)
+}

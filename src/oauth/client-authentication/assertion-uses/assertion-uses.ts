@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto'
+import { Batcher, BatcherFull } from '../../../concurrency/batcher.ts'
+import { BoundedMap } from '../../../concurrency/bounded-map.ts'
+import { DatabaseUnavailable } from '../../../database/errors.ts'
+import { MINUTE_MS, SECOND_MS } from '../../../time.ts'
+import { invalidClient, OAuthError, temporarilyUnavailable } from '../../oauth-error.ts'
+import { type AssertionUse, MAX_LIVE_USES, type RecordedUses } from './repository.ts'
+
+/**
+ * How long a digest is kept after its assertion has ended. The clocks of two instances may differ by this much before an
+ * instance whose clock is behind refuses assertions that others accept. It accepts none twice in any case.
+ */
+const KEPT_AFTER_END_MS = MINUTE_MS
+/** Uses that may wait for an answer of the database. The next one is refused. */
+const MAX_WAITING = 10_000
+/** While one batch travels to a distant database and back, the next is on its way. */
+const MAX_CONCURRENT = 2
+/** A commit nearby takes less than this. The next batch then waits for it and grows. */
+const LEAD_MS = 1
+/** Assertions that this process remembers, a hundred bytes each. At least the latest half of them is remembered. */
+const MAX_REMEMBERED = 100_000
+
+interface AssertionUsesOptions {
+  /** Records uses. @returns the outcome for each client */
+  record: (uses: readonly AssertionUse[], dropUntil: number) => Promise<readonly RecordedUses[]>
+  /** Whether a client is served while the database is unavailable. */
+  servesStale: (clientId: string) => boolean
+  /** Milliseconds since the epoch. */
+  now: () => number
+}
+
+type Outcome = { isFirst: boolean; fullUntil: number | undefined }
+
+/**
+ * Accepts each assertion once (RFC 7523 §3). The database decides, for all instances. While it is unavailable, the memory
+ * of this process decides for clients that are served from the cache.
+ *
+ * The digest needs no secret key: only a client that holds the private key gets its `jti` here, and two of its own that
+ * collide would only make it sign again. By chance that is 2^-54 for a client with 1,024 assertions.
+ */
+export class AssertionUses {
+  readonly #options: AssertionUsesOptions
+  readonly #batcher: Batcher<AssertionUse, Outcome>
+  /** When each remembered assertion ends, by its digest. */
+  readonly #remembered = new BoundedMap<string, number>(MAX_REMEMBERED)
+  #count = 0
+
+  constructor(options: AssertionUsesOptions) {
+    this.#options = options
+    this.#batcher = new Batcher({
+      maxConcurrent: MAX_CONCURRENT,
+      leadMs: LEAD_MS,
+      maxWaiting: MAX_WAITING,
+      process: async uses => {
+        const outcomes = await options.record([...uses.values()], options.now() - KEPT_AFTER_END_MS)
+        return outcomeOf(uses, outcomes)
+      }
+    })
+  }
+
+  /**
+   * Uses an assertion, after its signature has proved right.
+   *
+   * @param end when it ends, milliseconds since the epoch
+   * @throws OAuthError 401 when it was used before; 429 when the client has too many that have not ended; 503
+   */
+  async use(clientId: string, jti: string, end: number): Promise<void> {
+    const digest = digestOf(clientId, jti)
+    if ((this.#remembered.get(digest) ?? 0) > this.#options.now()) throw usedBefore()
+    // From here on another request with the same assertion is refused, while the database is asked.
+    this.#remembered.set(digest, end)
+    try {
+      await this.#record({ clientId, digest, end })
+    } catch (error) {
+      // After any other error than 401 the client may send the same assertion again.
+      if (!(error instanceof OAuthError && error.status === 401)) this.#remembered.delete(digest)
+      throw error
+    }
+  }
+
+  async #record(use: AssertionUse): Promise<void> {
+    const { servesStale, now } = this.#options
+    try {
+      // A key of its own for each use: two uses of one assertion are two items, of which the database accepts one.
+      const { isFirst, fullUntil } = await this.#batcher.add(String(this.#count++), use)
+      if (isFirst) return
+      throw fullUntil === undefined ? usedBefore() : tooMany(fullUntil + KEPT_AFTER_END_MS - now())
+    } catch (error) {
+      if (!(error instanceof DatabaseUnavailable || error instanceof BatcherFull)) throw error
+      if (!servesStale(use.clientId)) throw temporarilyUnavailable('database_unavailable')
+    }
+  }
+}
+
+/** Returns a function that gives the outcome of each use. Of two uses of one assertion, the first is the first. */
+function outcomeOf(
+  uses: ReadonlyMap<string, AssertionUse>,
+  recorded: readonly RecordedUses[]
+): (key: string) => Outcome {
+  const added = new Set(recorded.flatMap(({ added }) => added))
+  const full = new Map(recorded.map(({ client_id, full_until }) => [client_id, full_until?.getTime()]))
+  const outcomes = new Map<string, Outcome>()
+  for (const [key, { clientId, digest }] of uses) {
+    outcomes.set(key, { isFirst: added.delete(digest), fullUntil: full.get(clientId) })
+  }
+  return key => outcomes.get(key) ?? { isFirst: false, fullUntil: undefined }
+}
+
+/** The client id is part of it, so that a client cannot use up the `jti` of another. */
+function digestOf(clientId: string, jti: string): string {
+  return createHash('sha256').update(`${clientId}\0${jti}`).digest().readBigInt64BE().toString()
+}
+
+function usedBefore(): OAuthError {
+  return invalidClient(
+    'assertion_used',
+    'The assertion was used before: its jti is known. Make a new one for each token request.'
+  )
+}
+
+function tooMany(waitMs: number): OAuthError {
+  return new OAuthError(
+    429,
+    'slow_down',
+    `More than ${MAX_LIVE_USES} assertions have not ended. Use each access token until it is about to expire.`,
+    'too_many_assertions',
+    { 'retry-after': String(Math.max(1, Math.ceil(waitMs / SECOND_MS))) }
+  )
+}
