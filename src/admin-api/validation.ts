@@ -115,9 +115,12 @@ function soundMembers(body: unknown, faulty: ReadonlySet<string>): object {
   return Object.fromEntries(Object.entries(body).filter(([name]) => !faulty.has(escapePointer(name))))
 }
 
-/** Whether no rule can judge the member: it is refused as a whole, or something in it has another type than expected. */
+/** Faults within a member that leave it in the shape that its rules expect. */
+const SHAPE_KEEPING = new Set(['invalid_value', 'unknown_member'])
+
+/** Whether no rule can judge the member: it is refused as a whole, or something in it is missing or of another type. */
 function isOfMember({ pointer = '', code }: Fault): boolean {
-  return code === 'wrong_type' || pointer === `/${memberOf(pointer)}`
+  return !SHAPE_KEEPING.has(code) || pointer === `/${memberOf(pointer)}`
 }
 
 /** Returns the first reference token of a JSON pointer. */

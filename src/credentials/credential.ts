@@ -17,11 +17,6 @@ export interface SecretCredential {
 
 export type Credential = SecretCredential | KeyCredential | FederatedCredential
 
-/** Returns a credential as it is stored in its column: null for a secret. */
-export function storedCredential(credential: Credential): StoredCredential | null {
-  return credential.kind === 'secret' ? null : credential
-}
-
 /** Returns the credential of a column. */
 export function credentialOf(stored: StoredCredential | null): Credential {
   return stored ?? SECRET

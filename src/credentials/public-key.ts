@@ -13,6 +13,9 @@ export interface KeyFault {
   detail: string
 }
 
+/** Algorithms of the assertions that clients sign. */
+export const KEY_ALGORITHMS = ['ES256', 'ES384', 'EdDSA', 'PS256', 'RS256'] as const satisfies KeyCredential['alg'][]
+
 const MAX_JWK_BYTES = 4_096
 const RSA_BITS = { min: 2_048, max: 4_096 }
 /** FIPS 186-5 §5.1 asks for more than 2^16. Verifying with a larger exponent takes longer and protects nothing. */

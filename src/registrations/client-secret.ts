@@ -11,6 +11,7 @@ export interface SecretOptions {
 }
 
 export interface NewSecret {
+  kind: 'secret'
   /** Exists in the answer only. */
   clientSecret: string
   hash: string
@@ -30,7 +31,7 @@ export async function makeSecret(
   const clientSecret = createClientSecret(secretPrefix)
   try {
     const hash = await hashing.run(siteId, () => hashClientSecret(clientSecret), signal)
-    return { clientSecret, hash }
+    return { kind: 'secret', clientSecret, hash }
   } catch (error) {
     if (signal.aborted) throw hungUp()
     throw error instanceof SemaphoreFull ? tooBusy() : error

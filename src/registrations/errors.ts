@@ -23,6 +23,14 @@ export function rotationUnderWay(): Problem {
   return new Problem(
     409,
     'rotation_under_way',
-    'Both secrets are in use. Wait until the previous one expires, or retire it first.'
+    'Both credentials are in use. Wait until the previous one expires, or retire it first.'
+  )
+}
+
+export function sameCredential(): Problem {
+  return new Problem(
+    409,
+    'same_credential',
+    'The registration has this credential already. Send another key or subject, or neither for a Client secret.'
   )
 }

@@ -1,8 +1,12 @@
 /** The audit events of a change. Pure. */
 
 import type { NewEvent } from '../audit/record.ts'
+import { type Credential, credentialOf } from '../credentials/credential.ts'
+import { describeCredential } from './credentials.ts'
 import { changesBetween, fieldsOf } from './fields.ts'
 import type { Registration } from './repository.ts'
+
+type RegistrationEvent = Pick<NewEvent, 'action' | 'changes'>
 
 /**
  * Returns the events that describe a change of a registration. Moving the expiry forward is a renewal, an event of its
@@ -11,13 +15,11 @@ import type { Registration } from './repository.ts'
  * @param before undefined for a registration that was created
  * @param after undefined for a registration that was deleted
  */
-export function eventsBetween(
-  before: Registration | undefined,
-  after: Registration | undefined
-): Pick<NewEvent, 'action' | 'changes'>[] {
+export function eventsBetween(before: Registration | undefined, after: Registration | undefined): RegistrationEvent[] {
   const changes = changesBetween(before && fieldsOf(before), after && fieldsOf(after))
-  if (before === undefined) return [{ action: 'registration.created', changes }]
-  if (after === undefined) return [{ action: 'registration.deleted', changes }]
+  const credential = { from: currentOf(before), to: currentOf(after) }
+  if (before === undefined) return [{ action: 'registration.created', changes: { ...changes, credential } }]
+  if (after === undefined) return [{ action: 'registration.deleted', changes: { ...changes, credential } }]
   const { expiresAt, ...others } = changes
   const isRenewed = expiresAt !== undefined && after.expires_at > before.expires_at
   const changed = isRenewed ? others : changes
@@ -25,4 +27,48 @@ export function eventsBetween(
     ...(isRenewed ? [{ action: 'registration.renewed' as const, changes: { expiresAt } }] : []),
     ...(Object.keys(changed).length > 0 ? [{ action: 'registration.changed' as const, changes: changed }] : [])
   ]
+}
+
+/** Returns the event of a rotation. @param at milliseconds since the epoch */
+export function rotationEvent(before: Registration, after: Registration, at: number): RegistrationEvent {
+  return {
+    action: 'credential.rotated',
+    changes: {
+      credential: { from: currentOf(before), to: currentOf(after) },
+      previousCredentialExpiresAt: previousExpiryChange(before, after, at)
+    }
+  }
+}
+
+/** Returns the event of the retirement of the previous credential. @param at milliseconds since the epoch */
+export function retirementEvent(before: Registration, after: Registration, at: number): RegistrationEvent {
+  const { previous_credential: previous, previous_secret_created_at: createdAt } = before
+  return {
+    action: 'credential.retired',
+    changes: {
+      previousCredential: { from: auditedCredential(credentialOf(previous), createdAt), to: null },
+      previousCredentialExpiresAt: previousExpiryChange(before, after, at)
+    }
+  }
+}
+
+function currentOf(registration: Registration | undefined) {
+  if (registration === undefined) return null
+  return auditedCredential(credentialOf(registration.credential), registration.secret_created_at)
+}
+
+/** Names a credential. The instant of its creation tells one secret from another. */
+function auditedCredential(credential: Credential, createdAt: Date | null) {
+  return { ...describeCredential(credential), createdAt: iso(createdAt) }
+}
+
+function previousExpiryChange(before: Registration, after: Registration, at: number) {
+  const { previous_secret_expires_at: expiresAt } = after
+  // A credential that was refused at once was accepted until now.
+  const to = expiresAt === null ? null : new Date(Math.max(expiresAt.getTime(), at))
+  return { from: iso(before.previous_secret_expires_at), to: iso(to) }
+}
+
+function iso(instant: Date | null): string | null {
+  return instant?.toISOString() ?? null
 }

@@ -11,6 +11,7 @@ interface RegistrationSettings
     | 'maxLifetimeDays'
     | 'maxPerSite'
     | 'scopesSupported'
+    | 'federatedIssuers'
     | 'macKeys'
     | 'recordsUse'
     | 'onChanged'

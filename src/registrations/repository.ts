@@ -1,6 +1,5 @@
 import { type Kysely, type Nullable, type QueryCreator, type SelectQueryBuilder, sql, type Transaction } from 'kysely'
 import type { Site } from '../admin-api/site.ts'
-import type { NewSecretMac } from '../credentials/secret-mac.ts'
 import type { Database, RegistrationLastUsedTable, RegistrationTable } from '../database/schema.ts'
 import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './lifecycle.ts'
 
@@ -23,6 +22,12 @@ type SecretColumn =
 type LastUse = Pick<
   Nullable<RegistrationLastUsedTable>,
   'last_used_at' | 'odd_credential_used_at' | 'even_credential_used_at'
+>
+
+/** The columns of the current credential, whatever its kind. */
+export type CurrentCredentialColumns = Pick<
+  RegistrationTable,
+  'credential' | 'secret_hash' | 'secret_mac' | 'secret_mac_key_id' | 'secret_digest'
 >
 
 /** A registration that has not obtained a token yet. */
@@ -95,20 +100,15 @@ export async function countOfSite(db: Kysely<Database>, siteId: string): Promise
   return count
 }
 
-/** Inserts a new registration with its first secret. */
+/** Inserts a new registration with its first credential. */
 export async function insertRegistration(
   trx: Transaction<Database>,
-  columns: RegistrationColumns,
-  { hash, mac }: { hash: string; mac: NewSecretMac }
+  columns: RegistrationColumns & CurrentCredentialColumns
 ): Promise<void> {
   await trx
     .insertInto('registrations')
     .values({
       ...columns,
-      secret_hash: hash,
-      secret_mac: mac.mac,
-      secret_mac_key_id: mac.keyId,
-      secret_digest: mac.digest,
       previous_secret_hash: null,
       previous_secret_mac: null,
       previous_secret_mac_key_id: null

@@ -1,4 +1,5 @@
-import { credentialUses, previousCredentialOf } from './credentials.ts'
+import { credentialOf } from '../credentials/credential.ts'
+import { credentialUses, describeCredential, previousCredentialOf } from './credentials.ts'
 import { fieldsOf } from './fields.ts'
 import { expiresInDays, registrationState } from './lifecycle.ts'
 import type { Registration } from './repository.ts'
@@ -15,7 +16,7 @@ export function representRegistration(row: Registration, now: number): Registrat
     expiresInDays: expiresInDays(expiresAt, now),
     state: registrationState(expiresAt, now),
     credential: {
-      kind: 'secret',
+      ...describeCredential(credentialOf(row.credential)),
       createdAt: row.secret_created_at.toISOString(),
       lastUsedAt: instantOrNull(credentialUses(row).current)
     },
@@ -27,7 +28,7 @@ function representPrevious(row: Registration, now: number): RegistrationBody['pr
   const previous = previousCredentialOf(row, now)
   if (previous === undefined) return null
   return {
-    kind: 'secret',
+    ...describeCredential(previous.credential),
     createdAt: previous.createdAt.toISOString(),
     lastUsedAt: instantOrNull(previous.lastUsedAt),
     expiresAt: previous.expiresAt.toISOString()

@@ -8,6 +8,7 @@ import { pathInSite, SiteParams, siteOf, sitesOf } from '../admin-api/site.ts'
 import { hangUpSignal } from '../http/hang-up.ts'
 import { notFound } from '../http/problem.ts'
 import type { Target } from './changes.ts'
+import { CREDENTIAL_SCHEMAS, type CredentialInput } from './credential-schemas.ts'
 import type { RegistrationFields } from './fields.ts'
 import { IdempotencyKey } from './idempotency/schemas.ts'
 import { readRegistrationPage } from './listing/page.ts'
@@ -57,6 +58,7 @@ const tags = ['App registrations']
 export async function siteRegistrationRoutes(app: FastifyInstance, options: RegistrationRoutesOptions): Promise<void> {
   const { cursorKeys, now } = options
   for (const schema of [
+    ...CREDENTIAL_SCHEMAS,
     RegistrationSchema,
     CreatedRegistrationSchema,
     CreateRegistrationSchema,
@@ -68,7 +70,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
   }
 
   // The schema's defaults complete the body.
-  app.post<OfSite & { Body: RegistrationFields; Headers: Static<typeof IdempotencyKey> }>(
+  app.post<OfSite & { Body: RegistrationFields & CredentialInput; Headers: Static<typeof IdempotencyKey> }>(
     '/app-registrations',
     {
       config: { ruleFaults: (_request, body) => faultsOfCreate(options, body) },
@@ -76,17 +78,21 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
         operationId: 'createAppRegistration',
         summary: 'Create an App registration',
         description:
-          'Creates a registration with a Client secret, which only this answer has. The registration works from the next token request on. A retry with the same Idempotency-Key gets the same answer for 10 minutes, even when the registration was changed or deleted since. Answers with an error are not stored.',
+          'Creates a registration with the credential in the body, or with a Client secret, which only this answer has. The registration works from the next token request on. A retry with the same Idempotency-Key gets the same answer for 10 minutes, even when the registration was changed or deleted since. Answers with an error are not stored.',
         tags,
         params: SiteParams,
         querystring: NoQuery,
         headers: IdempotencyKey,
         body: { $ref: 'CreateRegistration' },
         response: {
-          201: jsonResponse('The registration with its Client secret', 'CreatedRegistration', {
-            ...etagHeader,
-            Location: { type: 'string', description: 'Path of the registration' }
-          }),
+          201: jsonResponse(
+            'The registration, with its Client secret if that is its credential',
+            'CreatedRegistration',
+            {
+              ...etagHeader,
+              Location: { type: 'string', description: 'Path of the registration' }
+            }
+          ),
           ...problemResponses(400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
         }
       }

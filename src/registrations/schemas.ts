@@ -3,6 +3,7 @@ import { nextCursor, pageQuery } from '../admin-api/page.ts'
 import { SITE_ID_PATTERN, siteId } from '../admin-api/site.ts'
 import { nullable, textEnum } from '../http/json-schema.ts'
 import { CLIENT_ID_PATTERN } from './client-id.ts'
+import { credential, credentialInput, previousCredential } from './credential-schemas.ts'
 import { fieldSchemas } from './fields.ts'
 import { REGISTRATION_STATES } from './lifecycle.ts'
 
@@ -17,9 +18,15 @@ export const CreateRegistrationSchema = Type.Object(
     ...fieldSchemas,
     enabled: Type.Optional({ ...enabled, default: true }),
     scopes: Type.Optional({ ...scopes, default: [] }),
-    audiences: Type.Optional({ ...audiences, default: [] })
+    audiences: Type.Optional({ ...audiences, default: [] }),
+    ...credentialInput
   },
-  { $id: 'CreateRegistration', additionalProperties: false, description: 'An App registration to create' }
+  {
+    $id: 'CreateRegistration',
+    additionalProperties: false,
+    description:
+      'An App registration to create. Its credential is `publicKey` or `federated`. With neither of them it is a Client secret, which grantd makes.'
+  }
 )
 
 export const ChangeRegistrationSchema = Type.Partial(Type.Object(fieldSchemas), {
@@ -34,22 +41,6 @@ const clientId = Type.String({
   description: 'Client ID, made by grantd. It is never used again after a delete.',
   examples: ['k3v9x2m7q1w8z5t4r6y0']
 })
-
-const credential = {
-  kind: textEnum(['secret'], { description: 'Kind of the credential', examples: ['secret'] }),
-  createdAt: Type.String({
-    ...instant,
-    description: 'Instant at which the credential was created',
-    examples: ['2026-11-23T09:00:00.000Z']
-  }),
-  lastUsedAt: nullable(
-    Type.String({
-      ...instant,
-      description: 'Instant of the latest exchange with this credential. It is null before the first one.',
-      examples: ['2026-11-23T09:05:12.345Z']
-    })
-  )
-}
 
 const represented = {
   clientId,
@@ -75,24 +66,8 @@ const represented = {
     description: 'How near the expiry is: more than 30 days, at most 30 days, at most 7 days, or past',
     examples: ['active']
   }),
-  credential: Type.Object(credential, { additionalProperties: false, description: 'The current credential' }),
-  previousCredential: nullable(
-    Type.Object(
-      {
-        ...credential,
-        expiresAt: Type.String({
-          ...instant,
-          description: 'Instant from which the credential is refused',
-          examples: ['2026-11-24T09:00:00.000Z']
-        })
-      },
-      {
-        additionalProperties: false,
-        description:
-          'The credential before the latest rotation, as long as it is accepted beside the current one. Otherwise it is null.'
-      }
-    )
-  )
+  credential,
+  previousCredential
 }
 
 export const RegistrationSchema = Type.Object(represented, {
@@ -104,15 +79,18 @@ export const RegistrationSchema = Type.Object(represented, {
 export const CreatedRegistrationSchema = Type.Object(
   {
     ...represented,
-    clientSecret: Type.String({
-      description: 'Client secret. No other answer has it, except the answer to a retry with the same Idempotency-Key.',
-      examples: ['grantd_0exampleexampleexampleexampleexampleexample0AbCdEf']
-    })
+    clientSecret: Type.Optional(
+      Type.String({
+        description:
+          'Client secret, when the new credential is one. No other answer has it, except the answer to a retry with the same Idempotency-Key.',
+        examples: ['grantd_0exampleexampleexampleexampleexampleexample0AbCdEf']
+      })
+    )
   },
   {
     $id: 'CreatedRegistration',
     additionalProperties: false,
-    description: 'An App registration with a new Client secret'
+    description: 'An App registration with a new credential'
   }
 )
 

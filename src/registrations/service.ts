@@ -3,11 +3,11 @@ import { withLocked } from '../admin-api/locked.ts'
 import { requireRoom, requireRoomForOneMore } from '../admin-api/quota.ts'
 import type { Site } from '../admin-api/site.ts'
 import { invalidRequest } from '../admin-api/validation.ts'
-import type { NewSecretMac } from '../credentials/secret-mac.ts'
 import type { Fault } from '../http/problem.ts'
 import { lockOf, recordEvents, type Target } from './changes.ts'
 import { createClientId } from './client-id.ts'
-import { makeSecret, type SecretOptions } from './client-secret.ts'
+import { makeSecret } from './client-secret.ts'
+import type { CredentialInput } from './credential-schemas.ts'
 import {
   changesBetween,
   columnsOf,
@@ -21,6 +21,13 @@ import {
 } from './fields.ts'
 import { eventsBetween } from './history.ts'
 import { answerOnce, type IdempotencyOptions } from './idempotency/service.ts'
+import {
+  columnsOfCredential,
+  credentialFaults,
+  type NewCredential,
+  type NewCredentialOptions,
+  readCredential
+} from './new-credential.ts'
 import {
   countOfSite,
   deleteRegistration,
@@ -36,36 +43,35 @@ import { representRegistration } from './representation.ts'
 import type { CreatedRegistrationBody } from './schemas.ts'
 import { requireUnused } from './unused-guard.ts'
 
-export interface RegistrationOptions extends SecretOptions, IdempotencyOptions {
+export interface RegistrationOptions extends NewCredentialOptions, IdempotencyOptions {
   /** Milliseconds since the epoch. */
   now: () => number
   maxLifetimeDays: number
   maxPerSite: number
   /** The only scopes that a registration can be given. Undefined for any. */
   scopesSupported: readonly string[] | undefined
-  /** Computes the MAC and the digest that are stored beside the hash of a secret. */
-  macKeys: { create: (clientId: string, secret: string) => NewSecretMac }
   /** Called when a change is committed, with the new version; Infinity for a deletion. */
   onChanged: (clientId: string, version: number) => void
 }
 
-/** How a caller asks for a new secret. */
-export interface SecretRequest {
+/** How a caller asks for a new credential. */
+export interface CredentialRequest {
   /** The `Idempotency-Key` header. */
   idempotencyKey: string | undefined
   /** Aborts when the caller hangs up. */
   signal: AbortSignal
 }
 
-/** The answer with a new secret. A retry gets it again, byte for byte. */
-export interface SecretAnswer {
+/** The answer with a new credential. A retry gets it again, byte for byte. */
+export interface CredentialAnswer {
   body: CreatedRegistrationBody
   /** Version of the registration in it. */
   version: number
 }
 
 /**
- * Creates a registration. Its secret exists in the answer only: grantd stores a hash of it.
+ * Creates a registration with the credential that the caller gives, or with a secret. A secret exists in the answer only:
+ * grantd stores a hash of it.
  *
  * @throws Problem 400 with every fault; 409 `quota_exceeded`; 422 when the Idempotency-Key was used for another request;
  * 503 when too many secrets wait to be hashed
@@ -73,9 +79,9 @@ export interface SecretAnswer {
 export function createRegistration(
   site: Site,
   options: RegistrationOptions,
-  input: RegistrationFields,
-  { context, idempotencyKey, signal }: SecretRequest & { context: AuditContext }
-): Promise<SecretAnswer> {
+  input: RegistrationFields & CredentialInput,
+  { context, idempotencyKey, signal }: CredentialRequest & { context: AuditContext }
+): Promise<CredentialAnswer> {
   const { siteId } = site
   const { now, maxPerSite } = options
   const quota = { of: 'registrations', maxPerSite, count: countOfSite }
@@ -85,24 +91,34 @@ export function createRegistration(
     { idempotencyKey, context, request: ['create', withoutDefaults(input)] },
     {
       prepare: async () => {
-        const fields = normaliseFields(input)
-        refuse(faultsOf(fields, rulesOf(options)))
+        const { publicKey, federated, ...members } = input
+        const fields = normaliseFields(members)
+        const read = readCredential({ publicKey, federated }, options.federatedIssuers)
+        refuse([...faultsOf(fields, rulesOf(options)), ...('faults' in read ? read.faults : [])])
         await requireRoomForOneMore(site, quota)
-        return { fields, secret: await makeSecret(options, siteId, signal) }
+        const given = 'given' in read ? read.given : undefined
+        return { fields, credential: given ?? (await makeSecret(options, siteId, signal)) }
       },
-      change: async (trx, { fields, secret }) => {
+      change: async (trx, { fields, credential }) => {
         await requireRoom(trx, siteId, quota)
         const at = now()
-        const columns = createdColumns(siteId, fields, at)
+        const clientId = createClientId()
+        const credentialColumns = columnsOfCredential(options, clientId, credential)
+        const columns = { ...createdColumns(clientId, siteId, fields, at), credential: credentialColumns.credential }
         const registration = { ...columns, ...NEVER_USED }
-        const { clientSecret, hash } = secret
-        const mac = options.macKeys.create(columns.client_id, clientSecret)
-        await insertRegistration(trx, columns, { hash, mac })
+        await insertRegistration(trx, { ...columns, ...credentialColumns })
         await recordEvents(trx, registration, eventsBetween(undefined, registration), at, context)
-        return { body: { ...representRegistration(registration, at), clientSecret }, version: registration.version }
+        return answerWith(credential, registration, at)
       }
     }
   )
+}
+
+/** Returns the answer with a registration that has a new credential. @param at milliseconds since the epoch */
+export function answerWith(credential: NewCredential, registration: Registration, at: number): CredentialAnswer {
+  const { version } = registration
+  const secret = credential.kind === 'secret' && { clientSecret: credential.clientSecret }
+  return { body: { ...representRegistration(registration, at), ...secret }, version }
 }
 
 /** Returns what a retry is recognised by. Release 0.2.0 has no audiences, and a retry may come to it or from it. */
@@ -111,17 +127,21 @@ function withoutDefaults(input: RegistrationFields): object {
   return audiences.length === 0 ? others : input
 }
 
-function createdColumns(siteId: string, fields: RegistrationFields, at: number): RegistrationColumns {
+function createdColumns(
+  clientId: string,
+  siteId: string,
+  fields: RegistrationFields,
+  at: number
+): Omit<RegistrationColumns, 'credential'> {
   const now = new Date(at)
   return {
-    client_id: createClientId(),
+    client_id: clientId,
     site_id: siteId,
     ...columnsOf(fields),
     expiry_set_at: now,
     registered_at: now,
     version: 1,
     credential_number: 1,
-    credential: null,
     secret_created_at: now,
     previous_credential: null,
     previous_secret_created_at: null,
@@ -131,7 +151,7 @@ function createdColumns(siteId: string, fields: RegistrationFields, at: number):
 
 /** Returns what the rules refuse in the members of a body that the schema accepts. */
 export function faultsOfCreate(options: RegistrationOptions, body: object): Fault[] {
-  return faultsOf(judgeableFields(body), rulesOf(options))
+  return [...faultsOf(judgeableFields(body), rulesOf(options)), ...credentialFaults(options, body)]
 }
 
 /** Returns what the rules refuse in the members that the schema accepts. A field that keeps its value is not judged. */

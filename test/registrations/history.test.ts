@@ -37,7 +37,8 @@ t.test('creating and deleting record every field', async t => {
       expiresAt: { from: null, to: '2027-01-01T00:00:00.000Z' },
       enabled: { from: null, to: true },
       scopes: { from: null, to: ['devices:read'] },
-      audiences: { from: null, to: ['https://devices.example'] }
+      audiences: { from: null, to: ['https://devices.example'] },
+      credential: { from: null, to: { kind: 'secret', createdAt: '2026-11-23T09:00:00.000Z' } }
     }
   })
   const [deleted] = eventsBetween(registration, undefined)

@@ -1,26 +1,26 @@
 import type { Transaction } from 'kysely'
-import type { NewSecretMac } from '../../credentials/secret-mac.ts'
 import type { Database } from '../../database/schema.ts'
+import type { CurrentCredentialColumns } from '../repository.ts'
 
-/** A secret as the database has it. */
-export interface StoredSecret {
-  hash: string
-  mac: NewSecretMac
-  createdAt: Date
-}
+/** A new credential as the database has it. */
+export type StoredCredentialColumns = CurrentCredentialColumns & { secret_created_at: Date }
 
-/** Stores a new secret. The current secret becomes the previous one, and is refused from `previousExpiresAt` on. */
-export async function rotateSecret(
+/**
+ * Stores a new credential. The current one becomes the previous one, and is refused from `previousExpiresAt` on. A trigger
+ * moves the digest of a secret.
+ */
+export async function rotateCredential(
   trx: Transaction<Database>,
   clientId: string,
-  secret: StoredSecret,
+  columns: StoredCredentialColumns,
   previousExpiresAt: Date
 ): Promise<void> {
   await trx
     .updateTable('registrations')
     .set(({ ref, eb }) => ({
-      ...columnsOf(secret),
+      ...columns,
       credential_number: eb('credential_number', '+', 1),
+      previous_credential: ref('credential'),
       previous_secret_hash: ref('secret_hash'),
       previous_secret_mac: ref('secret_mac'),
       previous_secret_mac_key_id: ref('secret_mac_key_id'),
@@ -32,17 +32,17 @@ export async function rotateSecret(
     .execute()
 }
 
-/** Stores a new secret in place of the current one. The previous secret stays, and is refused from `previousExpiresAt` on. */
-export async function replaceSecret(
+/** Stores a new credential in place of the current one. The previous one stays, and is refused from `previousExpiresAt` on. */
+export async function replaceCredential(
   trx: Transaction<Database>,
   clientId: string,
-  secret: StoredSecret,
+  columns: StoredCredentialColumns,
   previousExpiresAt: Date
 ): Promise<void> {
   await trx
     .updateTable('registrations')
     .set(({ eb }) => ({
-      ...columnsOf(secret),
+      ...columns,
       previous_secret_expires_at: previousExpiresAt,
       version: eb('version', '+', 1)
     }))
@@ -50,18 +50,8 @@ export async function replaceSecret(
     .execute()
 }
 
-function columnsOf({ hash, mac, createdAt }: StoredSecret) {
-  return {
-    secret_hash: hash,
-    secret_mac: mac.mac,
-    secret_mac_key_id: mac.keyId,
-    secret_digest: mac.digest,
-    secret_created_at: createdAt
-  }
-}
-
-/** Refuses the previous secret from this instant on. Its hash stays, so that its use is noticed. */
-export async function retirePreviousSecret(trx: Transaction<Database>, clientId: string, at: Date): Promise<void> {
+/** Refuses the previous credential from this instant on. It stays, so that its use is noticed. */
+export async function retirePreviousCredential(trx: Transaction<Database>, clientId: string, at: Date): Promise<void> {
   await trx
     .updateTable('registrations')
     .set(({ eb }) => ({ previous_secret_expires_at: at, version: eb('version', '+', 1) }))

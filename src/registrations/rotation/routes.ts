@@ -5,46 +5,46 @@ import { jsonResponse, NoQuery, problemResponses } from '../../admin-api/respons
 import { siteOf } from '../../admin-api/site.ts'
 import { hangUpSignal } from '../../http/hang-up.ts'
 import { IdempotencyKey } from '../idempotency/schemas.ts'
+import { credentialFaults } from '../new-credential.ts'
 import { type OneRegistration, type RegistrationRoutesOptions, targetOf } from '../routes.ts'
 import { RegistrationParams } from '../schemas.ts'
 import { readUnusedFor, recentlyUsedResponse, UnusedForQuery } from '../unused-guard.ts'
-import { OVERLAP_DEFAULT_SECONDS, RotateSecretSchema } from './schemas.ts'
+import { RotateSecretSchema, type RotationInput } from './schemas.ts'
 import { retirePrevious, rotate } from './service.ts'
 
 const tags = ['App registrations']
 
 interface Rotation extends OneRegistration {
   Headers: OneRegistration['Headers'] & Static<typeof IdempotencyKey>
-  Body: Static<typeof RotateSecretSchema>
+  Body: RotationInput
 }
 
-/** Routes that rotate the secret of a registration of one Site. Register them where the Site has been checked. */
+/** Routes that rotate the credential of a registration of one Site. Register them where the Site has been checked. */
 export async function rotationRoutes(app: FastifyInstance, options: RegistrationRoutesOptions): Promise<void> {
   app.addSchema(RotateSecretSchema)
 
   app.post<Rotation>(
     '/app-registrations/:clientId/rotate-secret',
     {
-      config: { isBodyOptional: true },
+      config: { isBodyOptional: true, ruleFaults: (_request, body) => credentialFaults(options, body) },
       schema: {
         operationId: 'rotateClientSecret',
-        summary: 'Rotate the Client secret',
+        summary: 'Rotate the credential',
         description:
-          'Creates a new Client secret, which only this answer has. The previous secret is accepted for `overlapSeconds` more. As long as nobody has used the new secret, another rotation replaces it. Once both secrets are in use, a rotation is refused with 409, unless `overlapSeconds` is 0, which ends both at once. Nothing else of the registration changes. A retry with the same Idempotency-Key gets the same answer for 10 minutes.',
+          'Gives the registration a new credential: a public key, a federated subject, or a Client secret, which only this answer has. The previous credential is accepted for `overlapSeconds` more, whatever its kind. As long as nobody has used the new credential, another rotation replaces it. Once both credentials are in use, a rotation is refused with 409, unless `overlapSeconds` is 0, which ends both at once. A rotation to the previous key or subject goes back to it. A rotation to the current one is refused with 409. Nothing else of the registration changes. A retry with the same Idempotency-Key gets the same answer for 10 minutes.',
         tags,
         params: RegistrationParams,
         querystring: NoQuery,
         headers: { ...IfMatch, properties: { ...IfMatch.properties, ...IdempotencyKey.properties } },
         body: { $ref: 'RotateSecret' },
         response: {
-          201: jsonResponse('The registration with its new Client secret', 'CreatedRegistration', etagHeader),
+          201: jsonResponse('The registration with its new credential', 'CreatedRegistration', etagHeader),
           ...problemResponses(400, 401, 403, 404, 409, 412, 413, 415, 422, 500, 503)
         }
       }
     },
     async (request, reply) => {
-      const { overlapSeconds = OVERLAP_DEFAULT_SECONDS } = request.body
-      const { body, version } = await rotate(siteOf(request), options, targetOf(request), overlapSeconds, {
+      const { body, version } = await rotate(siteOf(request), options, targetOf(request), request.body, {
         idempotencyKey: request.headers['idempotency-key'],
         signal: hangUpSignal(reply)
       })

@@ -2,63 +2,70 @@ import type { Transaction } from 'kysely'
 import { requireVersion } from '../../admin-api/if-match.ts'
 import { lockRow, withLocked } from '../../admin-api/locked.ts'
 import type { Site } from '../../admin-api/site.ts'
+import { invalidRequest } from '../../admin-api/validation.ts'
+import { credentialOf } from '../../credentials/credential.ts'
 import type { Database } from '../../database/schema.ts'
 import { notFound } from '../../http/problem.ts'
 import { MINUTE_MS, SECOND_MS } from '../../time.ts'
 import { lockOf, recordEvents, type Target } from '../changes.ts'
-import { makeSecret, type NewSecret } from '../client-secret.ts'
-import { credentialUses, previousCredentialOf } from '../credentials.ts'
-import { rotationUnderWay } from '../errors.ts'
+import { makeSecret } from '../client-secret.ts'
+import type { CredentialInput } from '../credential-schemas.ts'
+import { credentialUses, isSameCredential, previousCredentialOf } from '../credentials.ts'
+import { rotationUnderWay, sameCredential } from '../errors.ts'
+import { retirementEvent, rotationEvent } from '../history.ts'
 import { answerOnce } from '../idempotency/service.ts'
+import { columnsOfCredential, type NewCredential, readCredential } from '../new-credential.ts'
 import { findRegistration, lockLastUse, lockRegistration, type Registration } from '../repository.ts'
-import { representRegistration } from '../representation.ts'
-import type { RegistrationOptions, SecretAnswer, SecretRequest } from '../service.ts'
+import { answerWith, type CredentialAnswer, type CredentialRequest, type RegistrationOptions } from '../service.ts'
 import { requireUnused } from '../unused-guard.ts'
-import { replaceSecret, retirePreviousSecret, rotateSecret } from './repository.ts'
+import { replaceCredential, retirePreviousCredential, rotateCredential } from './repository.ts'
+import { OVERLAP_DEFAULT_SECONDS, type RotationInput } from './schemas.ts'
 
 /**
- * Makes a new secret. The previous one is accepted for `overlapSeconds` more, so that its consumers can change over.
+ * Gives a registration a new credential. The previous one is accepted for `overlapSeconds` more, so that its consumers can
+ * change over.
  *
- * During the overlap another rotation replaces the newer secret, as long as nobody has used it: an answer that got lost
- * costs nothing. Once both secrets are in use, a third is refused, unless the overlap is 0. That ends both at once, as the
- * owner of a leaked secret needs it.
+ * During the overlap another rotation replaces the newer credential, as long as nobody has used it: an answer that got lost
+ * costs nothing. Once both are in use, a third is refused, unless the overlap is 0. That ends both at once, as the owner
+ * of a leaked secret needs it. A rotation to the previous key or subject takes nothing away, so it is always possible.
  *
- * @throws Problem 404; 409 `rotation_under_way`; 412 when `ifMatch` names another version; 422 when the Idempotency-Key
- * was used for another request; 503 when too many secrets wait to be hashed
+ * @throws Problem 400 with every fault; 404; 409 `rotation_under_way` or `same_credential`; 412 when `ifMatch` names
+ * another version; 422 when the Idempotency-Key was used for another request; 503 when too many secrets wait to be hashed
  */
 export async function rotate(
   site: Site,
   options: RegistrationOptions,
   target: Target,
-  overlapSeconds: number,
-  { idempotencyKey, signal }: SecretRequest
-): Promise<SecretAnswer> {
+  { overlapSeconds = OVERLAP_DEFAULT_SECONDS, ...input }: RotationInput,
+  { idempotencyKey, signal }: CredentialRequest
+): Promise<CredentialAnswer> {
   const { clientId, ifMatch, context } = target
   const { now } = options
-  const answer = await answerOnce<NewSecret, SecretAnswer>(
+  const answer = await answerOnce<NewCredential, CredentialAnswer>(
     site,
     options,
-    { idempotencyKey, context, request: ['rotate', clientId, overlapSeconds] },
+    { idempotencyKey, context, request: ['rotate', clientId, overlapSeconds, ...givenIn(input)] },
     {
       prepare: async () => {
+        const read = readCredential(input, options.federatedIssuers)
+        if ('faults' in read) throw invalidRequest(read.faults)
         // A hash costs far more than these checks, which the transaction repeats.
         const registration = await findRegistration(site, clientId)
         if (registration === undefined) throw notFound()
         requireVersion(ifMatch, registration.version)
-        requireRotatable(registration, overlapSeconds, now())
-        return makeSecret(options, site.siteId, signal)
+        requireRotatable(registration, read.given, overlapSeconds, now())
+        return read.given ?? makeSecret(options, site.siteId, signal)
       },
-      change: async (trx, { clientSecret, hash }) => {
+      change: async (trx, credential) => {
         const before = await lockRow(trx, lockOf(site, target))
         const at = now()
-        requireRotatable(before, overlapSeconds, at)
+        requireRotatable(before, credential, overlapSeconds, at)
         const previousExpiresAt = overlapSeconds === 0 ? atOnce(at) : new Date(at + overlapSeconds * SECOND_MS)
-        const isCurrentUnused = isUnderWay(before, at) && credentialUses(before).current === null
-        const put = isCurrentUnused ? replaceSecret : rotateSecret
-        const mac = options.macKeys.create(clientId, clientSecret)
-        await put(trx, clientId, { hash, mac, createdAt: new Date(at) }, previousExpiresAt)
-        const after = await recordChange(trx, before, 'credential.rotated', at, target)
-        return { body: { ...representRegistration(after, at), clientSecret }, version: after.version }
+        const put = replacesUnused(before, credential, at) ? replaceCredential : rotateCredential
+        const columns = { ...columnsOfCredential(options, clientId, credential), secret_created_at: new Date(at) }
+        await put(trx, clientId, columns, previousExpiresAt)
+        const after = await recordChange(trx, before, rotationEvent, at, target)
+        return answerWith(credential, after, at)
       }
     }
   )
@@ -66,10 +73,31 @@ export async function rotate(
   return answer
 }
 
-/** @throws Problem 409 `rotation_under_way` */
-function requireRotatable(registration: Registration, overlapSeconds: number, now: number): void {
+/** Returns what else a retry is recognised by. Release 0.2.0 rotates to secrets only, and a retry may come to it or from it. */
+function givenIn(input: CredentialInput): unknown[] {
+  return Object.keys(input).length === 0 ? [] : [input]
+}
+
+/** @throws Problem 409 `rotation_under_way`, `same_credential` */
+function requireRotatable(
+  registration: Registration,
+  credential: NewCredential | undefined,
+  overlapSeconds: number,
+  now: number
+): void {
+  if (isSameCredential(credential, credentialOf(registration.credential))) throw sameCredential()
   const areBothUsed = isUnderWay(registration, now) && credentialUses(registration).current !== null
-  if (areBothUsed && overlapSeconds > 0) throw rotationUnderWay()
+  if (areBothUsed && overlapSeconds > 0 && !goesBack(registration, credential)) throw rotationUnderWay()
+}
+
+/** Whether the current credential gives way, rather than the previous one: nobody has used it. */
+function replacesUnused(registration: Registration, credential: NewCredential, now: number): boolean {
+  const isUnused = credentialUses(registration).current === null
+  return isUnderWay(registration, now) && isUnused && !goesBack(registration, credential)
+}
+
+function goesBack(registration: Registration, credential: NewCredential | undefined): boolean {
+  return isSameCredential(credential, credentialOf(registration.previous_credential))
 }
 
 function isUnderWay(registration: Registration, now: number): boolean {
@@ -95,8 +123,8 @@ export async function retirePrevious(
     const previous = previousCredentialOf({ ...before, ...use }, at)
     if (previous === undefined) throw notFound()
     if (unusedForMs !== undefined) requireUnused(previous, unusedForMs, at)
-    await retirePreviousSecret(trx, target.clientId, atOnce(at))
-    return recordChange(trx, before, 'credential.retired', at, target)
+    await retirePreviousCredential(trx, target.clientId, atOnce(at))
+    return recordChange(trx, before, retirementEvent, at, target)
   })
   onChanged(target.clientId, version)
 }
@@ -112,26 +140,11 @@ function atOnce(now: number): Date {
 async function recordChange(
   trx: Transaction<Database>,
   before: Registration,
-  action: 'credential.rotated' | 'credential.retired',
+  eventOf: typeof rotationEvent | typeof retirementEvent,
   at: number,
   { context }: Target
 ): Promise<Registration> {
   const after = (await lockRegistration(trx, before.site_id, before.client_id)) ?? before
-  const changes = {
-    previousCredentialExpiresAt: {
-      from: iso(before.previous_secret_expires_at),
-      to: iso(notBefore(after.previous_secret_expires_at, at))
-    }
-  }
-  await recordEvents(trx, after, [{ action, changes }], at, context)
+  await recordEvents(trx, after, [eventOf(before, after, at)], at, context)
   return after
-}
-
-/** A credential that was refused at once was accepted until now. */
-function notBefore(expiresAt: Date | null, now: number): Date | null {
-  return expiresAt === null ? null : new Date(Math.max(expiresAt.getTime(), now))
-}
-
-function iso(instant: Date | null): string | null {
-  return instant?.toISOString() ?? null
 }

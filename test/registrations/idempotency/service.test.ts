@@ -343,7 +343,8 @@ t.test('a retry computes no hash, and the table holds nothing of the answer in c
     onChanged: () => {},
     maxLifetimeDays: 730,
     maxPerSite: 10,
-    scopesSupported: undefined
+    scopesSupported: undefined,
+    federatedIssuers: []
   }
   const key = randomUUID()
   const input = {
@@ -362,7 +363,7 @@ t.test('a retry computes no hash, and the table holds nothing of the answer in c
   const { body } = first
   const { key_digest: digest, sealed } = Object(rows[0])
   const dump = Buffer.concat([digest, sealed])
-  for (const text of [key, body.clientSecret, 'grantd_', 'canary', 'acme', 'ada', body.clientId]) {
+  for (const text of [key, String(body.clientSecret), 'grantd_', 'canary', 'acme', 'ada', body.clientId]) {
     for (const spelled of [
       text,
       Buffer.from(text).toString('base64').slice(0, -4),
@@ -386,7 +387,8 @@ t.test('while KEY_ENCRYPTION_KEY is changed, a retry finds what the first try ma
     onChanged: () => {},
     maxLifetimeDays: 730,
     maxPerSite: 100,
-    scopesSupported: undefined
+    scopesSupported: undefined,
+    federatedIssuers: []
   })
   const phases = { before: instance(old), during: instance(next, old), after: instance(next) }
   const input = { name: 'billing', expiresAt: inDays(10), enabled: true, scopes: [], audiences: [] }
