@@ -107,6 +107,7 @@ t.test('a use, an operation or an algorithm that does not fit is refused', async
   }
 })
 
+// [INPUT-30]
 t.test('a point that is not on its curve is refused', async t => {
   const zero = Buffer.alloc(32).toString('base64url')
   t.same(faultsOf({ ...p256, x: p256.y, y: p256.x }), [' invalid_value'])
@@ -117,6 +118,7 @@ t.test('a point that is not on its curve is refused', async t => {
   t.match(detailsOf({ ...p256, x: zero }), 'is not a public key on P-256')
 })
 
+// [INPUT-31]
 t.test('an Ed25519 key that is no point, or a point of small order, is refused (RFC 8032 §5.1)', async t => {
   const encoded = (hex: string) => ({ ...ed25519, x: Buffer.from(hex, 'hex').toString('base64url') })
   // The eight points of small order, and encodings of them that are not canonical.

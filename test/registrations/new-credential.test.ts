@@ -106,7 +106,7 @@ t.test('a new credential is one of them: a key and a subject together are refuse
   t.match(await grantd.asAdmin('PATCH', path, { body: { publicKey: keyPair().publicKey } }), { status: 400 })
 })
 
-// [INPUT-17]
+// [SECRET-30]
 t.test('a private key is refused, and its value reaches no answer, log, audit event or row', async t => {
   const { log, lines } = capturedLog()
   const grantd = await startApp(t, { log, environment: { FEDERATED_ISSUERS } })
