@@ -44,6 +44,25 @@ const BUILT = {
   '6750 §3.1 invalid-token': 'a bad token is 401 invalid_token',
   '6750 §3.1 insufficient-scope': 'a token without rights is 403 insufficient_scope',
 
+  // Assertion Framework, JWT Profile for Client Authentication, and JWT Best Current Practices
+  '7521 §4.2 one-method': 'an assertion beside another way of authenticating is refused',
+  '7521 §4.2 type': 'client_assertion_type has the value of the JWT profile, and no other is accepted',
+  '7521 §4.2 client-id': 'client_id is optional, and identifies the client of the assertion',
+  '7521 §4.2.1 error': 'an assertion that is not valid is invalid_client, and error_description may say why',
+  '7523 §2.2 assertion': 'client_assertion has one JWT',
+  '7523 §3 iss-sub': 'an assertion has iss and sub, and both are the client_id',
+  '7523 §3 aud': 'an assertion for another audience is refused',
+  '7523 §3 exp': 'an assertion without exp, or after it, is refused',
+  '7523 §3 nbf': 'an assertion is refused before its nbf',
+  '7523 §3 iat': 'an assertion with an iat that is unreasonably far in the past is refused',
+  '7523 §3 jti': 'an assertion is accepted once',
+  '7523 §3 signature': 'an assertion is signed, and one with an invalid signature is refused',
+  '8725 §3.1 algorithm': 'the caller does not choose the algorithm: a key is used with one only',
+  '8725 §3.2 none': 'an unsecured assertion is refused',
+  '8725 §3.10 claims': 'kid, jku and x5u of an assertion lead nowhere',
+  '8725 §3.11 typ': 'a JWT with the type of another kind is no assertion',
+  '8725 §3.12 kinds': 'an access token is not accepted as an assertion',
+
   // JSON Web Key
   '7517 §4 members': 'each key has kty, use, alg and a kid of its own',
   '7517 §5 keys': 'a JWK Set has a member keys, an array',

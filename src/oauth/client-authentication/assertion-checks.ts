@@ -94,7 +94,7 @@ function isIssuedByItsSubject({ claims: { iss, sub } }: SignedJwt): boolean {
   return typeof sub === 'string' && iss === sub && isClientId(sub)
 }
 
-/** Check 6: with other audiences beside it, whoever gets the assertion could use it here (RFC 10070). */
+/** Check 6: another audience of the same assertion could use it here (RFC 10070). */
 function audienceFault({ claims: { aud } }: SignedJwt, { issuer }: ClaimContext): string | undefined {
   const [audience, ...others] = Array.isArray(aud) ? aud : [aud]
   if (audience === issuer && others.length === 0) return undefined

@@ -40,6 +40,7 @@ function jwtWith(header: object, signatureOver: (input: string) => Buffer): Sign
   return parsed(`${input}.${signatureOver(input).toString('base64url')}`)
 }
 
+// [ASSERTION-5]
 for (const alg of ALGORITHMS) {
   t.test(`a signature by ${alg} verifies by its own key only`, async t => {
     const jwt = await signed(keyOf(alg))
@@ -66,7 +67,6 @@ t.test('EdDSA is also called Ed25519 (RFC 9864 §2.2)', async t => {
   )
 })
 
-// [ASSERTION-1]
 t.test(
   'an algorithm that is not allowed is refused: none, HS256 with the public key as its secret, and others',
   async t => {
@@ -150,6 +150,7 @@ t.test('an ECDSA signature in DER is refused, and so are r and s of zero (RFC 75
   }
 })
 
+// [ASSERTION-21]
 t.test('a refusal takes the work of two keys, whatever keys the client has and whichever was tried before', async t => {
   const large = await makeClientKey('PS256', 3_072)
   const two = (one: ClientKey, other: ClientKey) => [one.credential, other.credential]

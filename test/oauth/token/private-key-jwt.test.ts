@@ -171,7 +171,7 @@ t.test(
   }
 )
 
-// [ASSERTION-8]
+// [ASSERTION-11]
 t.test('of 50 copies of one assertion at once over two instances, one gets a token', async t => {
   const one = await startApp(t)
   const other = await startApp(t, { databaseUrl: one.databaseUrl, environment: { ISSUER: one.baseUrl } })
@@ -186,6 +186,7 @@ t.test('of 50 copies of one assertion at once over two instances, one gets a tok
   }
 })
 
+// [ASSERTION-24]
 t.test('a client with 1,024 assertions that have not ended gets 429 slow_down with Retry-After', async t => {
   const grantd = await startApp(t)
   const client = await registerKeyClient(grantd)
@@ -215,6 +216,7 @@ t.test('exchanges leave one row for each client that uses a key, and none for cl
   ])
 })
 
+// [ASSERTION-22]
 t.test(
   'while the database is away, a recent client gets a token for each assertion once, and others get 503',
   async t => {

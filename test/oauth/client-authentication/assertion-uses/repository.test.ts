@@ -79,6 +79,7 @@ t.test('at most 1,024 are kept for a client, and the next is added as soon as on
   for (const row of rows) t.ok(Object(row).bytes < 17_000, 'the row is bounded')
 })
 
+// [ASSERTION-15]
 t.test('a digest is dropped when its assertion has ended, and such an assertion is never added again', async t => {
   const { url, clientIds, one, other } = await start(t, 1)
   const [a = ''] = clientIds
@@ -132,6 +133,7 @@ class Oracle {
   }
 }
 
+// [ASSERTION-23]
 t.test('the statement does what a plain program does, whatever the order of uses, ends and clocks', async t => {
   const { url, clientIds, one, other } = await start(t, 3)
   const instant = fc.integer({ min: 0, max: 20 }).map(each => NOW + each * 1_000)
