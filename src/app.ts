@@ -19,6 +19,7 @@ import { health } from './http/health.ts'
 import { requestMetrics } from './http/metrics.ts'
 import { requestHandling } from './http/plugin.ts'
 import { createServer } from './http/server.ts'
+import type { TrustedIssuers } from './issuer-keys/trusted-issuers.ts'
 import { measureLastUsed } from './last-used/metrics.ts'
 import { lastUsed } from './last-used/plugin.ts'
 import { revalidateAndRecordUse } from './last-used/revalidation.ts'
@@ -58,6 +59,8 @@ export interface AppOptions
   keySet: RotatingKeySet
   /** The issuer of administrators' tokens. */
   trusted: TrustedIssuer
+  /** The issuers of tokens by which platforms vouch for workloads. */
+  trustedIssuers: Pick<TrustedIssuers, 'keysOf'>
   log: FastifyBaseLogger
   metrics: Registry
   drain: Drain
@@ -122,6 +125,7 @@ export async function buildApp(
       maxDelayMs,
       cache,
       macKeys,
+      trustedIssuers: options.trustedIssuers,
       keySet,
       metrics,
       now

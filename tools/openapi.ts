@@ -135,6 +135,7 @@ function unconnected() {
     health: tables.ofAllSites,
     lastUsedWriter: tables.ofAllSites,
     assertionUses: tables.ofAllSites,
+    trustedIssuers: { keysOf: () => undefined },
     sealing,
     macKeys: new MacKeys({ db: tables.ofAllSites, sealing }),
     keySet,

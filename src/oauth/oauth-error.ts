@@ -23,7 +23,7 @@ export const REFUSAL_REASONS = [
   ...['wrong_secret', 'retired_secret', 'disabled', 'expired'],
   ...['assertion_type', 'malformed_assertion', 'assertion_header', 'assertion_typ', 'assertion_issuer'],
   ...['wrong_assertion', 'retired_assertion', 'assertion_audience', 'assertion_time', 'assertion_jti'],
-  ...['assertion_used', 'too_many_assertions'],
+  ...['assertion_used', 'too_many_assertions', 'untrusted_issuer', 'issuer_unavailable'],
   ...['malformed_scope', 'scope_not_allowed', 'repeated_resource', 'malformed_resource', 'resource_not_allowed'],
   ...['too_many_failures'],
   ...['hashing_overloaded', 'database_unavailable', 'signing_key_unavailable', 'server_error'],

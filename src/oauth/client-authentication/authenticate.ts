@@ -17,7 +17,7 @@ export type Refuse = (reason: RefusalReason) => OAuthError
 export function refuseMalformed({ clientId, credential }: PresentedClient, refuse: Refuse): void {
   if (credential.kind === 'secret') {
     if (!isWellFormedSecret(credential.secret)) throw refuse('malformed_secret')
-  } else {
+  } else if (credential.isOwn) {
     const fault = findShapeFault(credential.assertion)
     if (fault !== undefined) throw refuse(fault)
   }

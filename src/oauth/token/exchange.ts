@@ -1,5 +1,6 @@
 import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { DatabaseUnavailable } from '../../database/errors.ts'
+import type { TrustedIssuers } from '../../issuer-keys/trusted-issuers.ts'
 import type { KeySet } from '../../signing-keys/key-set.ts'
 import type { SigningKey } from '../../signing-keys/signing-key.ts'
 import type { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
@@ -12,6 +13,7 @@ import {
 } from '../client-authentication/authenticate.ts'
 import type { CredentialProof, MatchedClient } from '../client-authentication/credential-proof.ts'
 import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
+import { proveWorkload } from '../client-authentication/federated-assertion.ts'
 import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import { proofOf } from '../client-authentication/match-credential.ts'
 import type { MissingDigests } from '../client-authentication/missing-digests.ts'
@@ -30,6 +32,8 @@ export interface ExchangeOptions {
   lookup: ClientLookup
   macKeys: MacKeys
   assertionUses: AssertionUses
+  /** The issuers of tokens by which platforms vouch for workloads. */
+  trustedIssuers: Pick<TrustedIssuers, 'keysOf'>
   recovery: LostMacKeyRecovery
   missingDigests: MissingDigests
   limiter: FailureLimiter
@@ -74,15 +78,18 @@ export interface Exchange {
  */
 export async function exchange(options: ExchangeOptions, request: TokenRequest, source: string): Promise<Exchange> {
   const { cache, limiter, lookup, revalidator, now } = options
-  const { clientId } = request.client
+  const { clientId, credential } = request.client
   const refuse: Refuse = reason => {
     limiter.count(source, clientId, now(), reason)
     return invalidClient(reason)
   }
   refuseMalformed(request.client, refuse)
+  // It waits for keys of an issuer at most, never for the database.
+  const isOfPlatform = credential.kind === 'assertion' && !credential.isOwn
+  const workload = isOfPlatform ? await proveWorkload(credential.assertion, options, refuse) : undefined
   // Before anything is recorded: a use is never recorded for a token that cannot be signed.
   const key = signingKeyOrUnavailable(options.keySet)
-  const proof = proofOf(options, request.client)
+  const proof = workload ?? proofOf(options, request.client)
   const attempt = { request, key, proof, refuse }
   const cached = proof.match(cache.find(clientId))
   const at = now()

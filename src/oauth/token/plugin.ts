@@ -5,6 +5,7 @@ import { Semaphore } from '../../concurrency/semaphore.ts'
 import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { measureArgon2 } from '../../credentials/metrics.ts'
 import type { Database } from '../../database/schema.ts'
+import type { TrustedIssuers } from '../../issuer-keys/trusted-issuers.ts'
 import type { Registry } from '../../metrics/registry.ts'
 import { findClients } from '../../registrations/clients/repository.ts'
 import type { KeySet } from '../../signing-keys/key-set.ts'
@@ -40,6 +41,8 @@ interface TokenEndpointOptions {
   maxDelayMs: number
   cache: ClientCache
   macKeys: MacKeys
+  /** The issuers of tokens by which platforms vouch for workloads. */
+  trustedIssuers: Pick<TrustedIssuers, 'keysOf'>
   keySet: KeySet
   metrics: Registry
   /** Milliseconds since the epoch. */

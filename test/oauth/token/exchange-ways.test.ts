@@ -42,6 +42,7 @@ async function start(t: Test) {
     assertionUses: new AssertionUses({ record: async () => [], servesStale: () => false, now }),
     recovery: new LostMacKeyRecovery({ db, macKeys, hashing }),
     missingDigests: new MissingDigests({ db, macKeys }),
+    trustedIssuers: { keysOf: () => undefined },
     limiter: new FailureLimiter(100),
     keySet: {
       active: { kid: 'k', algorithm: 'ES256', privateKey, header: '' },
