@@ -16,6 +16,7 @@ function locate(issuer: string, jwksUri: unknown, allowsLoopback = false): Promi
   )
 }
 
+// [FED-10]
 t.test('a public issuer cannot lead grantd to an address that is not public', async t => {
   for (const host of ['inside.example', 'both.example', 'metadata.example', '10.0.0.7', '[::1]', '[::ffff:7f00:1]']) {
     await t.rejects(locate('https://public.example', `https://${host}/keys`), /not public/, host)
