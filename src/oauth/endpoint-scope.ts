@@ -60,7 +60,7 @@ const ERRORS = {
   413: 'invalid_request: the body exceeds 16 KiB',
   429: 'slow_down: too many failures from this source for this client, or too many assertions that have not ended',
   500: 'server_error: an internal error',
-  503: 'temporarily_unavailable: the service is overloaded or the database is unavailable'
+  503: 'temporarily_unavailable: the service is overloaded, or the database or the issuer of a workload token is unavailable'
 }
 
 const RETRY_AFTER = { 'Retry-After': { type: 'string', description: 'Seconds to wait before the next attempt' } }
