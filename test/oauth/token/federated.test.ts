@@ -233,8 +233,8 @@ t.test(
     const { clientId } = await registerWorkload(grantd, issuer.issuer)
     const token = await issuer.sign(key, claimsFor(grantd))
     // The first look-up of an instance may come with the one by which Postgres plans the statement.
-  await grantd.exchange(await grantd.register())
-  const bySecret = await counted(() => grantd.exchange(client))
+    await grantd.exchange(await grantd.register())
+    const bySecret = await counted(() => grantd.exchange(client))
     t.same(await counted(() => exchangeToken(grantd, clientId, token)), bySecret)
     t.same(bySecret.slice(1), [
       [0, 1, 0],
