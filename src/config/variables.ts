@@ -107,7 +107,11 @@ export function readVariables(read: Read) {
       wholeNumber(90, 0, 3_650)
     ),
     signingAlgorithm: read('SIGNING_ALGORITHM', 'The `alg` of access tokens.', oneOf(SIGNING_ALGORITHMS, 'ES256')),
-    accessTokenAudience: read('ACCESS_TOKEN_AUDIENCE', 'The `aud` of access tokens.', optional(anyText, 'ISSUER')),
+    accessTokenAudience: read(
+      'ACCESS_TOKEN_AUDIENCE',
+      'The `aud` of access tokens of registrations without `audiences`.',
+      optional(anyText, 'ISSUER')
+    ),
     accessTokenTtlSeconds: read(
       'ACCESS_TOKEN_TTL_SECONDS',
       'Maximum lifetime of an access token, in seconds.',
