@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { ROOT } from '../fixtures/run/paths.ts'
 
-/** `npm run test:clients`: clients that generators make of openapi.yaml compile. */
+/** `npm run test:clients`: clients that generators make of openapi.yaml compile, and stock clients get tokens. */
 
 /** Not below test/, where the tests of the generators' own dependencies would be found. */
 const FOLDER = path.join(ROOT, 'node_modules/.cache/clients')
@@ -24,8 +24,8 @@ const COMPILER_OPTIONS = [
 ]
 
 /** @returns what the command printed when it failed */
-function run(command: string, args: readonly string[]): string | undefined {
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd: FOLDER, encoding: 'utf8' })
+function run(command: string, args: readonly string[], cwd = FOLDER): string | undefined {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8' })
   return status === 0 ? undefined : `${path.basename(command)} ended with ${status}:\n${stdout}${stderr}`
 }
 
@@ -41,6 +41,11 @@ function compileFault(name: string): string | undefined {
   return run(path.join(ROOT, 'node_modules/.bin/tsc'), [...COMPILER_OPTIONS, path.join(OUTPUT, `${name}.ts`)])
 }
 
+/** @returns why a stock client fails its tests */
+function testFault(file: string): string | undefined {
+  return run(path.join(ROOT, 'node_modules/.bin/tap'), [file], ROOT)
+}
+
 mkdirSync(FOLDER, { recursive: true })
 for (const file of ['package.json', 'package-lock.json']) {
   copyFileSync(path.join(import.meta.dirname, file), path.join(FOLDER, file))
@@ -53,11 +58,13 @@ mkdirSync(OUTPUT)
 writeFileSync(path.join(OUTPUT, 'control.ts'), 'export const count: number = "one"\n')
 if (compileFault('control') === undefined) throw new Error('control: a file that must not compile does')
 
-let failed = 0
-for (const [name, args] of Object.entries(GENERATORS)) {
-  const fault = generate(name, args) ?? compileFault(name)
-  if (fault !== undefined) failed++
+const faults = new Map<string, string | undefined>()
+for (const [name, args] of Object.entries(GENERATORS)) faults.set(name, generate(name, args) ?? compileFault(name))
+for (const file of globSync('test/clients/*.client.ts', { cwd: ROOT }).sort()) faults.set(file, testFault(file))
+
+for (const [name, fault] of faults) {
   process.stdout.write(fault === undefined ? `ok   ${name}\n` : `FAIL ${name}: ${fault}\n`)
 }
-process.stdout.write(`\n${Object.keys(GENERATORS).length - failed} passed, ${failed} failed\n`)
+const failed = [...faults.values()].filter(fault => fault !== undefined).length
+process.stdout.write(`\n${faults.size - failed} passed, ${failed} failed\n`)
 process.exitCode = failed > 0 ? 1 : 0

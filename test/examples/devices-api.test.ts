@@ -1,29 +1,7 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import * as oauth from 'oauth4webapi'
-import t, { type Test } from 'tap'
-import { freePort, startApp } from '../fixtures/app/app.ts'
-import { send } from '../fixtures/app/grantd.ts'
-import { ROOT } from '../fixtures/run/paths.ts'
-
-/** Starts the example as a server whose audience is its own URL. */
-async function startDevicesApi(t: Test, issuer: string) {
-  const port = await freePort()
-  const { PATH = '' } = process.env
-  const child = spawn(process.execPath, ['examples/devices-api/server.ts'], {
-    cwd: ROOT,
-    env: { PATH, ISSUER: issuer, PORT: String(port) },
-    stdio: ['ignore', 'pipe', 'inherit']
-  })
-  t.teardown(() => child.kill('SIGTERM'))
-  await once(child.stdout, 'data')
-  const audience = `http://127.0.0.1:${port}`
-  const listDevices = (site: string, token?: string) =>
-    send('GET', `${audience}/sites/${site}/devices`, {
-      headers: token === undefined ? {} : { authorization: `Bearer ${token}` }
-    })
-  return { audience, listDevices }
-}
+import t from 'tap'
+import { startApp } from '../fixtures/app/app.ts'
+import { startDevicesApi } from '../fixtures/app/devices-api.ts'
 
 t.test('the how-to: create, see the secret once, exchange, list devices, see Last used move', async t => {
   const grantd = await startApp(t)
