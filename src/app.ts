@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { TrustedIssuer } from './admin-api/admin-token.ts'
+import { publicEndpoints } from './admin-api/endpoint-scope.ts'
 import { measureAdminRequests } from './admin-api/metrics.ts'
 import { administration } from './admin-api/plugin.ts'
 import { ADMIN_PREFIX } from './admin-api/site.ts'
@@ -7,6 +8,7 @@ import { AJV_OPTIONS } from './admin-api/validation.ts'
 import { apiReferenceRoutes, DOCS_PATH } from './api-reference/routes.ts'
 import { auditRetention } from './audit/plugin.ts'
 import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
+import { Semaphore } from './concurrency/semaphore.ts'
 import type { Config } from './config/config.ts'
 import type { MacKeys } from './credentials/mac-keys.ts'
 import { macKeyRefresh } from './credentials/plugin.ts'
@@ -26,6 +28,7 @@ import { revalidateAndRecordUse } from './last-used/revalidation.ts'
 import type { Registry } from './metrics/registry.ts'
 import { allAlertRoutes } from './notifications/alerts/routes.ts'
 import { calendarFeed } from './notifications/calendar/feed/routes.ts'
+import { createAnnouncer } from './notifications/announcer.ts'
 import type { Resolve } from './notifications/channels/resolve.ts'
 import { notificationOptions } from './notifications/options.ts'
 import { notificationJobs } from './notifications/plugin.ts'
@@ -41,7 +44,9 @@ import { MAX_DELAY_MS, revalidateOnly } from './oauth/token/revalidation.ts'
 import { TOKEN_PATH } from './oauth/token/routes.ts'
 import { refusalRecording } from './registrations/diagnosis/plugin.ts'
 import { diagnosisRoutes } from './registrations/diagnosis/routes.ts'
+import { PUBLIC_REQUESTS } from './registrations/gate.ts'
 import { idempotentAnswerPurge } from './registrations/idempotency/plugin.ts'
+import { REPORTS_PATH, secretLookupRoutes, secretReportRoutes } from './registrations/leaks/routes.ts'
 import { registrationOptions } from './registrations/options.ts'
 import { assertReadable } from './registrations/repository.ts'
 import { rotationRoutes } from './registrations/rotation/routes.ts'
@@ -144,6 +149,7 @@ export async function buildApp(
     prefix: ADMIN_PREFIX,
     tables,
     trusted: options.trusted,
+    publicPaths: [REPORTS_PATH],
     isOwnKey: async kid => (await keySet.published()).some(key => key.kid === kid),
     now,
     ofSite: async scope => {
@@ -155,11 +161,21 @@ export async function buildApp(
     },
     ofAllSites: async scope => {
       await allRegistrationRoutes(scope, registrations)
+      await secretLookupRoutes(scope, { macKeys, now })
       await allAlertRoutes(scope, notifications)
       await allAuditRoutes(scope, audit)
     }
   })
   await app.register(calendarFeed, { ...config.notices, tables, now })
+  const gate = new Semaphore(PUBLIC_REQUESTS)
+  const announcer = createAnnouncer(notifications)
+  const handover = { ...registrations, tables, background, issuer, gate, announcer, macKeys }
+  await app.register(publicEndpoints, {
+    prefix: ADMIN_PREFIX,
+    routes: async scope => {
+      await secretReportRoutes(scope, handover)
+    }
+  })
   await app.register(notificationJobs, notifications)
   await app.register(auditRetention, { db: background, ...config.audit })
   await app.register(idempotentAnswerPurge, { db: background, now })

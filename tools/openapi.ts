@@ -81,6 +81,7 @@ async function describeRoutes(app: FastifyInstance): Promise<void> {
       tags: [
         { name: 'Tokens', description: 'Exchange client credentials for access tokens.' },
         { name: 'App registrations', description: 'Manage the registrations of a Site.' },
+        { name: 'Leaked secrets', description: 'Stop secrets that were found in the open.' },
         { name: 'Notices', description: 'See what expires, and choose who is notified.' },
         { name: 'Audit', description: 'See what administrators did.' },
         { name: 'Discovery', description: 'Find the endpoints and the public keys.' },

@@ -1,13 +1,13 @@
 import cors from '@fastify/cors'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Tables } from '../database/site-scoped-pool.ts'
-import { notFound, Problem, problemErrorHandler } from '../http/problem.ts'
+import { notFound, Problem } from '../http/problem.ts'
 import { IssuerUnavailable } from '../issuer-keys/issuer-keys.ts'
 import { administersAnything, mayAdminister } from './access.ts'
 import { type Administrator, type TokenRefusal, type TrustedIssuer, verifyAdminToken } from './admin-token.ts'
-import { parseJsonBody } from './json-body.ts'
+import { INVALID_TOKEN, readBearerToken, unauthorized } from './bearer.ts'
+import { prepareEndpointScope } from './endpoint-scope.ts'
 import { isSiteId, type Sites } from './site.ts'
-import { validateRequest } from './validation.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -23,6 +23,8 @@ interface AdministrationOptions {
   /** Returns whether grantd signs access tokens with the key of this id. Such a token is never an admin token. */
   isOwnKey: (kid: string) => Promise<boolean>
   corsOrigins: readonly string[]
+  /** Paths below the prefix that are not for administrators. CORS stays off there. */
+  publicPaths: readonly string[]
   /** Milliseconds since the epoch. */
   now: () => number
 }
@@ -40,11 +42,12 @@ export async function administration(
 ): Promise<void> {
   app.decorateRequest('administrator', undefined)
   app.decorateRequest('sites', undefined)
-  app.decorateRequest('jsonFaults', undefined)
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, parseJsonBody)
-  app.setErrorHandler(problemErrorHandler)
+  prepareEndpointScope(app)
   if (options.corsOrigins.length > 0) {
+    app.addHook('onRequest', async (request, reply) => {
+      const [path = ''] = request.url.split('?', 1)
+      if (options.publicPaths.includes(path)) reply.callNotFound()
+    })
     await app.register(cors, {
       origin: [...options.corsOrigins],
       methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
@@ -55,16 +58,9 @@ export async function administration(
     })
   }
   // Before the body is read: grantd parses nothing for strangers.
-  app.addHook('onRequest', async (request, reply) => {
-    reply.header('cache-control', 'no-store')
+  app.addHook('onRequest', async request => {
     request.administrator = await authenticate(request, options)
   })
-  // Fastify would wait for ever for the body of a caller that hung up while it was authenticated.
-  app.addHook('preParsing', async ({ raw }, _reply, payload) => {
-    if (raw.destroyed && !raw.readableEnded) throw new Problem(400, 'invalid_request', 'The caller hung up.')
-    return payload
-  })
-  app.addHook('preValidation', validateRequest)
   await app.register(
     async scope => {
       scope.addHook('onRequest', async request => {
@@ -88,13 +84,7 @@ export async function administration(
 const PREFLIGHT_MAX_AGE_SECONDS = 600
 
 async function authenticate(request: FastifyRequest, options: AdministrationOptions): Promise<Administrator> {
-  const { authorization } = request.headers
-  // Another scheme is no token either, so there is no error code (RFC 6750 §3.1).
-  if (authorization === undefined || !/^Bearer\b/i.test(authorization)) {
-    throw unauthorized('no_token', 'A bearer token is required.', 'Bearer')
-  }
-  const [, token] = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i.exec(authorization) ?? []
-  const administrator = await verify(token, options)
+  const administrator = await verify(readBearerToken(request.headers.authorization), options)
   request.caller = { administrator: administrator.subject }
   if (administrator.sites === undefined) throw forbidden('no_sites_claim')
   if (!administersAnything(administrator.sites)) throw forbidden('no_rights')
@@ -137,14 +127,10 @@ function requireAllSites(request: FastifyRequest): void {
 }
 
 /** Why a caller was refused. It is for the log: the answer tells less. */
-type Refusal = TokenRefusal | 'no_rights' | 'no_sites_claim' | 'no_token' | 'not_all_sites' | 'other_site' | 'own_token'
+type Refusal = TokenRefusal | 'no_rights' | 'no_sites_claim' | 'not_all_sites' | 'other_site' | 'own_token'
 
 function invalidToken(reason: Refusal): Problem {
-  return unauthorized(reason, 'The bearer token is not valid.', 'Bearer error="invalid_token"')
-}
-
-function unauthorized(reason: Refusal, detail: string, challenge: string): Problem {
-  return new Problem(401, 'unauthorized', detail, { reason, headers: { 'www-authenticate': challenge } })
+  return unauthorized(reason, 'The bearer token is not valid.', INVALID_TOKEN)
 }
 
 /** RFC 6750 §3.1. */

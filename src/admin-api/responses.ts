@@ -43,7 +43,7 @@ const PROBLEMS: Record<number, string> = {
   404: 'The resource does not exist, or the caller is not allowed to see it',
   409: 'A limit is reached, or the state of the resource does not allow this. `code` says which',
   412: 'If-Match names another version',
-  413: 'The body is larger than 16 KiB',
+  413: 'The body is larger than allowed',
   415: 'The body is not application/json',
   422: 'The Idempotency-Key was used for another request',
   500: 'Internal error',

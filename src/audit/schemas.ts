@@ -18,16 +18,19 @@ const represented = {
   action: Type.String({
     pattern: ACTION_PATTERN,
     description:
-      'Action of the event. Registrations: registration.created, registration.changed, registration.renewed (`expiresAt` moved forward), registration.deleted. Credentials: credential.rotated, credential.retired. Receivers: receiver.created, receiver.changed, receiver.secret_rotated, receiver.deleted. Deliveries: delivery.retried. Calendar feeds: calendar_feed.created, calendar_feed.replaced, calendar_feed.revoked. More actions may be added.',
+      'Action of the event. Registrations: registration.created, registration.changed, registration.renewed (`expiresAt` moved forward), registration.deleted. Credentials: credential.rotated, credential.retired, credential.leaked (a report has stopped it). Receivers: receiver.created, receiver.changed, receiver.secret_rotated, receiver.deleted. Deliveries: delivery.retried. Calendar feeds: calendar_feed.created, calendar_feed.replaced, calendar_feed.revoked. More actions may be added.',
     examples: ['registration.renewed']
   }),
   subject: Type.String({
     description: 'Client id of the registration, or id of another resource',
     examples: ['k3v9x2m7q1w8z5t4r6y0']
   }),
-  actor: Type.String({ description: "`sub` of the administrator's token", examples: ['ada'] }),
+  actor: Type.String({
+    description: "`sub` of the administrator's token, or what stands in for an administrator: secret report",
+    examples: ['ada']
+  }),
   actorIssuer: Type.String({
-    description: "`iss` of the administrator's token",
+    description: "`iss` of the administrator's token, or the issuer of grantd where no administrator acts",
     examples: ['https://identity.example.com']
   }),
   requestId: Type.String({ description: 'Id of the request, which the log has too', examples: ['req-1'] }),

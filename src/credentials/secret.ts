@@ -14,6 +14,9 @@ const CHECKSUM_LENGTH = 6
  * The library's default algorithm is Argon2id.
  */
 const ARGON2 = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
+/** Defaults of the library. */
+const SALT_BYTES = 16
+const HASH_BYTES = 32
 
 /**
  * Creates a Client secret: `prefix`, 256 random bits in base62, and a checksum of both.
@@ -38,6 +41,13 @@ export function isWellFormedSecret(text: string): boolean {
 /** Hashes a secret with Argon2id. @returns the PHC string format, with a random salt */
 export function hashClientSecret(secret: string): Promise<string> {
   return hash(secret, ARGON2)
+}
+
+/** Returns a hash of nothing, in the form of the others, so that it takes as long to verify. */
+export function createUnknownHash(): string {
+  const { memoryCost, timeCost, parallelism } = ARGON2
+  const random = (bytes: number) => randomBytes(bytes).toString('base64').replaceAll('=', '')
+  return `$argon2id$v=19$m=${memoryCost},t=${timeCost},p=${parallelism}$${random(SALT_BYTES)}$${random(HASH_BYTES)}`
 }
 
 /** Verifies a secret by its Argon2id hash, in about 10 ms of a core. */

@@ -35,6 +35,8 @@ export interface RegistrationTable {
   /** The default audience first. Empty for ACCESS_TOKEN_AUDIENCE. */
   audiences: string[]
   enabled: boolean
+  /** Why grantd has disabled it. Null when an administrator has. */
+  disabled_reason: string | null
   registered_at: Date
   expires_at: Date
   /** When `expires_at` got its present value. */
@@ -42,6 +44,8 @@ export interface RegistrationTable {
   version: number
   /** Number of the current credential; counts rotations from 1. */
   credential_number: number
+  /** Whether nobody has the current secret yet. A trigger resets it with the next credential. */
+  unclaimed: boolean
   /** When the current credential was created, whatever its kind. */
   secret_created_at: Date
   /** The credential before the latest rotation. It is kept when retired, so that its use is noticed. */

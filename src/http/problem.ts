@@ -2,7 +2,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { DatabaseUnavailable } from '../database/errors.ts'
 import { AmbiguousHost } from './common-hooks.ts'
-import { BODY_LIMIT_BYTES, kib } from './limits.ts'
+import { kib } from './limits.ts'
 import { STATUS_CODES } from './node-http.ts'
 import { setRefused } from './outcome.ts'
 
@@ -144,7 +144,7 @@ export function notFound(reason = 'not_found'): Problem {
 
 /** Error handler that answers every error as a problem, and records it as the outcome of the request. */
 export function problemErrorHandler(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const problem = toProblem(error)
+  const problem = toProblem(error, request)
   setRefused(request, problem.status, problem.reason)
   // A 503 is expected when something is overloaded or away. The line of the request has its reason.
   if (problem.status === 500)
@@ -154,7 +154,7 @@ export function problemErrorHandler(error: FastifyError, request: FastifyRequest
 
 const RETRY_AFTER_SECONDS = '1'
 
-function toProblem(error: FastifyError): Problem {
+function toProblem(error: FastifyError, request: FastifyRequest): Problem {
   if (error instanceof Problem) return error
   if (error instanceof DatabaseUnavailable) {
     return new Problem(503, 'unavailable', 'The service is temporarily unavailable. Try again.', {
@@ -165,7 +165,7 @@ function toProblem(error: FastifyError): Problem {
   }
   if (error instanceof AmbiguousHost) return new Problem(400, 'invalid_request', error.message, { reason: 'hosts' })
   if (error.statusCode === 413) {
-    return new Problem(413, 'too_large', `The body is larger than ${kib(BODY_LIMIT_BYTES)}.`)
+    return new Problem(413, 'too_large', `The body is larger than ${kib(request.routeOptions.bodyLimit)}.`)
   }
   if (error.statusCode === 415) {
     return new Problem(415, 'unsupported_media_type', 'The body must be application/json without a Content-Encoding.')

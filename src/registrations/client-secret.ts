@@ -1,6 +1,6 @@
 import type { FairSemaphore } from '../concurrency/fair-semaphore.ts'
 import { SemaphoreFull } from '../concurrency/semaphore.ts'
-import { createClientSecret, hashClientSecret } from '../credentials/secret.ts'
+import { createClientSecret, createUnknownHash, hashClientSecret } from '../credentials/secret.ts'
 import { hungUp, tooBusy } from './errors.ts'
 
 export interface SecretOptions {
@@ -36,4 +36,12 @@ export async function makeSecret(
     if (signal.aborted) throw hungUp()
     throw error instanceof SemaphoreFull ? tooBusy() : error
   }
+}
+
+/**
+ * Makes a secret that nobody can know, for a registration that has none. It is stored like any other, so that the token
+ * endpoint does the same work for it, and its hash is the hash of nothing.
+ */
+export function makeUnknownSecret(secretPrefix: string): NewSecret {
+  return { kind: 'secret', clientSecret: createClientSecret(secretPrefix), hash: createUnknownHash() }
 }

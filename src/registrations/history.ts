@@ -52,6 +52,37 @@ export function retirementEvent(before: Registration, after: Registration, at: n
   }
 }
 
+/**
+ * Returns the event of a secret that a report has stopped.
+ *
+ * @param credential which one it was
+ * @param reported where it was found and by whom, as the report says
+ * @param at milliseconds since the epoch
+ */
+export function leakEvent(
+  before: Registration,
+  after: Registration,
+  credential: 'current' | 'previous',
+  reported: Record<string, string | undefined>,
+  at: number
+): RegistrationEvent {
+  const { previous_credential: previous, previous_secret_created_at: createdAt } = before
+  const stopped =
+    credential === 'current'
+      ? { credential: { from: currentOf(before), to: null } }
+      : { previousCredential: { from: auditedCredential(credentialOf(previous), createdAt), to: null } }
+  const said = Object.entries(reported).flatMap(([name, to]) => (to === undefined ? [] : [[name, { from: null, to }]]))
+  return {
+    action: 'credential.leaked',
+    changes: {
+      ...stopped,
+      ...changesBetween(fieldsOf(before), fieldsOf(after)),
+      previousCredentialExpiresAt: previousExpiryChange(before, after, at),
+      ...Object.fromEntries(said)
+    }
+  }
+}
+
 function currentOf(registration: Registration | undefined) {
   if (registration === undefined) return null
   return auditedCredential(credentialOf(registration.credential), registration.secret_created_at)

@@ -7,6 +7,9 @@ import { DAY_MS } from '../time.ts'
 export const REGISTRATION_STATES = ['active', 'expiring_30d', 'expiring_7d', 'expired'] as const
 export type RegistrationState = (typeof REGISTRATION_STATES)[number]
 
+/** Why grantd itself disables a registration. */
+export const DISABLED_REASONS = ['leaked'] as const
+
 /** How long before its expiry a registration enters the state of that name. */
 export const EXPIRING_MS = { expiring_30d: 30 * DAY_MS, expiring_7d: 7 * DAY_MS } as const
 

@@ -63,7 +63,7 @@ export function credentialFaults({ federatedIssuers }: NewCredentialOptions, bod
 
 /** Returns the columns in which a new credential is stored. */
 export function columnsOfCredential(
-  { macKeys }: NewCredentialOptions,
+  { macKeys }: Pick<NewCredentialOptions, 'macKeys'>,
   clientId: string,
   credential: NewCredential
 ): CurrentCredentialColumns {

@@ -117,7 +117,10 @@ export async function insertRegistration(
 }
 
 export type RegistrationChange = Partial<
-  Pick<RegistrationTable, 'name' | 'name_folded' | 'enabled' | 'expires_at' | 'expiry_set_at' | 'scopes' | 'audiences'>
+  Pick<
+    RegistrationTable,
+    'name' | 'name_folded' | 'enabled' | 'disabled_reason' | 'expires_at' | 'expiry_set_at' | 'scopes' | 'audiences'
+  >
 >
 
 /** Changes these columns and increments the version. */
@@ -156,11 +159,13 @@ export function registrations(
       'scopes',
       'audiences',
       'enabled',
+      'disabled_reason',
       'registered_at',
       'expires_at',
       'expiry_set_at',
       'version',
       'credential_number',
+      'unclaimed',
       'credential',
       'secret_created_at',
       'previous_credential',

@@ -15,6 +15,8 @@ export function representRegistration(row: Registration, now: number): Registrat
     lastUsedAt: instantOrNull(row.last_used_at),
     expiresInDays: expiresInDays(expiresAt, now),
     state: registrationState(expiresAt, now),
+    disabledReason: row.enabled ? null : row.disabled_reason,
+    unclaimed: row.unclaimed,
     credential: {
       ...describeCredential(credentialOf(row.credential)),
       createdAt: row.secret_created_at.toISOString(),

@@ -5,7 +5,7 @@ import { nullable, textEnum } from '../http/json-schema.ts'
 import { CLIENT_ID_PATTERN } from './client-id.ts'
 import { credential, credentialInput, previousCredential } from './credential-schemas.ts'
 import { fieldSchemas } from './fields.ts'
-import { REGISTRATION_STATES } from './lifecycle.ts'
+import { DISABLED_REASONS, REGISTRATION_STATES } from './lifecycle.ts'
 
 export type RegistrationBody = Type.Static<typeof RegistrationSchema>
 export type CreatedRegistrationBody = Type.Static<typeof CreatedRegistrationSchema>
@@ -65,6 +65,16 @@ const represented = {
   state: textEnum(REGISTRATION_STATES, {
     description: 'How near the expiry is: more than 30 days, at most 30 days, at most 7 days, or past',
     examples: ['active']
+  }),
+  disabledReason: nullable(
+    Type.String({
+      description: `Why grantd itself has disabled the registration: ${DISABLED_REASONS.join(', ')}. It is null while the registration is enabled, and when an administrator has disabled it. Later versions may add reasons.`,
+      examples: ['leaked']
+    })
+  ),
+  unclaimed: Type.Boolean({
+    description: 'Whether nobody has the current secret: the previous one has leaked, or a claim ticket is waiting',
+    examples: [false]
   }),
   credential,
   previousCredential

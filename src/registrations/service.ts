@@ -141,6 +141,8 @@ function createdColumns(
     expiry_set_at: now,
     registered_at: now,
     version: 1,
+    disabled_reason: null,
+    unclaimed: false,
     credential_number: 1,
     secret_created_at: now,
     previous_credential: null,
@@ -191,7 +193,11 @@ export async function changeRegistration(
     if (Object.keys(changes).length === 0) return before
     // An expired registration can be renamed.
     refuse(faultsOfChanged(fieldsOf(before), fields, rules))
-    const columns = { ...columnsOf(fields), ...('expiresAt' in changes && { expiry_set_at: new Date(at) }) }
+    const columns = {
+      ...columnsOf(fields),
+      ...('expiresAt' in changes && { expiry_set_at: new Date(at) }),
+      ...('enabled' in changes && { disabled_reason: null })
+    }
     await updateRegistration(trx, target.clientId, columns)
     const after = { ...before, ...columns, version: before.version + 1 }
     await recordEvents(trx, before, eventsBetween(before, after), at, target.context)

@@ -16,9 +16,11 @@ const UI = 'https://admin.example.com'
 const OPERATIONS = Object.entries(description.paths)
   .filter(([template]) => template.startsWith('/v1/'))
   .flatMap(([template, verbs]) =>
-    Object.keys(verbs)
-      .filter(verb => ['get', 'put', 'post', 'patch', 'delete'].includes(verb))
-      .map(verb => ({
+    Object.entries(verbs)
+      .filter(([verb]) => ['get', 'put', 'post', 'patch', 'delete'].includes(verb))
+      // The others say themselves what they demand of their callers.
+      .filter(([, { security }]) => security === undefined)
+      .map(([verb]) => ({
         method: verb.toUpperCase(),
         path: template.replace('{siteId}', 'acme').replaceAll(/\{\w+\}/g, 'a'.repeat(20)),
         isOfAllSites: !template.includes('{siteId}')

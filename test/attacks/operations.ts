@@ -42,6 +42,8 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
     await grantd.asAdmin('POST', `/v1/sites/${siteId}/app-registrations/${clientId}/rotate-secret`)
     return {}
   },
+  reportSecrets: ({ clientSecret }) => ({ body: { secrets: [{ secret: clientSecret }] } }),
+  lookUpSecrets: ({ clientSecret }) => ({ body: { secrets: [{ secret: clientSecret }] } }),
   listNotices: () => ({}),
   retryNoticeDelivery: async ({ siteId, clientId }, grantd) => ({
     params: await insertDeadDelivery(grantd, siteId, clientId)
@@ -184,8 +186,8 @@ async function insertDeadDelivery(
 
 function scopeOf(template: string, security: readonly Record<string, unknown>[] | undefined): Scope {
   if (template.startsWith('/v1/sites/{siteId}/')) return 'one Site'
+  if (security?.length === 0) return 'anybody'
   if (template.startsWith('/v1/')) return 'all Sites'
   if (security?.some(way => 'client' in way)) return 'clients'
-  if (security?.length === 0) return 'anybody'
   throw new Error(`who may call ${template}?`)
 }

@@ -12,6 +12,8 @@ const registration = {
   expires_at: new Date('2027-01-01T00:00:00.000Z'),
   expiry_set_at: new Date('2026-11-23T09:00:00.000Z'),
   version: 1,
+  disabled_reason: null,
+  unclaimed: false,
   credential_number: 1,
   audiences: ['https://devices.example'],
   credential: null,

@@ -25,6 +25,8 @@ t.test('create answers 201 with the whole registration, its secret, Location, ET
     audiences: ['devices', 'https://Devices.example:8443/api?v=1'],
     registeredAt: '2026-11-23T09:00:00.000Z',
     lastUsedAt: null,
+    disabledReason: null,
+    unclaimed: false,
     credential: { kind: 'secret', createdAt: '2026-11-23T09:00:00.000Z', lastUsedAt: null },
     previousCredential: null,
     expiresInDays: 30,

@@ -21,10 +21,16 @@ export function representDiagnosis(row: Registration, refusals: Refusals, now: n
 }
 
 /** Each reason for which client-authentication/authenticate.ts refuses the right credential. */
-function reasonsAgainst({ enabled, expires_at }: Registration, now: number): DiagnosisBody['reasons'] {
+function reasonsAgainst(row: Registration, now: number): DiagnosisBody['reasons'] {
+  const { enabled, disabled_reason, unclaimed, expires_at } = row
   const reasons: DiagnosisBody['reasons'] = []
+  if (unclaimed) {
+    const detail = 'There is no current secret that anybody has. Use a claim ticket, or rotate the secret.'
+    reasons.push({ code: 'unclaimed', detail, since: row.secret_created_at.toISOString() })
+  }
   if (!enabled) {
-    reasons.push({ code: 'disabled', detail: 'The registration is disabled. Set `enabled` to true.' })
+    const cause = disabled_reason === null ? 'is disabled' : `was disabled by grantd (${disabled_reason})`
+    reasons.push({ code: 'disabled', detail: `The registration ${cause}. Set \`enabled\` to true.` })
   }
   if (expires_at.getTime() <= now) {
     const since = expires_at.toISOString()
