@@ -34,7 +34,13 @@ t.test('the regular expression of the page finds secrets with any prefix that th
 
 t.test('it finds nothing that is longer, shorter or of another prefix', async t => {
   const secret = createClientSecret('grantd_')
-  for (const text of [`${secret}x`, secret.slice(0, -1), `x${secret}`, secret.replace('grantd_', 'grant_'), 'grantd_']) {
+  for (const text of [
+    `${secret}x`,
+    secret.slice(0, -1),
+    `x${secret}`,
+    secret.replace('grantd_', 'grant_'),
+    'grantd_'
+  ]) {
     t.notMatch(text, new RegExp(plain), text)
   }
 })

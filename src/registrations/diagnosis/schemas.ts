@@ -34,7 +34,10 @@ export function diagnosisSchema(refusalReasons: readonly string[]) {
       reasons: Type.Array(
         Type.Object(
           {
-            code: textEnum(['unclaimed', 'disabled', 'expired'], { description: 'Why it would not', examples: ['expired'] }),
+            code: textEnum(['unclaimed', 'disabled', 'expired'], {
+              description: 'Why it would not',
+              examples: ['expired']
+            }),
             detail: Type.String({
               description: 'Explanation and cure, for people. The text may change.',
               examples: ['The registration has expired. Move `expiresAt` forward.']
