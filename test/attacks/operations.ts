@@ -42,6 +42,7 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
     await grantd.asAdmin('POST', `/v1/sites/${siteId}/app-registrations/${clientId}/rotate-secret`)
     return {}
   },
+  diagnoseAppRegistration: () => ({}),
   reportSecrets: ({ clientSecret }) => ({ body: { secrets: [{ secret: clientSecret }] } }),
   lookUpSecrets: ({ clientSecret }) => ({ body: { secrets: [{ secret: clientSecret }] } }),
   listNotices: () => ({}),
