@@ -60,13 +60,13 @@ function base64url(description: string) {
   return Type.String({ description: `${description}, in base64url (RFC 7518 §6)` })
 }
 
-/** What a new credential is made of: nothing for a Client secret, which grantd makes. */
+/** Members of a body that give a new credential. Neither is there for a Client secret, which grantd makes. */
 export interface CredentialInput {
   publicKey?: Type.Static<typeof PublicKeySchema> | undefined
   federated?: Type.Static<typeof FederatedSubjectSchema> | undefined
 }
 
-/** Members of a body that give a new credential. */
+/** The schemas of these members. */
 export const credentialInput = {
   publicKey: Type.Optional(Type.Ref('PublicKey')),
   federated: Type.Optional(Type.Ref('FederatedSubject'))

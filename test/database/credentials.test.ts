@@ -67,3 +67,8 @@ t.test('release 0.2.0 rotates and replaces a credential that it does not know', 
   await update('previous_secret_expires_at = now()')
   t.same(await credentials(), { kind: null, hash: '$argon2id$', previous: 'key', previous_hash: null })
 })
+
+t.test('every constraint of the schema is validated, by a migration of its own', async t => {
+  const url = await createDatabase(t)
+  t.same(await query(url, 'select conname from pg_constraint where not convalidated'), [])
+})

@@ -4,7 +4,11 @@ import { symlinkSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { createClientSecret } from '../../../src/credentials/secret.ts'
 import { asServingRole, query } from '../../fixtures/app/database.ts'
+import type { Grantd } from '../../fixtures/app/grantd.ts'
+import { keyPair } from '../../fixtures/app/public-key.ts'
+import { COLLECTION, inDays } from '../../fixtures/app/registration.ts'
 import { startCluster } from '../../fixtures/faults/cluster.ts'
 import { countStatuses, Registering, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
 import { missing, startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
@@ -54,6 +58,7 @@ t.test(
       t.equal((await other.exchange(made)).status, 401, 'what one disables the other refuses')
       t.equal((await other.asAdmin('DELETE', made.path)).status, 204)
     }
+    await meetsKey(t, before.grantd, after.grantd)
     await Promise.all([traffic.stop(), both.stop(), registering.stop()])
     t.same(traffic.failures, [])
     t.same(both.failures, [])
@@ -71,6 +76,32 @@ t.test(
     )
   }
 )
+
+/** The previous release refuses a client whose credential it does not know, shows its registration, and rotates it. */
+async function meetsKey(t: Test, before: Grantd, after: Grantd): Promise<void> {
+  const { publicKey } = keyPair()
+  const body = { name: 'keyed', expiresAt: inDays(30), publicKey }
+  const made = await after.asAdmin('POST', COLLECTION, { body })
+  t.equal(made.status, 201, made.text)
+  const { clientId, credential } = made.json()
+  const path = String(made.headers.location)
+  const wrong = createClientSecret('grantd_')
+  const refused = await before.exchange({ clientId, clientSecret: wrong })
+  t.equal(refused.status, 401)
+  t.equal(refused.text, (await before.exchange({ clientId: 'a'.repeat(20), clientSecret: wrong })).text)
+  for (const url of [path, COLLECTION]) t.equal((await before.asAdmin('GET', url)).status, 200)
+  t.equal((await before.asAdmin('PATCH', path, { body: { name: 'renamed' } })).status, 200)
+
+  const rotated = await before.asAdmin('POST', `${path}/rotate-secret`)
+  t.equal(rotated.status, 201, rotated.text)
+  for (const grantd of [before, after]) t.equal((await grantd.exchange(rotated.json())).status, 200)
+  const { lastUsedAt: _, ...key } = credential
+  t.match((await after.asAdmin('GET', path)).json(), { credential: { kind: 'secret' }, previousCredential: key })
+  t.equal((await before.asAdmin('DELETE', `${path}/previous-credential`)).status, 204)
+  t.equal((await after.asAdmin('POST', `${path}/rotate-secret`, { body: { publicKey } })).status, 201)
+  t.equal((await before.exchange(rotated.json())).status, 200, 'the previous secret goes on')
+  t.equal((await before.asAdmin('DELETE', path)).status, 204)
+}
 
 /** Returns the first commit whose package.json has this version. A tarball or a shallow clone has none. */
 function commitOf(version: string): string | undefined {
