@@ -14,7 +14,14 @@ import { StandIns } from './stand-ins.ts'
 
 const ROOT = path.join(import.meta.dirname, '..')
 
-export const PAGES = ['README.md', 'docs/administer.md', 'docs/notices.md', 'docs/clients.md', 'docs/audit.md']
+export const PAGES = [
+  'README.md',
+  'docs/administer.md',
+  'docs/notices.md',
+  'docs/clients.md',
+  'docs/resource-servers.md',
+  'docs/audit.md'
+]
 
 /**
  * A block of the language "console" is run, and a block of the language "sh" is not. The commands of "console refused"

@@ -1,4 +1,4 @@
-import { createRemoteJWKSet, jwtVerify } from 'jose'
+import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose'
 import * as oauth from 'oauth4webapi'
 import * as openid from 'openid-client'
 import t from 'tap'
@@ -58,3 +58,45 @@ t.test('openid-client, unmodified, discovers and exchanges, and its token verifi
   })
   t.equal(payload.sub, clientId)
 })
+
+t.test(
+  'oauth4webapi and openid-client, unmodified, get a token for the resource that they name (RFC 8707)',
+  async t => {
+    const grantd = await startApp(t)
+    const audiences = ['https://devices.example', 'https://billing.example/api']
+    const { clientId, clientSecret } = await grantd.register({ audiences })
+    const issuer = new URL(grantd.baseUrl)
+    const authentication = oauth.ClientSecretBasic(clientSecret)
+    const insecure = { [oauth.allowInsecureRequests]: true }
+    const discovered = await oauth.discoveryRequest(issuer, insecure)
+    const server = await oauth.processDiscoveryResponse(issuer, discovered)
+    t.match(discovered.url, /openid-configuration$/, 'by OpenID Connect Discovery, as is the default of both')
+    const configuration = await openid.discovery(
+      issuer,
+      clientId,
+      clientSecret,
+      openid.ClientSecretPost(clientSecret),
+      {
+        execute: [openid.allowInsecureRequests]
+      }
+    )
+    const client = { client_id: clientId }
+    const request = (resource: string) =>
+      oauth
+        .clientCredentialsGrantRequest(server, client, authentication, new URLSearchParams({ resource }), insecure)
+        .then(response => oauth.processClientCredentialsResponse(server, client, response))
+    for (const resource of audiences) {
+      t.equal(decodeJwt((await request(resource)).access_token).aud, resource)
+      const token = await openid.clientCredentialsGrant(configuration, { resource })
+      t.equal(decodeJwt(token.access_token).aud, resource)
+    }
+    const other = 'https://payroll.example'
+    const refusals = await Promise.allSettled([
+      request(other),
+      openid.clientCredentialsGrant(configuration, { resource: other })
+    ])
+    for (const refusal of refusals) {
+      t.match(refusal, { status: 'rejected', reason: { status: 400, error: 'invalid_target' } })
+    }
+  }
+)
