@@ -151,7 +151,7 @@ t.test("a token of the administrators' issuer proves a workload only when that i
 
 /** Registers a workload by an instance whose administrators have another issuer. */
 async function registered(t: Test, issuer: string): Promise<{ clientId: string; databaseUrl: string }> {
-  const grantd = await startApp(t)
+  const grantd = await startApp(t, { environment: { FEDERATED_ISSUERS: issuer } })
   const { clientId } = await registerWorkload(grantd, issuer)
   return { clientId, databaseUrl: grantd.databaseUrl }
 }

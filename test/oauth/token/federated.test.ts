@@ -173,14 +173,9 @@ t.test('only the workload of the registration learns which check its token fails
 t.test('the previous credential serves until its end, and its use counts for its own number', async t => {
   const issuer = await startIssuer(t)
   const grantd = await startTrusting(t, [issuer.issuer])
-  const { clientId } = await registerWorkload(grantd, issuer.issuer, { subject: 'old' })
-  await query(
-    grantd.databaseUrl,
-    `update registrations set previous_credential = credential, credential = jsonb_set(credential, '{subject}', '"new"'),
-       credential_number = 2, previous_secret_created_at = now(), previous_secret_expires_at = now() + interval '1 hour',
-       version = version + 1 where client_id = $1`,
-    [clientId]
-  )
+  const { clientId, path } = await registerWorkload(grantd, issuer.issuer, { subject: 'old' })
+  const body = { federated: { issuer: issuer.issuer, subject: 'new' }, overlapSeconds: 3_600 }
+  t.equal((await grantd.asAdmin('POST', `${path}/rotate-secret`, { body })).status, 201)
   const tokenOf = (sub: string) => issuer.sign(key, claimsFor(grantd, { sub }))
   const uses = () =>
     query(
@@ -193,11 +188,7 @@ t.test('the previous credential serves until its end, and its use counts for its
   t.same(await uses(), [{ previous: true, current: false }])
   t.equal((await exchangeToken(grantd, clientId, await tokenOf('new'))).status, 200)
   t.same(await uses(), [{ previous: true, current: true }])
-  await query(
-    grantd.databaseUrl,
-    `update registrations set previous_secret_expires_at = now(), version = version + 1 where client_id = $1`,
-    [clientId]
-  )
+  t.equal((await grantd.asAdmin('DELETE', `${path}/previous-credential`)).status, 204)
   const retired = await exchangeToken(grantd, clientId, await tokenOf('old'))
   t.equal(retired.status, 401)
   t.equal(retired.json().error_description, 'Client authentication failed.')
