@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Platform } from './platform.ts'
 import { startService } from './service.ts'
 import { ShellSession } from './shell-session.ts'
 import { StandIns } from './stand-ins.ts'
@@ -20,6 +21,7 @@ export const PAGES = [
   'docs/notices.md',
   'docs/clients.md',
   'docs/resource-servers.md',
+  'docs/workload-identity.md',
   'docs/audit.md'
 ]
 
@@ -60,9 +62,14 @@ export function readPage(name: string): string {
  * @throws Error when a command fails that should succeed, or the other way round
  */
 export async function withAnswers(page: string): Promise<string> {
-  const service = await startService(ENVIRONMENT)
+  const platform = new Platform()
+  const service = await startService({ ...ENVIRONMENT, FEDERATED_ISSUERS: platform.trusted })
   const standIns = await StandIns.create(service.baseUrl)
-  const session = new ShellSession({ ADMIN_TOKEN: service.adminToken })
+  const session = new ShellSession({
+    ADMIN_TOKEN: service.adminToken,
+    WORKLOAD_TOKEN: await platform.sign(service.baseUrl),
+    TOKEN_FOR_ANOTHER_API: await platform.sign('https://api.example.com')
+  })
   try {
     let result = ''
     let end = 0
@@ -78,6 +85,7 @@ export async function withAnswers(page: string): Promise<string> {
   } finally {
     await session.end()
     await service.stop()
+    platform.remove()
   }
 }
 

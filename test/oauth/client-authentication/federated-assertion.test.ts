@@ -68,6 +68,7 @@ for (const { platform, alg, header, claims } of workloadsOf(ISSUER, AUDIENCE, NO
   })
 }
 
+// [FED-16]
 t.test('a workload is equal in issuer and subject to the byte, and each of two credentials may be it', async t => {
   const proof = await prove(await sign(CLAIMS))
   const own = federated(ISSUER, SUBJECT)
@@ -88,6 +89,7 @@ t.test('a workload is equal in issuer and subject to the byte, and each of two c
   t.equal(proof?.match(clientRow({ credential: own, is_registered: false })), undefined, 'a decoy matches nothing')
 })
 
+// [FED-17]
 t.test('a token of another trusted issuer with the same subject is another workload', async t => {
   const proof = await prove(await sign({ ...CLAIMS, iss: OTHER_ISSUER }, {}, otherKey))
   t.equal(proof?.match(clientRow({ credential: federated(ISSUER, SUBJECT) })), undefined)
@@ -95,6 +97,7 @@ t.test('a token of another trusted issuer with the same subject is another workl
   t.equal(await prove(await sign({ ...CLAIMS, iss: OTHER_ISSUER })), undefined, 'nor the other way round')
 })
 
+// [FED-18]
 t.test('an issuer that is not trusted proves nothing, and neither do issuers and subjects of wrong types', async t => {
   for (const iss of ['https://stranger.example', AUDIENCE, `${ISSUER}/`, 'HTTPS://PLATFORM.EXAMPLE', '']) {
     t.equal(await prove(await sign({ ...CLAIMS, iss })), undefined, String(iss))
@@ -116,6 +119,7 @@ async function signRaw(header: object, claims: object): Promise<string> {
   return `${parts}.${Buffer.from(signature).toString('base64url')}`
 }
 
+// [FED-12]
 t.test('no other algorithm than those of the keys of the issuer is accepted (RFC 8725 §3.1)', async t => {
   const header = { alg: 'HS256', kid: key.kid }
   const input = compact(header, CLAIMS, 'x').split('.').slice(0, 2).join('.')
@@ -187,6 +191,7 @@ t.test('a token without kid is verified with each key of its type', async t => {
   t.equal(await faultOf(token), undefined)
 })
 
+// [FED-13]
 t.test('typ is absent or that of a plain JWT, so tokens for other uses prove no workload (RFC 8725 §3.11)', async t => {
   for (const typ of [undefined, 'JWT', 'jwt', 'application/jwt', 'JOSE', 'client-authentication+jwt']) {
     t.equal(await faultOf(await sign(CLAIMS, typ === undefined ? {} : { typ })), undefined, String(typ))
@@ -200,6 +205,7 @@ t.test('typ is absent or that of a plain JWT, so tokens for other uses prove no 
   t.equal(await faultOf(await signRaw({ alg: 'RS256', kid: key.kid, typ: 7 }, CLAIMS)), 'assertion_typ')
 })
 
+// [FED-14]
 t.test('aud is our issuer and nothing else, as text or in a list of one', async t => {
   for (const aud of [AUDIENCE, [AUDIENCE]]) t.equal(await faultOf(await sign({ ...CLAIMS, aud })), undefined)
   for (const aud of [
@@ -210,6 +216,7 @@ t.test('aud is our issuer and nothing else, as text or in a list of one', async 
   }
 })
 
+// [FED-15]
 t.test('exp and iat are required, and the token is at most 3600 seconds old, to the second', async t => {
   const at = async (claims: object, now = NOW) =>
     faultOf(await signRaw({ alg: 'RS256', kid: key.kid }, { ...CLAIMS, ...claims }), now)

@@ -195,6 +195,7 @@ t.test('the previous credential serves until its end, and its use counts for its
   t.equal((await exchangeToken(grantd, clientId, await tokenOf('new'))).status, 200)
 })
 
+// [FED-19]
 t.test(
   'an exchange sends the statements that one by a secret sends: one look-up first, then one statement',
   async t => {
