@@ -25,6 +25,7 @@ import type { TrustedIssuers } from './issuer-keys/trusted-issuers.ts'
 import { measureLastUsed } from './last-used/metrics.ts'
 import { lastUsed } from './last-used/plugin.ts'
 import { revalidateAndRecordUse } from './last-used/revalidation.ts'
+import { createUseRecorder } from './last-used/use-recorder.ts'
 import type { Registry } from './metrics/registry.ts'
 import { allAlertRoutes } from './notifications/alerts/routes.ts'
 import { createAnnouncer } from './notifications/announcer.ts'
@@ -95,7 +96,8 @@ export async function buildApp(
   const { config, tables, background, lookups, lastUsedWriter, sealing, macKeys, keySet, metrics, now } = options
   const { recordsUse = true, maxDelayMs = MAX_DELAY_MS, databaseNow = databaseClock(background) } = options
   // One statement revalidates all clients that wait. With the last-used plugin, the same statement records their use.
-  const revalidation = recordsUse ? revalidateAndRecordUse(lastUsedWriter) : revalidateOnly(lookups)
+  const useRecorder = createUseRecorder({ db: lastUsedWriter, watch: measureLastUsed(metrics), log: options.log })
+  const revalidation = recordsUse ? revalidateAndRecordUse(lastUsedWriter, useRecorder) : revalidateOnly(lookups)
   const cache = new ClientCache()
   const registrations = registrationOptions({
     ...config.registrations,
@@ -118,7 +120,7 @@ export async function buildApp(
     registry: metrics,
     observers: [measureTokenRequests(metrics), measureAdminRequests(metrics, ADMIN_PREFIX)]
   })
-  if (recordsUse) await app.register(lastUsed, { db: lastUsedWriter, maxDelayMs, watch: measureLastUsed(metrics) })
+  if (recordsUse) await app.register(lastUsed, { db: lastUsedWriter, recorder: useRecorder, maxDelayMs })
   await app.register(tokenEndpoint, {
     ...config,
     ...config.tokens,

@@ -36,6 +36,8 @@ export interface BatcherOptions<Item, Result> {
    * and all that gather behind it fail with BatchOverdue. New items fail at once, until a batch has ended again.
    */
   maxMs?: number
+  /** Called when a batch succeeds after its items have failed with BatchOverdue. */
+  onLate?: (batch: ReadonlyMap<string, Item>, resultOf: (key: string) => Result) => void
 }
 
 /** The result that each key of a batch waits for. */
@@ -108,6 +110,7 @@ export class Batcher<Item, Result> {
     this.#items = new Map()
     this.#results = new Map()
     this.#isScheduled = false
+    if (batch.size === 0) return
     this.#underWay++
     this.#sentAt = performance.now()
     const resultOf = await this.#process(batch, results)
@@ -129,10 +132,17 @@ export class Batcher<Item, Result> {
 
   /** Returns a function that gives the result for each key, or throws the error of the batch. */
   async #process(batch: ReadonlyMap<string, Item>, results: Results<Result>): Promise<(key: string) => Result> {
-    const { process, maxMs } = this.#options
-    const overdue = maxMs === undefined ? undefined : setTimeout(() => this.#giveUp(results), maxMs)
+    const { process, maxMs, onLate } = this.#options
+    let isLate = false
+    const giveUp = () => {
+      isLate = true
+      this.#giveUp(results)
+    }
+    const overdue = maxMs === undefined ? undefined : setTimeout(giveUp, maxMs)
     try {
-      return await process(batch)
+      const resultOf = await process(batch)
+      if (isLate) onLate?.(batch, resultOf)
+      return resultOf
     } catch (error) {
       return () => {
         throw error
@@ -148,5 +158,9 @@ export class Batcher<Item, Result> {
     for (const each of [results, this.#results]) {
       for (const result of each.values()) result.reject(new BatchOverdue())
     }
+    // Nothing waits for what has gathered, so it is not processed.
+    this.#waiting -= this.#items.size
+    this.#items = new Map()
+    this.#results = new Map()
   }
 }

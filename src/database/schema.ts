@@ -81,6 +81,9 @@ export interface RegistrationLastUsedTable {
   even_credential_used_at: Date | null
   /** Start of the minute of the latest use; -infinity for never. Postgres computes it. */
   last_used_minute: GeneratedAlways<Date>
+  exchange_count: Generated<number>
+  /** Number of digits of the count, and its first two digits: see registrations/listing/exchange-count.ts. */
+  exchange_count_bucket: Generated<number>
 }
 
 /** The latest refused token requests. The columns of a slot are null together. */

@@ -1,5 +1,5 @@
 import type { Registry } from '../metrics/registry.ts'
-import type { LastUsedWatch } from './plugin.ts'
+import type { LastUsedWatch } from './use-recorder.ts'
 
 /** Measures writes of Last used. @returns callbacks for the plugin */
 export function measureLastUsed(registry: Registry): LastUsedWatch {

@@ -29,6 +29,7 @@ export function recordUsesOfUnchanged(
     arrayOf(sorted.map(({ clientId }) => clientId)),
     arrayOf(sorted.map(({ use }) => millisecondsOf(use.oddAt))),
     arrayOf(sorted.map(({ use }) => millisecondsOf(use.evenAt))),
+    arrayOf(sorted.map(({ use }) => use.count)),
     arrayOf(sorted.map(({ version }) => version))
   )
 }
@@ -40,7 +41,8 @@ export async function recordUses(db: Kysely<Database>, uses: Uses): Promise<void
     db,
     arrayOf(sorted.map(([clientId]) => clientId)),
     arrayOf(sorted.map(([, { oddAt }]) => millisecondsOf(oddAt))),
-    arrayOf(sorted.map(([, { evenAt }]) => millisecondsOf(evenAt)))
+    arrayOf(sorted.map(([, { evenAt }]) => millisecondsOf(evenAt))),
+    arrayOf(sorted.map(([, { count }]) => count))
   )
 }
 
@@ -56,37 +58,44 @@ function millisecondsOf(at: number): number | 'null' {
 // Instants are sent as milliseconds, because node-postgres takes a microsecond to write a Date.
 const ODD_AT = sql<Date | null>`to_timestamp(noted.odd_ms / 1000)`
 const EVEN_AT = sql<Date | null>`to_timestamp(noted.even_ms / 1000)`
+const COUNT = sql<number>`noted.count`
 
-const recordOfUnchanged = statement((db, clientIds: string, odd: string, even: string, versions: string) =>
-  db
-    .updateTable('registration_last_used')
-    .from(
-      sql<{
-        client_id: string
-        version: number
-      }>`unnest(${clientIds}::text[], ${odd}::float8[], ${even}::float8[], ${versions}::integer[])`.as<'noted'>(
-        sql`noted(client_id, odd_ms, even_ms, version)`
+const recordOfUnchanged = statement(
+  (db, clientIds: string, odd: string, even: string, counts: string, versions: string) =>
+    db
+      .updateTable('registration_last_used')
+      .from(
+        sql<{
+          client_id: string
+          version: number
+        }>`unnest(${clientIds}::text[], ${odd}::float8[], ${even}::float8[], ${counts}::bigint[], ${versions}::integer[])`.as<'noted'>(
+          sql`noted(client_id, odd_ms, even_ms, count, version)`
+        )
       )
-    )
-    .innerJoin('registrations', join =>
-      join
-        .onRef('registrations.client_id', '=', 'noted.client_id') // Index: registrations_pkey
-        .onRef('registrations.version', '=', 'noted.version')
-    )
-    .set(forward(ODD_AT, EVEN_AT))
-    .whereRef('registration_last_used.client_id', '=', 'noted.client_id') // Index: registration_last_used_pkey
-    .returning(['registration_last_used.client_id', 'noted.version'])
+      .innerJoin('registrations', join =>
+        join
+          .onRef('registrations.client_id', '=', 'noted.client_id') // Index: registrations_pkey
+          .onRef('registrations.version', '=', 'noted.version')
+      )
+      .set(forward(ODD_AT, EVEN_AT, COUNT))
+      .whereRef('registration_last_used.client_id', '=', 'noted.client_id') // Index: registration_last_used_pkey
+      .returning(['registration_last_used.client_id', 'noted.version'])
 )
 
-const record = statement((db, clientIds: string, odd: string, even: string) =>
+const record = statement((db, clientIds: string, odd: string, even: string, counts: string) =>
   db
     .insertInto('registration_last_used')
-    .columns(['client_id', 'last_used_at', 'odd_credential_used_at', 'even_credential_used_at'])
+    .columns([
+      ...(['client_id', 'last_used_at', 'odd_credential_used_at', 'even_credential_used_at'] as const),
+      ...(['exchange_count', 'exchange_count_bucket'] as const)
+    ])
     .expression(
       db
         .selectFrom(
-          sql<{ client_id: string }>`unnest(${clientIds}::text[], ${odd}::float8[], ${even}::float8[])`.as<'noted'>(
-            sql`noted(client_id, odd_ms, even_ms)`
+          sql<{
+            client_id: string
+          }>`unnest(${clientIds}::text[], ${odd}::float8[], ${even}::float8[], ${counts}::bigint[])`.as<'noted'>(
+            sql`noted(client_id, odd_ms, even_ms, count)`
           )
         )
         .innerJoin('registrations', 'registrations.client_id', 'noted.client_id') // Index: registrations_pkey
@@ -94,22 +103,41 @@ const record = statement((db, clientIds: string, odd: string, even: string) =>
           'noted.client_id',
           sql<Date>`greatest(${ODD_AT}, ${EVEN_AT})`.as('at'),
           ODD_AT.as('odd_at'),
-          EVEN_AT.as('even_at')
+          EVEN_AT.as('even_at'),
+          COUNT.as('count'),
+          bucketOf(COUNT).as('bucket')
         ])
         .orderBy('noted.client_id')
     )
     .onConflict(conflict =>
       conflict
         .column('client_id')
-        .doUpdateSet(forward(sql`excluded.odd_credential_used_at`, sql`excluded.even_credential_used_at`))
+        .doUpdateSet(
+          forward(
+            sql`excluded.odd_credential_used_at`,
+            sql`excluded.even_credential_used_at`,
+            sql`excluded.exchange_count`
+          )
+        )
     )
 )
 
-/** Forward only: a late batch from another instance must not move the clock back. `greatest` ignores nulls. */
-function forward(odd: RawBuilder<Date | null>, even: RawBuilder<Date | null>) {
+/**
+ * Instants move forward only: a late batch from another instance must not move the clock back. `greatest` ignores nulls.
+ * The count grows.
+ */
+function forward(odd: RawBuilder<Date | null>, even: RawBuilder<Date | null>, count: RawBuilder<number>) {
+  const exchangeCount = sql<number>`registration_last_used.exchange_count + ${count}`
   return {
     last_used_at: sql<Date>`greatest(registration_last_used.last_used_at, ${odd}, ${even})`,
     odd_credential_used_at: sql<Date>`greatest(registration_last_used.odd_credential_used_at, ${odd})`,
-    even_credential_used_at: sql<Date>`greatest(registration_last_used.even_credential_used_at, ${even})`
+    even_credential_used_at: sql<Date>`greatest(registration_last_used.even_credential_used_at, ${even})`,
+    exchange_count: exchangeCount,
+    exchange_count_bucket: bucketOf(exchangeCount)
   }
+}
+
+/** For listings by the count. */
+function bucketOf(count: RawBuilder<number>): RawBuilder<number> {
+  return sql<number>`exchange_count_bucket(${count})`
 }

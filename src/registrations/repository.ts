@@ -4,7 +4,7 @@ import type { Database, RegistrationLastUsedTable, RegistrationTable } from '../
 import { expiryRange, REGISTRATION_STATES, type RegistrationState } from './lifecycle.ts'
 
 /** A registration without anything that proves a credential, and its Last used. */
-export type Registration = RegistrationColumns & LastUse
+export type Registration = RegistrationColumns & LastUse & { exchange_count: number }
 
 export type RegistrationColumns = Omit<RegistrationTable, SecretColumn>
 
@@ -31,7 +31,10 @@ export type CurrentCredentialColumns = Pick<
 >
 
 /** A registration that has not obtained a token yet. */
-export const NEVER_USED: LastUse = { last_used_at: null, odd_credential_used_at: null, even_credential_used_at: null }
+export const NEVER_USED: LastUse & { exchange_count: number } = {
+  ...{ last_used_at: null, odd_credential_used_at: null, even_credential_used_at: null },
+  exchange_count: 0
+}
 
 /** Checks that registrations can be read: that the database answers, and that none of its settings makes reads fail. */
 export async function assertReadable(db: Kysely<Database>): Promise<void> {
@@ -173,6 +176,8 @@ export function registrations(
       'previous_secret_expires_at',
       'last_used_at',
       'odd_credential_used_at',
-      'even_credential_used_at'
+      'even_credential_used_at',
+      // node-postgres reads a bigint as text.
+      sql<number>`coalesce(exchange_count, 0)::float8`.as('exchange_count')
     ])
 }

@@ -13,6 +13,7 @@ export function representRegistration(row: Registration, now: number): Registrat
     ...fieldsOf(row),
     registeredAt: row.registered_at.toISOString(),
     lastUsedAt: instantOrNull(row.last_used_at),
+    exchangeCount: row.exchange_count,
     expiresInDays: expiresInDays(expiresAt, now),
     state: registrationState(expiresAt, now),
     disabledReason: row.enabled ? null : row.disabled_reason,

@@ -57,6 +57,13 @@ const represented = {
       examples: ['2026-11-23T09:05:12.345Z']
     })
   ),
+  exchangeCount: Type.Integer({
+    minimum: 0,
+    // A client with a hundred exchanges each second has more than fit in 32 bits after nine months.
+    format: 'int64',
+    description: 'Number of successful exchanges since the registration',
+    examples: [4711]
+  }),
   expiresInDays: Type.Integer({
     minimum: 0,
     description: 'Days left until the expiry, rounded up: 1 on the last day, 0 once expired',
@@ -134,7 +141,8 @@ export const SORT_COLUMNS = [
   'expiresInDays',
   'state',
   'enabled',
-  'lastUsedAt'
+  'lastUsedAt',
+  'exchangeCount'
 ] as const
 export type SortColumn = (typeof SORT_COLUMNS)[number]
 

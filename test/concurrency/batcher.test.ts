@@ -153,15 +153,32 @@ t.test(
     ends[0]?.resolve()
     await nextTurn()
     await nextTurn()
-    ends[1]?.resolve()
-    await nextTurn()
+    t.equal(ends.length, 1, 'nothing waits for what gathered behind it, so it is not processed')
+    t.equal(batcher.waiting, 0)
     const next = batcher.add('c', 7)
     await nextTurn()
     await nextTurn()
-    ends[2]?.resolve()
+    ends[1]?.resolve()
     t.equal(await next, 7)
   }
 )
+
+t.test('a batch that succeeds after its items have failed is reported, and one that fails is not', async t => {
+  const late: string[] = []
+  const { batcher, ends } = startBatcher({
+    maxConcurrent: 1,
+    maxMs: 20,
+    onLate: (batch, resultOf) => late.push(...[...batch.keys()].map(key => `${key} ${resultOf(key)}`))
+  })
+  for (const [index, item] of [7, 8].entries()) {
+    await t.rejects(batcher.add('a', item), BatchOverdue)
+    if (item === 7) ends[index]?.resolve()
+    else ends[index]?.reject(new Error('failed'))
+    await nextTurn()
+    await nextTurn()
+  }
+  t.same(late, ['a 7'])
+})
 
 t.test('flushing waits for every item, also for those that gather meanwhile', async t => {
   const { batcher, ends } = startBatcher({ maxConcurrent: 1 })

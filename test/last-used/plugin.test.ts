@@ -63,23 +63,97 @@ t.test('Last used never moves backwards, on any instance', async t => {
   t.equal(await lastUsedAt(behind, registration.path), used)
 })
 
-t.test('1,000 exchanges of one client at once end in the latest instant, with far fewer updates', async t => {
-  const one = await startApp(t)
-  const registration = await one.register()
-  await one.exchange(registration)
-  await query(one.databaseUrl, COUNT_UPDATES)
-  const form = `grant_type=client_credentials&client_id=${registration.clientId}&client_secret=${registration.clientSecret}`
+t.test(
+  '1,000 exchanges of one client at once over two instances are counted exactly, with far fewer updates',
+  async t => {
+    const one = await startApp(t)
+    const other = await startApp(t, { databaseUrl: one.databaseUrl })
+    const registration = await one.register()
+    for (const instance of [one, other]) await instance.exchange(registration)
+    await query(one.databaseUrl, COUNT_UPDATES)
+    const tokens = await exchangeAtOnce([one, other], registration)
+    t.equal(tokens.length, 1_000)
+    const latest = Math.max(...tokens.map(token => decodeJwt(token).iat ?? 0))
+    const { lastUsedAt, exchangeCount } = (await one.asAdmin('GET', registration.path)).json()
+    t.equal(Math.floor(Date.parse(lastUsedAt) / 1_000), latest)
+    t.equal(exchangeCount, 2 + 1_000)
+    const [counted] = await query(one.databaseUrl, "select nextval('updates')::int - 1 as updates")
+    const { updates } = Object(counted)
+    t.ok(updates > 0 && updates < 500, `${updates} row updates`)
+  }
+)
+
+/** Sends 1,000 token requests of one client at once. @returns the tokens */
+async function exchangeAtOnce(
+  instances: readonly Grantd[],
+  { clientId, clientSecret }: Awaited<ReturnType<Grantd['register']>>
+): Promise<string[]> {
+  const form = `grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}`
   const headers = { 'Content-Type': 'application/x-www-form-urlencoded' }
   const request = requestBytes('/oauth/token', headers, Buffer.from(form))
-  const answers = await Promise.all(Array.from({ length: 50 }, () => sendPipelined(one.baseUrl, request, 20)))
-  const tokens = [...answers.join('').matchAll(/"access_token":"([^"]+)"/g)].map(([, token = '']) => token)
-  t.equal(tokens.length, 1_000)
-  const latest = Math.max(...tokens.map(token => decodeJwt(token).iat ?? 0))
-  const used = Date.parse((await lastUsedAt(one, registration.path)) ?? '')
-  t.equal(Math.floor(used / 1_000), latest)
-  const [counted] = await query(one.databaseUrl, "select nextval('updates')::int - 1 as updates")
-  const { updates } = Object(counted)
-  t.ok(updates > 0 && updates < 500, `${updates} row updates`)
+  const answers = await Promise.all(
+    Array.from({ length: 50 }, (_, index) =>
+      sendPipelined(instances[index % instances.length]?.baseUrl ?? '', request, 20)
+    )
+  )
+  return [...answers.join('').matchAll(/"access_token":"([^"]+)"/g)].map(([, token = '']) => token)
+}
+
+const exchangeCount = async (grantd: Grantd, path: string): Promise<number> =>
+  (await grantd.asAdmin('GET', path)).json().exchangeCount
+
+t.test('exchanges are counted exactly when writes are refused for want of a lock, and made up for', async t => {
+  const instances = [await startApp(t, { maxDelayMs: MAX_DELAY_MS })] as const
+  const other = await startApp(t, { maxDelayMs: MAX_DELAY_MS, databaseUrl: instances[0].databaseUrl })
+  const registration = await other.register()
+  for (const instance of [...instances, other]) await instance.exchange(registration)
+  const before = await exchangeCount(other, registration.path)
+  const issued = await withClient(other.databaseUrl, async client => {
+    await client.query('begin')
+    await client.query('lock table registration_last_used in exclusive mode')
+    const tokens = await exchangeAtOnce([...instances, other], registration)
+    await client.query('commit')
+    return tokens.length
+  })
+  t.equal(issued, 1_000, 'no token is refused')
+  await until('all are counted', async () => (await exchangeCount(other, registration.path)) >= before + 1_000)
+  for (const instance of [...instances, other]) await instance.close()
+  const [row] = await query(other.databaseUrl, 'select exchange_count::int as count from registration_last_used')
+  t.same(row, { count: before + 1_000 })
+})
+
+t.test('exchanges are counted exactly when commits take longer than a token may wait', async t => {
+  const instances = [await startApp(t, { maxDelayMs: 5 })] as const
+  const other = await startApp(t, { maxDelayMs: 5, databaseUrl: instances[0].databaseUrl })
+  const registration = await other.register()
+  for (const instance of [...instances, other]) await instance.exchange(registration)
+  // Each commit takes 20 ms: every statement succeeds after its exchanges have stopped waiting.
+  await query(
+    other.databaseUrl,
+    `create function commit_slowly() returns trigger language plpgsql as $$ begin perform pg_sleep(0.02); return null; end $$;
+     create constraint trigger commit_slowly after update on registration_last_used deferrable initially deferred
+       for each row execute function commit_slowly()`
+  )
+  const before = await exchangeCount(other, registration.path)
+  const issued = (await exchangeAtOnce([...instances, other], registration)).length
+  t.equal(issued, 1_000)
+  for (const instance of [...instances, other]) await instance.close()
+  const [row] = await query(other.databaseUrl, 'select exchange_count::int as count from registration_last_used')
+  t.same(row, { count: before + 1_000 })
+})
+
+t.test('an exchange that is refused is not counted, and one with either credential is', async t => {
+  const grantd = await startApp(t)
+  const registration = await grantd.register()
+  const { clientId, path } = registration
+  const rotation = await grantd.asAdmin('POST', `${path}/rotate-secret`, { body: {} })
+  const { clientSecret } = rotation.json()
+  for (let time = 0; time < 3; time++) {
+    t.equal((await grantd.exchange(registration)).status, 200)
+    t.equal((await grantd.exchange({ clientId, clientSecret })).status, 200)
+    t.equal((await grantd.exchange({ clientId, clientSecret: createClientSecret('grantd_') })).status, 401)
+  }
+  t.equal(await exchangeCount(grantd, path), 6)
 })
 
 // [FAULT-32]

@@ -23,6 +23,7 @@ export interface Modelled {
   audiences: string[]
   expiresAt: number
   lastUsedAt: number | null
+  exchangeCount: number
   isDeleted: boolean
 }
 

@@ -44,7 +44,7 @@ export function create(
       model.registrations.push({
         ...{ site: of, clientId, clientSecret, name, enabled, scopes: some, audiences, expiresAt },
         ...{ secretCreatedAt: instanceOf(real, which).now(), secretUsedAt: null, previous: undefined, replaced: [] },
-        ...{ lastUsedAt: null, isDeleted: false }
+        ...{ lastUsedAt: null, exchangeCount: 0, isDeleted: false }
       })
     }
   )
@@ -137,12 +137,14 @@ export function exchange(at: number, kind: string, asked: string[] | undefined, 
     if (answer.status === 200) {
       checkToken(answer, registration, asked, real, now())
       registration.lastUsedAt = Math.max(registration.lastUsedAt ?? 0, now())
+      registration.exchangeCount++
       if (kind === 'right') registration.secretUsedAt = Math.max(registration.secretUsedAt ?? 0, now())
     } else assert(!('access_token' in answer.json()))
     if (registration.isDeleted) return
     // A client that has its token can see its use at once, on the other instance too.
     const read = await administer(model, real, 1 - which, registration.site, 'GET', pathOf(real, registration))
     assert.equal(read.json().lastUsedAt, instantOf(registration.lastUsedAt))
+    assert.equal(read.json().exchangeCount, registration.exchangeCount)
   }
   return command(`exchange ${at} with the ${kind} secret for [${asked}] at ${which}`, run, hasAny)
 }

@@ -52,14 +52,17 @@ export function list(of: Site, which: number): Command {
         secretCreatedAt: credential.createdAt,
         hasPrevious: previousCredential !== null
       })),
-      expected.map(({ clientId, name, enabled, scopes, audiences, expiresAt, lastUsedAt, ...secrets }) => ({
-        ...{ clientId, name, enabled, scopes, audiences },
-        secretCreatedAt: instantOf(secrets.secretCreatedAt),
-        hasPrevious: secrets.previous !== undefined && now() < secrets.previous.expiresAt,
-        expiresAt: instantOf(expiresAt),
-        lastUsedAt: instantOf(lastUsedAt),
-        state: registrationState(expiresAt, now())
-      }))
+      expected.map(
+        ({ clientId, name, enabled, scopes, audiences, expiresAt, lastUsedAt, exchangeCount, ...secrets }) => ({
+          ...{ clientId, name, enabled, scopes, audiences },
+          secretCreatedAt: instantOf(secrets.secretCreatedAt),
+          hasPrevious: secrets.previous !== undefined && now() < secrets.previous.expiresAt,
+          expiresAt: instantOf(expiresAt),
+          lastUsedAt: instantOf(lastUsedAt),
+          exchangeCount,
+          state: registrationState(expiresAt, now())
+        })
+      )
     )
   })
 }
@@ -132,7 +135,7 @@ export function createTwice(of: Site, ms: number, which: number): Command {
     model.registrations.push({
       ...{ site: of, clientId, clientSecret, name, enabled: true, scopes: [], audiences: [], expiresAt },
       ...{ secretCreatedAt: now(), secretUsedAt: null, previous: undefined, replaced: [] },
-      ...{ lastUsedAt: null, isDeleted: false }
+      ...{ lastUsedAt: null, exchangeCount: 0, isDeleted: false }
     })
   })
 }

@@ -23,7 +23,8 @@ const registration = {
   previous_secret_expires_at: null,
   odd_credential_used_at: null,
   even_credential_used_at: null,
-  last_used_at: null
+  last_used_at: null,
+  exchange_count: 0
 }
 const later = new Date('2027-06-01T00:00:00.000Z')
 const earlier = new Date('2026-12-01T00:00:00.000Z')

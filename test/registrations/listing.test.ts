@@ -1,5 +1,7 @@
 import t, { type Test } from 'tap'
+import { bucketOf } from '../../src/registrations/listing/exchange-count.ts'
 import { Clock, startApp } from '../fixtures/app/app.ts'
+import { query } from '../fixtures/app/database.ts'
 import type { Grantd, Json } from '../fixtures/app/grantd.ts'
 import { COLLECTION, DAY_MS, inDays } from '../fixtures/app/registration.ts'
 
@@ -80,6 +82,50 @@ t.test('every column of the grid sorts, both ways, in pages of any size', async 
     t.same(new Set(enabled.slice(0, 2)), new Set(['Bravo', 'Charlie']))
     t.same(await walk(grantd, `sort=enabled&order=desc&limit=${limit}`), enabled.toReversed())
   }
+})
+
+t.test('the number of exchanges sorts as a number, both ways, in pages of any size', async t => {
+  const grantd = await startApp(t)
+  const counts = [0, 0, 1, 1, 2, 9, 10, 11, 99, 99, 100, 101, 109, 110, 999, 1_000, 1_001, 99_999, 100_000, 2 ** 52]
+  for (const count of counts.toSorted(() => Math.random() - 0.5)) {
+    const { clientId } = await grantd.register({ name: String(count) })
+    await query(
+      grantd.databaseUrl,
+      `update registration_last_used set exchange_count = $2::bigint, exchange_count_bucket = exchange_count_bucket($2::bigint)
+         where client_id = $1`,
+      [clientId, count]
+    )
+  }
+  for (const limit of [1, 2, 3, 7, 20]) {
+    for (const path of [COLLECTION, '/v1/app-registrations']) {
+      t.same(await walk(grantd, `sort=exchangeCount&limit=${limit}`, path), counts.map(String))
+      t.same(await walk(grantd, `sort=exchangeCount&order=desc&limit=${limit}`, path), counts.map(String).toReversed())
+    }
+  }
+  const [first] = (await grantd.asAdmin('GET', `${COLLECTION}?sort=exchangeCount&order=desc&limit=1`)).json().items
+  t.equal(first.exchangeCount, 2 ** 52)
+})
+
+t.test('the database and the listing agree on the bucket of a number of exchanges, which grows with it', async t => {
+  const grantd = await startApp(t)
+  const counts = [
+    ...Array(1_200).keys(),
+    ...Array.from({ length: 15 }, (_, digits) => [10 ** digits - 1, 10 ** digits]).flat()
+  ]
+  const rows = await query(
+    grantd.databaseUrl,
+    'select count::float8, exchange_count_bucket(count) as bucket from unnest($1::bigint[]) as counts (count) order by 1',
+    [counts]
+  )
+  t.same(
+    rows,
+    counts.toSorted((one, other) => one - other).map(count => ({ count, bucket: bucketOf(count) }))
+  )
+  const buckets = rows.map(row => Number(Object(row).bucket))
+  t.same(
+    buckets,
+    buckets.toSorted((one, other) => one - other)
+  )
 })
 
 t.test('search finds parts of the name and of the client id, without wildcards', async t => {
@@ -197,7 +243,8 @@ t.test('a Global Administrator lists over all Sites, each row with its siteId', 
     'expiresAt',
     'state',
     'enabled',
-    'lastUsedAt'
+    'lastUsedAt',
+    'exchangeCount'
   ]) {
     t.equal((await walk(grantd, `sort=${sort}&limit=1`, '/v1/app-registrations')).length, 6, sort)
   }

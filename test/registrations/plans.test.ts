@@ -23,9 +23,12 @@ const SORTS: { [Key in SortKey]: Listing['after'] } = {
   registeredAt: { value: new Date(NOW - 100 * DAY_MS).toISOString(), clientId: '' },
   expiresAt: { value: new Date(NOW + 100 * DAY_MS).toISOString(), clientId: '' },
   enabled: { value: true, clientId: 'a' },
-  lastUsedAt: { value: new Date(NOW - 10 * DAY_MS).toISOString(), clientId: '' }
+  lastUsedAt: { value: new Date(NOW - 10 * DAY_MS).toISOString(), clientId: '' },
+  exchangeCount: { value: 12_345, clientId: '' }
 }
-const SORT_KEYS: SortKey[] = ['name', 'clientId', 'registeredAt', 'expiresAt', 'enabled', 'lastUsedAt']
+const SORT_KEYS: SortKey[] = [
+  ...(['name', 'clientId', 'registeredAt', 'expiresAt', 'enabled', 'lastUsedAt', 'exchangeCount'] as const)
+]
 const FILTERS: Record<string, Partial<Listing>> = {
   'no filter': {},
   'enabled only': { enabled: true },
@@ -108,6 +111,15 @@ t.test('every sort and every filter is served by an index, also over all Sites, 
        when abs(hashtext(client_id)) % 50 = 20 then $1::timestamptz - interval '310 days'
        else $1::timestamptz - abs(hashtext(client_id || 'x')) % 100000 * interval '20 seconds' end`,
     [new Date(NOW)]
+  )
+  await query(
+    url,
+    // A fifth has none, as many have one to five, and the others up to a million.
+    `update registration_last_used set (exchange_count, exchange_count_bucket) = (
+       select n, exchange_count_bucket(n) from (select case
+         when last_used_at is null then 0
+         when abs(hashtext(client_id)) % 50 < 20 then 1 + abs(hashtext(client_id || 'y')) % 5
+         else power(10, 2 + abs(hashtext(client_id || 'y')) % 4000 / 1000.0)::bigint end) as counted (n))`
   )
   // Commits are asynchronous in tests, and vacuum passes over pages whose commits are not on disk.
   await query(url, 'checkpoint')

@@ -102,7 +102,13 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   // Its statement is under way while the row is revalidated.
   const used = proof.use?.()
   const { version } = cached.row
-  const revalidated = await revalidator.revalidate({ clientId, version, credentialNumber: numberOf(cached), at })
+  const revalidated = await revalidator.revalidate({
+    clientId,
+    version,
+    credentialNumber: numberOf(cached),
+    at,
+    count: 1
+  })
   if (revalidated !== 'current') {
     return exchangeAsRead(options, attempt, revalidated === 'unavailable' ? 'deferred' : 'awaited')
   }

@@ -9,8 +9,10 @@ export interface VersionCheck {
   version: number
   /** Number of the credential that the client presented. */
   credentialNumber: number
-  /** Instant of the exchange, milliseconds since the epoch. */
+  /** Instant of the latest exchange that waits for this check, milliseconds since the epoch. */
   at: number
+  /** Exchanges that wait for this check. */
+  count: number
 }
 
 /** One statement that revalidates clients. app.ts decides which one. */
@@ -19,6 +21,11 @@ export interface Revalidation {
   findCurrent: (checks: readonly VersionCheck[]) => Promise<readonly { client_id: string; version: number }[]>
   /** Whether the statement also records that these clients exchanged at these instants. */
   recordsUse: boolean
+  /**
+   * Called with checks that the statement found current when their exchanges had stopped waiting for it. Each of these
+   * exchanges is recorded again.
+   */
+  foundCurrentLate?: (checks: readonly VersionCheck[]) => void
 }
 
 /** Revalidates clients and records nothing. */
@@ -52,13 +59,16 @@ export class Revalidator {
   readonly recordsUse: boolean
   readonly #batcher: Batcher<VersionCheck, boolean>
 
-  constructor({ findCurrent, recordsUse }: Revalidation, maxDelayMs = MAX_DELAY_MS) {
+  constructor({ findCurrent, recordsUse, foundCurrentLate }: Revalidation, maxDelayMs = MAX_DELAY_MS) {
     this.recordsUse = recordsUse
     this.#batcher = new Batcher({
       maxConcurrent: MAX_CONCURRENT,
       leadMs: LEAD_MS,
       maxMs: maxDelayMs,
-      merge: (gathered, added) => (gathered.at < added.at ? added : gathered),
+      merge: (gathered, added) => ({
+        ...(gathered.at < added.at ? added : gathered),
+        count: gathered.count + added.count
+      }),
       process: async checks => {
         const current = await findCurrent([...checks.values()])
         const versions = new Map(current.map(({ client_id, version }) => [client_id, version]))
@@ -66,6 +76,9 @@ export class Revalidator {
           const check = checks.get(key)
           return check !== undefined && versions.get(check.clientId) === check.version
         }
+      },
+      onLate: (checks, isCurrent) => {
+        foundCurrentLate?.([...checks].filter(([key]) => isCurrent(key)).map(([, check]) => check))
       }
     })
   }

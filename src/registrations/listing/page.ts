@@ -17,7 +17,8 @@ const SORT_KEYS: Record<SortColumn, SortKey> = {
   expiresInDays: 'expiresAt',
   state: 'expiresAt',
   enabled: 'enabled',
-  lastUsedAt: 'lastUsedAt'
+  lastUsedAt: 'lastUsedAt',
+  exchangeCount: 'exchangeCount'
 }
 
 /**
@@ -57,6 +58,7 @@ function sortValue(row: Registration, sort: SortKey): SortValue {
     registeredAt: row.registered_at.toISOString(),
     expiresAt: row.expires_at.toISOString(),
     enabled: row.enabled,
-    lastUsedAt: row.last_used_at?.toISOString() ?? null
+    lastUsedAt: row.last_used_at?.toISOString() ?? null,
+    exchangeCount: row.exchange_count
   }[sort]
 }

@@ -2,11 +2,12 @@ import { type Kysely, type RawBuilder, sql } from 'kysely'
 import type { Database } from '../../database/schema.ts'
 import { MINUTE_MS } from '../../time.ts'
 import { type Registration, registrations } from '../repository.ts'
+import { bucketOf, FEW_EXCHANGES, FIRST_SHARED_BUCKET } from './exchange-count.ts'
 
-export type SortKey = 'name' | 'clientId' | 'registeredAt' | 'expiresAt' | 'enabled' | 'lastUsedAt'
+export type SortKey = 'name' | 'clientId' | 'registeredAt' | 'expiresAt' | 'enabled' | SplitSortKey
 
 /** Value of the sort column in a row. The next page begins after it. */
-export type SortValue = string | boolean | null
+export type SortValue = string | number | boolean | null
 
 export interface Listing {
   /** Undefined for all Sites. */
@@ -29,9 +30,10 @@ export interface Listing {
 export async function listRegistrations(db: Kysely<Database>, listing: Listing): Promise<Registration[]> {
   const matching = listing.search === undefined ? undefined : await searchFilter(db, listing.search, listing.siteId)
   const { sort, descending, after, limit } = listing
-  if (sort !== 'lastUsedAt') return page(db, listing, sort, matching).execute()
-  const [first, second] = descending ? LATEST_FIRST : NEVER_USED_FIRST
-  const isInSecond = after !== undefined && (after.value === null) !== (first === NEVER_USED)
+  if (!isSplit(sort)) return page(db, listing, sort, matching).execute()
+  const [first, second] = descending ? PARTS[sort].toReversed() : PARTS[sort]
+  if (first === undefined || second === undefined) throw new Error('a listing has two parts')
+  const isInSecond = after !== undefined && partOf(sort, after.value) === second
   if (isInSecond) return page(db, listing, second, matching).execute()
   // One statement, so that a use in between moves no row from one part to the other. Postgres reads the second part only
   // when the first does not fill the page.
@@ -43,12 +45,26 @@ export async function listRegistrations(db: Kysely<Database>, listing: Listing):
     .execute()
 }
 
-/** The two parts of a listing by Last used. Never used sorts before every use. */
-const NEVER_USED = 'neverUsed'
-const USED = 'used'
-const LATEST_FIRST = [USED, NEVER_USED] as const
-const NEVER_USED_FIRST = [NEVER_USED, USED] as const
-type Order = Exclude<SortKey, 'lastUsedAt'> | typeof NEVER_USED | typeof USED
+/** Sorts whose rows with the lowest values are a part of their own, because an index has them in order of the client id. */
+type SplitSortKey = 'lastUsedAt' | 'exchangeCount'
+type Part = 'neverUsed' | 'used' | 'fewExchanges' | 'manyExchanges'
+
+/** The two parts of a sort, in ascending order. */
+const PARTS: Record<SplitSortKey, readonly Part[]> = {
+  lastUsedAt: ['neverUsed', 'used'],
+  exchangeCount: ['fewExchanges', 'manyExchanges']
+}
+
+function isSplit(sort: SortKey): sort is SplitSortKey {
+  return sort in PARTS
+}
+
+function partOf(sort: SplitSortKey, value: SortValue): Part {
+  if (sort === 'lastUsedAt') return value === null ? 'neverUsed' : 'used'
+  return Number(value) < FEW_EXCHANGES ? 'fewExchanges' : 'manyExchanges'
+}
+
+type Order = Exclude<SortKey, SplitSortKey> | Part
 
 /** Selects the rows of a page, without those before it. */
 function page(db: Kysely<Database>, listing: Listing, order: Order, matching: RawBuilder<boolean> | undefined) {
@@ -69,8 +85,8 @@ function page(db: Kysely<Database>, listing: Listing, order: Order, matching: Ra
       .where(eb => eb.or([eb('last_used_at', 'is', null), eb('last_used_at', '<', since)]))
   }
   if (matching !== undefined) query = query.where(matching)
-  if (order === NEVER_USED) query = query.where('last_used_minute', '=', NO_MINUTE)
-  if (order === USED) query = query.where('last_used_minute', '>', NO_MINUTE)
+  const range = RANGES[order]
+  if (range !== undefined) query = query.where(range)
   if (after !== undefined) {
     // With "or equal", because Postgres estimates a comparison of rows by the first column only.
     const operator = sql.raw(descending ? '<=' : '>=')
@@ -79,15 +95,23 @@ function page(db: Kysely<Database>, listing: Listing, order: Order, matching: Ra
       .where(sql<boolean>`(${sql.join(columns)}) ${operator} (${sql.join(position)})`)
       .where('registrations.client_id', '<>', after.clientId)
     // By itself, because Postgres reads the index by this column only.
-    if (order === USED) query = query.where(sql<boolean>`${columns[0]} ${operator} ${position[0]}`)
+    if (order === 'used' || order === 'manyExchanges')
+      query = query.where(sql<boolean>`${columns[0]} ${operator} ${position[0]}`)
   }
   return query
 }
 
 const CLIENT_ID = sql.ref('registrations.client_id')
 const USED_CLIENT_ID = sql.ref('registration_last_used.client_id')
-/** Minute of the latest use of a registration that was never used. */
-const NO_MINUTE = sql<Date>`'-infinity'`
+const BUCKET = sql.ref('exchange_count_bucket')
+
+/** The rows of each part. */
+const RANGES: { readonly [Name in Order]?: RawBuilder<boolean> } = {
+  neverUsed: sql`last_used_minute = '-infinity'`,
+  used: sql`last_used_minute > '-infinity'`,
+  fewExchanges: sql`${BUCKET} < ${sql.lit(FIRST_SHARED_BUCKET)}`,
+  manyExchanges: sql`${BUCKET} >= ${sql.lit(FIRST_SHARED_BUCKET)}`
+}
 
 /** Columns that a sort orders by, and the index that has this order. */
 const ORDERS: Record<Order, readonly RawBuilder<unknown>[]> = {
@@ -98,14 +122,19 @@ const ORDERS: Record<Order, readonly RawBuilder<unknown>[]> = {
   enabled: [sql.ref('enabled'), CLIENT_ID], // registrations_enabled
   neverUsed: [USED_CLIENT_ID], // registration_last_used_last_used_minute
   // registration_last_used_last_used_minute, and within a minute by sorting
-  used: [sql.ref('last_used_minute'), sql.ref('last_used_at'), USED_CLIENT_ID]
+  used: [sql.ref('last_used_minute'), sql.ref('last_used_at'), USED_CLIENT_ID],
+  fewExchanges: [BUCKET, USED_CLIENT_ID], // registration_last_used_exchange_count
+  // registration_last_used_exchange_count, and within a bucket by sorting
+  manyExchanges: [BUCKET, sql.ref('registration_last_used.exchange_count'), USED_CLIENT_ID]
 }
 
 /** Returns the values of the columns of an order except the client id, in the row after which a page begins. */
 function positionIn(order: Order, value: SortValue): RawBuilder<unknown>[] {
-  if (order === 'clientId' || order === NEVER_USED) return []
-  if (order !== USED) return [sql`${value}`]
-  return [sql`${minuteOf(new Date(String(value)))}`, sql`${value}::timestamptz`]
+  if (order === 'clientId' || order === 'neverUsed') return []
+  if (order === 'used') return [sql`${minuteOf(new Date(String(value)))}`, sql`${value}::timestamptz`]
+  if (order === 'fewExchanges') return [sql`${bucketOf(Number(value))}`]
+  if (order === 'manyExchanges') return [sql`${bucketOf(Number(value))}`, sql`${value}::bigint`]
+  return [sql`${value}`]
 }
 
 function minuteOf(instant: Date): Date {

@@ -70,7 +70,7 @@ t.test(
     t.match(await ask(), { lastUsedWrite: 'awaited', credentialNumber: 1 })
     t.same({ lookups: counts.statements, checked }, { lookups: 1, checked: [] })
     t.match(await ask(), { lastUsedWrite: 'awaited', credentialNumber: 1, at: NOW })
-    t.same(checked, [[{ clientId: registration.clientId, version: 1, credentialNumber: 1, at: NOW }]])
+    t.same(checked, [[{ clientId: registration.clientId, version: 1, credentialNumber: 1, at: NOW, count: 1 }]])
     const revalidator = new Revalidator({ findCurrent, recordsUse: true })
     t.match(await ask({ revalidator }), { lastUsedWrite: 'done' })
     t.equal(counts.statements, 1)

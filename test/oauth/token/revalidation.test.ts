@@ -4,11 +4,12 @@ import { MAX_DELAY_MS, Revalidator, revalidateOnly, type VersionCheck } from '..
 import { startApp } from '../../fixtures/app/app.ts'
 import { openTestPipelinedConnections } from '../../fixtures/app/database.ts'
 
-const check = (clientId: string, version = 1, credentialNumber = 1, at = 0): VersionCheck => ({
+const check = (clientId: string, version = 1, credentialNumber = 1, at = 0, count = 1): VersionCheck => ({
   clientId,
   version,
   credentialNumber,
-  at
+  at,
+  count
 })
 const current = (clientId: string, version = 1) => ({ client_id: clientId, version })
 
@@ -26,7 +27,7 @@ function startRevalidator(maxDelayMs = 60_000) {
   return { revalidator, batches, answers }
 }
 
-t.test('the next batch has each client once, at its latest instant', async t => {
+t.test('the next batch has each client once, at its latest instant, with the number of its exchanges', async t => {
   const { revalidator, batches, answers } = startRevalidator()
   const first = [check('a', 1, 1, 10), check('b', 1, 1, 11)].map(each => revalidator.revalidate(each))
   await nextTurn()
@@ -36,7 +37,7 @@ t.test('the next batch has each client once, at its latest instant', async t => 
   answers[0]?.resolve([current('a'), current('b')])
   t.same(await Promise.all(first), ['current', 'current'])
   await nextTurn()
-  t.same(batches[1], [check('a', 1, 1, 20), check('b', 1, 1, 30)])
+  t.same(batches[1], [check('a', 1, 1, 20, 2), check('b', 1, 1, 30)])
   answers[1]?.resolve([current('b')])
   t.same(await Promise.all(second), ['stale', 'current', 'stale'])
 })
@@ -112,6 +113,20 @@ t.test('once the database answers again, clients are revalidated again', async t
   await nextTurn()
   answers[1]?.resolve([current('a')])
   t.equal(await next, 'current')
+})
+
+t.test('a statement that succeeds late says which exchanges it counted although they had stopped waiting', async t => {
+  const late: (readonly VersionCheck[])[] = []
+  const answer = Promise.withResolvers<ReturnType<typeof current>[]>()
+  const revalidator = new Revalidator(
+    { findCurrent: () => answer.promise, recordsUse: true, foundCurrentLate: checks => late.push(checks) },
+    1
+  )
+  const waiting = ['a', 'a', 'b'].map(clientId => revalidator.revalidate(check(clientId)))
+  t.same(await Promise.all(waiting), ['unavailable', 'unavailable', 'unavailable'])
+  answer.resolve([current('a'), current('b', 2)])
+  await nextTurn()
+  t.same(late, [[check('a', 1, 1, 0, 2)]])
 })
 
 t.test('a statement that fails refuses no client', async t => {
