@@ -82,6 +82,30 @@ t.test(
   }
 )
 
+t.test('a registration whose credentials are not secrets keeps no MAC key', async t => {
+  const { databaseUrl, load, rows } = await startKeys(t)
+  const lost = (await load(first)).create('id', 'secret')
+  await insertRegistrationRow(databaseUrl, { expiresAt: 1, armedAt: 0 })
+  const key = `credential = '{"kind":"key"}', secret_hash = null, secret_mac = null, secret_mac_key_id = null`
+  const previous = `previous_secret_hash = secret_hash, previous_secret_mac = secret_mac, previous_secret_mac_key_id = '${lost.keyId}',
+    previous_secret_created_at = now(), previous_secret_expires_at = now()`
+  await query(databaseUrl, `update registrations set ${key}, ${previous}`)
+  const keys = await load(second)
+  await keys.refresh()
+  t.equal(keys.hasLostKeys, true, 'the previous credential is a secret under the lost key')
+  await query(
+    databaseUrl,
+    `update registrations set previous_credential = '{"kind":"key"}', previous_secret_hash = null, previous_secret_mac = null,
+       previous_secret_mac_key_id = null`
+  )
+  await keys.refresh()
+  t.equal(keys.hasLostKeys, false)
+  t.same(
+    (await rows()).map(row => row.key_id),
+    [keys.create('id', 'secret').keyId]
+  )
+})
+
 t.test('a key that another instance has made is learned when a MAC under it is met', async t => {
   const { databaseUrl, load } = await startKeys(t)
   const keys = await load(first)

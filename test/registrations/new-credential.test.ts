@@ -61,6 +61,19 @@ t.test('a registration is created with a public key of each accepted type, and n
   t.match(row, { secret_hash: null, secret_mac: null, secret_mac_key_id: null, secret_digest: null })
 })
 
+t.test('a secret for a registration with a key is refused like one for an unknown client (RFC 6749 §5.2)', async t => {
+  const grantd = await startApp(t, { environment: { FEDERATED_ISSUERS } })
+  const { clientSecret, clientId: withSecret } = await grantd.register()
+  const keyed = (await create(grantd, { publicKey: keyPair().publicKey })).json()
+  const workload = (await create(grantd, { federated })).json()
+  const [unknown, ...others] = await Promise.all(
+    ['0'.repeat(20), keyed.clientId, workload.clientId].map(clientId => grantd.exchange({ clientId, clientSecret }))
+  )
+  t.equal(unknown?.status, 401)
+  for (const { status, text } of others) t.same({ status, text }, { status: 401, text: unknown?.text })
+  t.equal((await grantd.exchange({ clientId: withSecret, clientSecret })).status, 200)
+})
+
 t.test('a registration is created with a federated subject of a trusted issuer', async t => {
   const grantd = await startApp(t, { environment: { FEDERATED_ISSUERS } })
   const answer = await create(grantd, { federated })

@@ -5,6 +5,7 @@ import { createClientSecret } from '../../../src/credentials/secret.ts'
 import { Sealing } from '../../../src/crypto/key-encryption.ts'
 import { Registry } from '../../../src/metrics/registry.ts'
 import { startApp } from '../../fixtures/app/app.ts'
+import { claimsOf, makeClientKey, requestWithAssertion, signAssertion } from '../../fixtures/app/assertion.ts'
 import { asServingRole, createDatabase, openTestDatabase, query } from '../../fixtures/app/database.ts'
 import type { Grantd } from '../../fixtures/app/grantd.ts'
 
@@ -60,6 +61,24 @@ t.test('both secrets of a rotation work after the loss of KEY_ENCRYPTION_KEY', a
   for (let time = 0; time < 2; time++) {
     t.equal((await grantd.exchange(first)).status, 200)
     t.equal((await grantd.exchange({ ...first, clientSecret: second.clientSecret })).status, 200)
+  }
+})
+
+t.test('after the loss of KEY_ENCRYPTION_KEY a public key works, and the secret before it', async t => {
+  const databaseUrl = await createDatabase(t)
+  const load = (key: Buffer) =>
+    loadMacKeys({ db: openTestDatabase(t, asServingRole(databaseUrl)), sealing: new Sealing(key) })
+  const before = await startApp(t, { databaseUrl, macKeys: await load(randomBytes(32)) })
+  const moved = await before.register()
+  const key = await makeClientKey()
+  const rotation = { body: { publicKey: key.credential.jwk } }
+  t.equal((await before.asAdmin('POST', `${moved.path}/rotate-secret`, rotation)).status, 201)
+  const grantd = await startApp(t, { databaseUrl, macKeys: await load(randomBytes(32)) })
+  for (let time = 0; time < 2; time++) {
+    const claims = claimsOf(moved.clientId, grantd.baseUrl, Date.now())
+    t.equal((await requestWithAssertion(grantd, await signAssertion(key, claims))).status, 200)
+    t.equal((await grantd.exchange(moved)).status, 200)
+    t.equal((await grantd.exchange({ ...moved, clientSecret: createClientSecret('grantd_') })).status, 401)
   }
 })
 

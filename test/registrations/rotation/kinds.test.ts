@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { recordUses } from '../../../src/last-used/repository.ts'
 import { useOf } from '../../../src/last-used/use.ts'
 import { Clock, startApp } from '../../fixtures/app/app.ts'
+import { claimsOf, makeClientKey, requestWithAssertion, signAssertion } from '../../fixtures/app/assertion.ts'
 import { openTestDatabase, query } from '../../fixtures/app/database.ts'
 import type { Json } from '../../fixtures/app/grantd.ts'
 import { keyPair } from '../../fixtures/app/public-key.ts'
@@ -94,15 +95,22 @@ for (const from of KINDS) {
 t.test(
   'a registration moves from secret to key to federated subject, and shows when the old one has gone quiet',
   async t => {
-    const { clock, grantd, created, rotate, read, use } = await registered(t, {})
+    const { clock, grantd, created, rotate, read, retire, use } = await registered(t, {})
     const client = created.json()
+    const key = await makeClientKey()
+    const exchangeByKey = async () => {
+      const claims = claimsOf(client.clientId, grantd.baseUrl, clock.time)
+      return requestWithAssertion(grantd, await signAssertion(key, claims))
+    }
     t.equal((await grantd.exchange(client)).status, 200)
-    const key = newCredential('key')
-    t.equal((await rotate(key)).status, 201)
+    t.equal((await exchangeByKey()).status, 401)
+    t.equal((await rotate({ publicKey: key.credential.jwk })).status, 201)
     t.equal((await grantd.exchange(client)).status, 200, 'the secret is accepted beside the key')
     const lastSecretUse = (await read()).previousCredential.lastUsedAt
     t.equal((await read()).credential.lastUsedAt, null)
-    const keyUse = await use()
+    clock.advance(1_000)
+    t.equal((await exchangeByKey()).status, 200)
+    const keyUse = new Date(clock.time).toISOString()
     t.match(await read(), {
       lastUsedAt: keyUse,
       credential: { kind: 'key', lastUsedAt: keyUse },
@@ -112,13 +120,17 @@ t.test(
 
     clock.advance(DAY_MS)
     t.equal((await grantd.exchange(client)).status, 401, 'the overlap is over')
+    t.equal((await exchangeByKey()).status, 200)
     t.equal((await rotate({ ...newCredential('federated'), overlapSeconds: 7 * 86_400 })).status, 201)
+    t.equal((await exchangeByKey()).status, 200, 'the key is accepted beside the subject')
     const [federatedUse, laterKeyUse] = [await use(), await use('previous')]
     t.match(await read(), {
       lastUsedAt: laterKeyUse,
       credential: { kind: 'federated', issuer: ISSUER, lastUsedAt: federatedUse },
       previousCredential: { kind: 'key', lastUsedAt: laterKeyUse }
     })
+    t.equal((await retire()).status, 204)
+    t.equal((await exchangeByKey()).status, 401)
     t.equal((await grantd.exchange(client)).status, 401)
   }
 )
