@@ -42,11 +42,8 @@ const READ_ATTEMPTS = 40
 const READ_PAUSE_MS = 100
 const WRITES = /\s(-X|-d|--data\S*)\s|&$/
 
-/** Receivers on this machine are allowed, and get their notices at once. The issuer is named, and never asked. */
-const ENVIRONMENT = {
-  ...{ NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1' },
-  FEDERATED_ISSUERS: 'https://token.actions.githubusercontent.com'
-}
+/** Receivers on this machine are allowed, and get their notices at once. */
+const ENVIRONMENT = { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1' }
 
 /** Returns a page as it stands. @param name one of PAGES */
 export function readPage(name: string): string {

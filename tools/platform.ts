@@ -4,8 +4,8 @@ import os from 'node:os'
 import path from 'node:path'
 import { SignJWT } from 'jose'
 
-const ISSUER = 'https://kubernetes.default.svc.cluster.local'
-const SUBJECT = 'system:serviceaccount:billing:exporter'
+const ISSUER = 'https://token.actions.githubusercontent.com'
+const SUBJECT = 'repo:acme/device-sync:ref:refs/heads/main'
 
 /** A stand-in for a platform that vouches for workloads: its key set is a file, and it signs the token of one workload. */
 export class Platform {

@@ -21,7 +21,7 @@ export const TokenRequestSchema = Type.Object(
     client_id: Type.Optional(
       Type.String({
         description:
-          'Client ID. Required with client_secret. Optional with client_assertion, whose sub it equals. Optional with the Authorization header.',
+          'Client ID. Required with client_secret, and with the token of a workload. Optional with an assertion of the client, whose sub it equals, and with the Authorization header.',
         examples: ['k3v9x2m7q1w8z5t4r6y0']
       })
     ),
@@ -39,7 +39,7 @@ export const TokenRequestSchema = Type.Object(
       Type.String({
         maxLength: MAX_ASSERTION_LENGTH,
         description:
-          'A JWT that the client has signed with its private key (private_key_jwt). iss and sub are the Client ID, aud is the issuer and nothing else, jti is new in each assertion. It is valid until exp, for at most 300 seconds after iat, and once.',
+          'A JWT that the client has signed with its private key (private_key_jwt). iss and sub are the Client ID, aud is the issuer and nothing else, jti is new in each assertion. It is valid until exp, for at most 300 seconds after iat, and once. Or the token of a workload, by the issuer and with the subject that the registration names: aud is the issuer of access tokens and nothing else. It is valid until exp, and for at most 3600 seconds after iat.',
         examples: ['eyJhbGciOiJFUzI1NiJ9…']
       })
     )
