@@ -1,7 +1,9 @@
+import { randomBytes, randomUUID } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { createClientSecret } from '../../src/credentials/secret.ts'
+import { ASSERTION_TYPE } from '../fixtures/app/assertion.ts'
 import { requestBytes } from '../fixtures/app/raw-http.ts'
 import { CLIENT_STATES, type ClientState, startService, type TimedService } from './service.ts'
 import { quantile, separate } from './statistics.ts'
@@ -33,13 +35,24 @@ let failures = 0
 
 const service = await startService()
 const repeated = createClientSecret('grantd_')
-const freshSecret = () => createClientSecret('grantd_')
+const secretForm = (clientId: string, secret: string) => ({ client_id: clientId, client_secret: secret })
+const freshSecret = (clientId: string) => secretForm(clientId, createClientSecret('grantd_'))
+const assertions = [
+  ['ES256', 64],
+  ['EdDSA', 64],
+  ['RS256', 256],
+  ['RS256', 384]
+] as const
 const pairs = Number(values.pairs)
 await measure('a new wrong secret', service, freshSecret, 401, pairs)
-await measure('a wrong secret that is repeated', service, () => repeated, 401, pairs)
-await measure('a text that cannot be a secret', service, () => 'junk', 401, pairs)
+await measure('a wrong secret that is repeated', service, clientId => secretForm(clientId, repeated), 401, pairs)
+await measure('a text that cannot be a secret', service, clientId => secretForm(clientId, 'junk'), 401, pairs)
+for (const [alg, bytes] of assertions) {
+  await measure(`an assertion by ${alg}, ${8 * bytes} bits`, service, wrongAssertion(alg, bytes), 401, pairs)
+}
 await service.cutDatabase()
 await measure('a new wrong secret while the database is away', service, freshSecret, 503, pairs)
+await measure('an assertion by ES256 while the database is away', service, wrongAssertion('ES256', 64), 503, pairs)
 await service.stop()
 
 const control = await startService(SKIP_DECOY)
@@ -51,8 +64,16 @@ const caught = await measure(
   Number(values['control-pairs']),
   true
 )
+const keyCaught = await measure(
+  'the control, without decoy keys',
+  control,
+  wrongAssertion('ES256', 64),
+  401,
+  Number(values['control-pairs']),
+  true
+)
 await control.stop()
-if (!caught) {
+if (!caught || !keyCaught) {
   failures++
   console.log('FAIL the control cannot be distinguished')
 }
@@ -69,7 +90,7 @@ interface Pairs {
 async function measure(
   what: string,
   { port, clients }: TimedService,
-  secret: () => string,
+  formOf: (clientId: string) => Record<string, string>,
   status: number,
   count: number,
   isControl = false
@@ -80,7 +101,7 @@ async function measure(
   )
   for (let pair = -WARM_UP_PAIRS; pair < count; pair++) {
     for (const state of shuffled(CLIENT_STATES)) {
-      const requests = [tokenRequest(clients.unknown, secret()), tokenRequest(clients[state], secret())] as const
+      const requests = [tokenRequest(formOf(clients.unknown)), tokenRequest(formOf(clients[state]))] as const
       const result = results.get(state)
       const times = [0, 0]
       for (const index of shuffled([0, 1])) {
@@ -121,10 +142,23 @@ function openSocket(port: number): Socket {
   return connect({ port, host: '127.0.0.1', noDelay: true })
 }
 
-function tokenRequest(clientId: string, clientSecret: string): Buffer {
-  const form = `grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}`
+function tokenRequest(parameters: Record<string, string>): Buffer {
+  const form = new URLSearchParams({ grant_type: 'client_credentials', ...parameters })
   const headers = { 'Content-Type': 'application/x-www-form-urlencoded' }
-  return requestBytes('/oauth/token', headers, Buffer.from(form))
+  return requestBytes('/oauth/token', headers, Buffer.from(form.toString()))
+}
+
+/** Makes assertions whose signature is random: no key has made it. @param bytes length of a signature */
+function wrongAssertion(alg: string, bytes: number): (clientId: string) => Record<string, string> {
+  return clientId => {
+    const seconds = Math.floor(Date.now() / 1_000)
+    const claims = { iss: clientId, sub: clientId, aud: 'x', iat: seconds, exp: seconds + 60, jti: randomUUID() }
+    const parts = [Buffer.from(JSON.stringify({ alg })), Buffer.from(JSON.stringify(claims)), randomBytes(bytes)]
+    return {
+      client_assertion_type: ASSERTION_TYPE,
+      client_assertion: parts.map(part => part.toString('base64url')).join('.')
+    }
+  }
 }
 
 async function timed(socket: Socket, request: Buffer, status: number): Promise<number> {

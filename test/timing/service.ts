@@ -5,12 +5,17 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '../fixtures/app/app.ts'
+import { ASSERTION_TYPE, type ClientKey, claimsOf, makeClientKey, signAssertion } from '../fixtures/app/assertion.ts'
 import { inDays } from '../fixtures/app/registration.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 
 /** States of a client that a stranger must not be able to distinguish from an unknown client. */
-export const CLIENT_STATES = ['another unknown', 'deleted', 'cold', 'warm', 'disabled', 'expired', 'rotating'] as const
+export const CLIENT_STATES = [
+  ...(['another unknown', 'deleted', 'cold', 'warm', 'disabled', 'expired', 'rotating'] as const),
+  ...(['cold key', 'warm key', 'RSA key', 'two keys'] as const)
+]
 export type ClientState = (typeof CLIENT_STATES)[number]
+type KeyState = Extract<ClientState, `${string}key${string}`>
 
 export interface TimedService {
   port: number
@@ -72,7 +77,7 @@ async function registerClients(baseUrl: string, token: string): Promise<TimedSer
     if (!response.ok) throw new Error(await response.text())
     return response.status === 204 ? {} : Object(await response.json())
   }
-  const register = (members: object = {}) =>
+  const register = (members: object = {}): Promise<Record<string, string>> =>
     send('POST', collection, { name: 'timed', expiresAt: inDays(1), ...members })
   const exchange = async ({ clientId = '', clientSecret = '' }: Record<string, string>): Promise<void> => {
     const form = { grant_type: 'client_credentials', client_id: clientId, client_secret: clientSecret }
@@ -93,6 +98,7 @@ async function registerClients(baseUrl: string, token: string): Promise<TimedSer
     headers: { authorization: `Bearer ${token}` }
   })
   await send('POST', `${collection}/${rotating['clientId']}/rotate-secret`, {})
+  const keyed = await registerKeys(baseUrl, register, (path, body) => send('POST', `${collection}/${path}`, body))
   await sleep(2_100)
   const idOf = ({ clientId = '' }: Record<string, string>) => clientId
   return {
@@ -103,6 +109,39 @@ async function registerClients(baseUrl: string, token: string): Promise<TimedSer
     warm: idOf(warm),
     disabled: idOf(disabled),
     expired: idOf(expired),
-    rotating: idOf(rotating)
+    rotating: idOf(rotating),
+    ...keyed
   }
+}
+
+/** Registers clients with public keys. All but the cold one have exchanged. */
+async function registerKeys(
+  baseUrl: string,
+  register: (members: object) => Promise<Record<string, string>>,
+  post: (path: string, body: object) => Promise<unknown>
+): Promise<Record<KeyState, string>> {
+  const withKey = async (alg: 'ES256' | 'RS256') => {
+    const key = await makeClientKey(alg)
+    const { clientId = '' } = await register({ publicKey: publicKeyOf(key) })
+    const client_assertion = await signAssertion(key, claimsOf(clientId, baseUrl, Date.now()))
+    const form = { grant_type: 'client_credentials', client_assertion_type: ASSERTION_TYPE, client_assertion }
+    const exchange = () => fetch(`${baseUrl}/oauth/token`, { method: 'POST', body: new URLSearchParams(form) })
+    return { clientId, exchange }
+  }
+  const [cold, warm, rsa, two] = [
+    await withKey('ES256'),
+    await withKey('ES256'),
+    await withKey('RS256'),
+    await withKey('ES256')
+  ]
+  await post(`${two.clientId}/rotate-secret`, { publicKey: publicKeyOf(await makeClientKey('ES256')) })
+  for (const { exchange } of [warm, rsa, two]) {
+    const { status } = await exchange()
+    if (status !== 200) throw new Error(`${status}`)
+  }
+  return { 'cold key': cold.clientId, 'warm key': warm.clientId, 'RSA key': rsa.clientId, 'two keys': two.clientId }
+}
+
+function publicKeyOf({ credential: { alg, jwk } }: ClientKey): object {
+  return { ...jwk, alg }
 }

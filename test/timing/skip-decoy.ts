@@ -2,7 +2,8 @@ import { registerHooks } from 'node:module'
 
 /**
  * The control of the timing measure. It is loaded before the server and changes a source file as Node reads it: the
- * look-up leaves out unknown clients, which are refused once all others are answered. grantd has no such switch.
+ * look-up leaves out unknown clients, which are refused once all others are answered, and no decoy takes the place of a
+ * key. grantd has no such switch.
  */
 
 const CHANGES: readonly { file: string; before: string; after: string }[] = [
@@ -18,8 +19,13 @@ const CHANGES: readonly { file: string; before: string; after: string }[] = [
   },
   {
     file: '/src/oauth/token/exchange.ts',
-    before: 'let matched = match(found.row)',
-    after: 'let matched = found.row.is_registered ? match(found.row) : undefined'
+    before: 'let matched = proof.match(found.row)',
+    after: 'let matched = found.row.is_registered ? proof.match(found.row) : undefined'
+  },
+  {
+    file: '/src/oauth/client-authentication/key-assertion.ts',
+    before: 'this.#signature.padTo(VERIFIED.refused)',
+    after: ''
   }
 ]
 

@@ -1,7 +1,7 @@
 import {
   constants,
+  createPublicKey,
   generateKeyPairSync,
-  type JsonWebKey,
   type KeyObject,
   randomBytes,
   type VerifyKeyObjectInput
@@ -18,14 +18,14 @@ export interface Algorithm {
   /** Length of a signature. An RSA signature is as long as the modulus of its key. */
   signatureBytes: { min: number; max: number }
   /** Returns a key that has signed nothing, for signatures of this length. */
-  decoy: (bytes: number) => JsonWebKey
+  decoy: (bytes: number) => KeyObject
 }
 
 /** 2,048 to 4,096 bits. */
 const RSA_BYTES = { min: 256, max: 512 }
 
 /** By their length in bytes. */
-const rsaDecoys = new Map<number, JsonWebKey>()
+const rsaDecoys = new Map<number, KeyObject>()
 
 const ED25519: Algorithm = {
   alg: 'EdDSA',
@@ -77,18 +77,18 @@ function rsa(alg: 'PS256' | 'RS256', options: Algorithm['options']): Algorithm {
  * Returns an RSA key of this length. Its modulus is odd and random, not a product of two primes: the work of verifying is
  * the same. It begins with ones, so that it is greater than a signature.
  */
-function rsaDecoy(bytes: number): JsonWebKey {
+function rsaDecoy(bytes: number): KeyObject {
   const known = rsaDecoys.get(bytes)
   if (known !== undefined) return known
   const modulus = randomBytes(bytes)
     .fill(0xff, 0, 8)
     .fill(0xff, bytes - 1)
-  const decoy = { kty: 'RSA', n: modulus.toString('base64url'), e: 'AQAB' }
+  const jwk = { kty: 'RSA', n: modulus.toString('base64url'), e: 'AQAB' }
+  const decoy = createPublicKey({ key: jwk, format: 'jwk' })
   rsaDecoys.set(bytes, decoy)
   return decoy
 }
 
-function constantly(key: KeyObject): () => JsonWebKey {
-  const jwk = key.export({ format: 'jwk' })
-  return () => jwk
+function constantly(key: KeyObject): () => KeyObject {
+  return () => key
 }

@@ -1,26 +1,26 @@
-import { createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto'
+import { type KeyObject, verify } from 'node:crypto'
+import { BoundedMap } from '../../concurrency/bounded-map.ts'
 import type { KeyCredential } from '../../credentials/credential.ts'
+import { publicKeyOf } from '../../credentials/public-key.ts'
 import type { Algorithm } from './assertion-algorithms.ts'
 import type { SignedJwt } from './signed-jwt.ts'
 
-/** Keys that were imported, as long as the row that they are from is in a cache. Importing costs up to 40 µs. */
-const IMPORTED = new WeakMap<JsonWebKey, KeyObject>()
-
-/** The keys that a registration can have: the current and the previous one. */
-const KEYS_OF_A_CLIENT = 2
+/** Keys that stay imported, some kilobytes each. Importing a key and verifying with it first takes up to 60 µs longer. */
+const MAX_IMPORTED = 20_000
+/** By the id of the key. */
+const imported = new BoundedMap<string, KeyObject>(MAX_IMPORTED)
 
 /**
- * Verifies the signature of one assertion, with as much work for every client that is refused: two keys are imported and
- * two signatures are verified. Where a client has no key that could have made the signature, decoys take their place.
- * So the time does not say whether a client exists, whether it has keys, of which kind they are, or whether this instance
- * knows it.
+ * Verifies the signature of one assertion. Where a client has no key that could have made the signature, a decoy takes
+ * its place, so that a refusal takes the same work for every client.
+ *
+ * The first assertion for a client takes longer on each process, because its key is imported. That cannot be repeated.
  */
 export class AssertionSignature {
   readonly #jwt: SignedJwt
   readonly #algorithm: Algorithm
   /** Results by the ids of keys, so that no key is tried twice when the row is read again. */
   readonly #results = new Map<string, boolean>()
-  #imported = 0
   #verified = 0
 
   constructor(jwt: SignedJwt, algorithm: Algorithm) {
@@ -28,24 +28,22 @@ export class AssertionSignature {
     this.#algorithm = algorithm
   }
 
-  /** How much work was done. */
-  get work(): { imported: number; verified: number } {
-    return { imported: this.#imported, verified: this.#verified }
+  /** How many signatures were verified. */
+  get verified(): number {
+    return this.#verified
   }
 
   /** Whether this key has made the signature, by the algorithm that it is registered for (RFC 8725 §3.1). */
   isBy(key: KeyCredential): boolean {
     if (!this.#couldBeBy(key)) return false
-    const result = this.#results.get(key.keyId) ?? this.#verifies(this.#import(key.jwk))
+    const result = this.#results.get(key.keyId) ?? this.#verifies(importOnce(key))
     this.#results.set(key.keyId, result)
     return result
   }
 
-  /** Does what is left of the work of a refusal. */
-  pad(): void {
-    const decoy = this.#algorithm.decoy(this.#jwt.signature.length)
-    while (this.#imported < KEYS_OF_A_CLIENT) this.#importNew(decoy)
-    while (this.#verified < KEYS_OF_A_CLIENT) this.#verifies(this.#import(decoy))
+  /** Verifies with a decoy until so many signatures were verified. */
+  padTo(verified: number): void {
+    while (this.#verified < verified) this.#verifies(this.#algorithm.decoy(this.#jwt.signature.length))
   }
 
   #couldBeBy({ alg, jwk }: KeyCredential): boolean {
@@ -57,20 +55,17 @@ export class AssertionSignature {
     return signature.length === modulus.length && Buffer.compare(signature, modulus) < 0
   }
 
-  #import(jwk: JsonWebKey): KeyObject {
-    return IMPORTED.get(jwk) ?? this.#importNew(jwk)
-  }
-
-  #importNew(jwk: JsonWebKey): KeyObject {
-    const key = createPublicKey({ key: jwk, format: 'jwk' })
-    IMPORTED.set(jwk, key)
-    this.#imported++
-    return key
-  }
-
   #verifies(key: KeyObject): boolean {
     this.#verified++
     const { digest, options } = this.#algorithm
     return verify(digest, this.#jwt.signed, { ...options, key }, this.#jwt.signature)
   }
+}
+
+function importOnce(credential: KeyCredential): KeyObject {
+  const known = imported.get(credential.keyId)
+  if (known !== undefined) return known
+  const key = publicKeyOf(credential)
+  imported.set(credential.keyId, key)
+  return key
 }

@@ -12,12 +12,22 @@ interface KeyAssertionOptions {
   assertionUses: AssertionUses
 }
 
-/** An assertion that a client has made with its own key. */
+/** Signatures that are verified with the cached row, and in all before a refusal. */
+const VERIFIED = { cached: 1, refused: 3 }
+
+/**
+ * An assertion that a client has made with its own key.
+ *
+ * Each refusal verifies one signature before the row is looked up and two after it, with decoys where the client has no
+ * such key. So the time does not say whether a client exists, whether it has keys, of which kind they are, or whether
+ * this instance knows it. That is why only the current key is tried with the cached row.
+ */
 export class KeyAssertion implements CredentialProof {
   readonly #options: KeyAssertionOptions
   readonly #clientId: string
   readonly #jwt: SignedJwt
   readonly #signature: AssertionSignature
+  #wasMatched = false
   #use: Promise<void> | undefined
 
   /** @param jwt without a fault of its shape */
@@ -31,9 +41,14 @@ export class KeyAssertion implements CredentialProof {
   }
 
   match(row: ClientRow): MatchedClient | undefined {
-    if (!row.is_registered) return undefined
-    if (this.#isBy(row.credential)) return { row, credential: 'current' }
-    return this.#isBy(row.previous_credential) ? { row, credential: 'previous' } : undefined
+    const isCached = !this.#wasMatched
+    this.#wasMatched = true
+    if (row.is_registered) {
+      if (this.#isBy(row.credential)) return { row, credential: 'current' }
+      if (!isCached && this.#isBy(row.previous_credential)) return { row, credential: 'previous' }
+    }
+    if (isCached) this.#signature.padTo(VERIFIED.cached)
+    return undefined
   }
 
   #isBy(credential: Credential): boolean {
@@ -41,7 +56,7 @@ export class KeyAssertion implements CredentialProof {
   }
 
   pad(): void {
-    this.#signature.pad()
+    this.#signature.padTo(VERIFIED.refused)
   }
 
   findFault(now: number): ProofFault | undefined {

@@ -176,8 +176,8 @@ t.test('a refusal takes the work of two keys, whatever keys the client has and w
     ] as const) {
       const signature = signatureOf(jwt)
       for (const row of rows) for (const key of row) t.equal(signature?.isBy(key), false)
-      signature?.pad()
-      t.same(signature?.work, { imported: 2, verified: 2 }, `${alg}: ${what}`)
+      signature?.padTo(2)
+      t.equal(signature?.verified, 2, `${alg}: ${what}`)
     }
   }
 })
@@ -198,9 +198,9 @@ t.test('an RSA signature that is no less than the modulus, or of another length,
   for (const bytes of [256, 257, 384, 512]) {
     const signature = signatureOf(jwtWith({ alg: 'RS256' }, () => Buffer.alloc(bytes, 0xff)))
     t.equal(signature?.isBy(key.credential), false)
-    t.same(signature?.work, { imported: 0, verified: 0 })
-    signature?.pad()
-    t.same(signature?.work.verified, 2)
+    t.equal(signature?.verified, 0)
+    signature?.padTo(2)
+    t.equal(signature?.verified, 2)
   }
   for (const bytes of [255, 513, 1])
     t.equal(signatureOf(jwtWith({ alg: 'RS256' }, () => Buffer.alloc(bytes, 1))), undefined)
