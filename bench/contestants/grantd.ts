@@ -85,12 +85,16 @@ async function registerAll(port: number, adminToken: string, count: number): Pro
   return clients
 }
 
-/** Registers a client for a year. */
-async function register(port: number, adminToken: string, site: string): Promise<Client> {
+/** Registers a client for a year. @param members more members, such as its public key */
+export async function register(port: number, adminToken: string, site: string, members: object = {}): Promise<Client> {
   const answer = await fetch(`http://127.0.0.1:${port}/v1/sites/${site}/app-registrations`, {
     method: 'POST',
     headers: { authorization: adminToken, 'content-type': 'application/json' },
-    body: JSON.stringify({ name: 'bench', expiresAt: new Date(Date.now() + 365 * 86_400_000).toISOString() })
+    body: JSON.stringify({
+      name: 'bench',
+      expiresAt: new Date(Date.now() + 365 * 86_400_000).toISOString(),
+      ...members
+    })
   })
   if (answer.status !== 201) throw new Error(`cannot register a client: ${answer.status} ${await answer.text()}`)
   return JSON.parse(await answer.text())
@@ -99,7 +103,7 @@ async function register(port: number, adminToken: string, site: string): Promise
 const START_TIMEOUT_MS = 60_000
 
 /** Returns the Authorization header that grantd prints at start in development mode, once it is there. */
-async function adminTokenIn(log: string): Promise<string> {
+export async function adminTokenIn(log: string): Promise<string> {
   for (const deadline = Date.now() + START_TIMEOUT_MS; Date.now() < deadline; await sleep(20)) {
     const [, adminToken] = /Authorization: (Bearer eyJ[\w.-]+)['"]/.exec(readFileSync(log, 'utf8')) ?? []
     if (adminToken !== undefined) return adminToken

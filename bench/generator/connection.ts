@@ -90,7 +90,11 @@ export async function sendOnce(port: number, request: Buffer): Promise<number> {
  * @param extra more of the form, encoded
  */
 export function tokenRequest(path: string, clientId: string, clientSecret: string, extra = ''): Buffer {
-  const body = `grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}${extra}`
+  return formRequest(path, `grant_type=client_credentials&client_id=${clientId}&client_secret=${clientSecret}${extra}`)
+}
+
+/** Returns the bytes of a request with a form. @param body in ASCII */
+export function formRequest(path: string, body: string): Buffer {
   return Buffer.from(
     `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n` +
       `Content-Length: ${body.length}\r\n\r\n${body}`
