@@ -76,7 +76,7 @@ export interface CredentialAnswer {
  * @throws Problem 400 with every fault; 409 `quota_exceeded`; 422 when the Idempotency-Key was used for another request;
  * 503 when too many secrets wait to be hashed
  */
-export function createRegistration(
+export async function createRegistration(
   site: Site,
   options: RegistrationOptions,
   input: RegistrationFields & CredentialInput,
@@ -85,7 +85,7 @@ export function createRegistration(
   const { siteId } = site
   const { now, maxPerSite } = options
   const quota = { of: 'registrations', maxPerSite, count: countOfSite }
-  return answerOnce(
+  const answer = await answerOnce(
     site,
     options,
     { idempotencyKey, context, request: ['create', withoutDefaults(input)] },
@@ -112,6 +112,21 @@ export function createRegistration(
       }
     }
   )
+  return completed(answer)
+}
+
+/** Members that release 0.2.0 does not have, with their values there. An answer that it stored for a retry lacks them. */
+const ADDED = {
+  audiences: [],
+  exchangeCount: 0,
+  disabledReason: null,
+  unclaimed: false
+} satisfies Partial<CreatedRegistrationBody>
+
+/** Completes an answer that another release may have stored. */
+export function completed({ body, version }: CredentialAnswer): CredentialAnswer {
+  // The members that the body has keep their values and their order.
+  return { body: { ...body, ...ADDED, ...body }, version }
 }
 
 /** Returns the answer with a registration that has a new credential. @param at milliseconds since the epoch */

@@ -16,7 +16,13 @@ import { retirementEvent, rotationEvent } from '../history.ts'
 import { answerOnce } from '../idempotency/service.ts'
 import { columnsOfCredential, type NewCredential, readCredential } from '../new-credential.ts'
 import { findRegistration, lockLastUse, lockRegistration, type Registration } from '../repository.ts'
-import { answerWith, type CredentialAnswer, type CredentialRequest, type RegistrationOptions } from '../service.ts'
+import {
+  answerWith,
+  type CredentialAnswer,
+  type CredentialRequest,
+  completed,
+  type RegistrationOptions
+} from '../service.ts'
 import { requireUnused } from '../unused-guard.ts'
 import { replaceCredential, retirePreviousCredential, rotateCredential } from './repository.ts'
 import { OVERLAP_DEFAULT_SECONDS, type RotationInput } from './schemas.ts'
@@ -70,7 +76,7 @@ export async function rotate(
     }
   )
   options.onChanged(clientId, answer.version)
-  return answer
+  return completed(answer)
 }
 
 /** Returns what else a retry is recognised by. Release 0.2.0 rotates to secrets only, and a retry may come to it or from it. */

@@ -1,4 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { symlinkSync } from 'node:fs'
 import path from 'node:path'
@@ -56,6 +57,16 @@ t.test(
       t.equal((await other.exchange(made)).status, 200, 'what one makes the other knows')
       t.equal((await one.asAdmin('PATCH', made.path, { body: { enabled: false } })).status, 200)
       t.equal((await other.exchange(made)).status, 401, 'what one disables the other refuses')
+      for (const [path, body] of [
+        [COLLECTION, { name: 'retried', expiresAt: inDays(30) }],
+        [`${made.path}/rotate-secret`, {}]
+      ] as const) {
+        const request = { body, headers: { 'idempotency-key': randomUUID() } }
+        const first = await one.asAdmin('POST', path, request)
+        const retried = await other.asAdmin('POST', path, request)
+        t.same([first.status, retried.status], [201, 201], retried.text)
+        t.equal(retried.json().clientSecret, first.json().clientSecret, 'a retry gets the same secret')
+      }
       t.equal((await other.asAdmin('DELETE', made.path)).status, 204)
     }
     await meetsKey(t, before.grantd, after.grantd)
