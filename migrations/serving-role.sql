@@ -40,6 +40,7 @@ begin
       ('execute',                        'function lock_last_used(text)'),
       ('select, insert, update',         'registration_refusals'),
       ('select, insert, update',         'assertion_uses'),
+      ('select, insert, update, delete', 'claim_tickets'),
       ('select, insert, update, delete', 'idempotent_answers'),
       ('select',                         'signing_keys'),
       ('execute',                        'function add_signing_key'),

@@ -43,6 +43,7 @@ import { ClientCache } from './oauth/token/cache/client-cache.ts'
 import { tokenEndpoint } from './oauth/token/plugin.ts'
 import { MAX_DELAY_MS, revalidateOnly } from './oauth/token/revalidation.ts'
 import { TOKEN_PATH } from './oauth/token/routes.ts'
+import { CLAIMS_PATH, claimRoutes, claimTicketRoutes } from './registrations/claims/routes.ts'
 import { refusalRecording } from './registrations/diagnosis/plugin.ts'
 import { diagnosisRoutes } from './registrations/diagnosis/routes.ts'
 import { PUBLIC_REQUESTS } from './registrations/gate.ts'
@@ -151,12 +152,13 @@ export async function buildApp(
     prefix: ADMIN_PREFIX,
     tables,
     trusted: options.trusted,
-    publicPaths: [REPORTS_PATH],
+    publicPaths: [CLAIMS_PATH, REPORTS_PATH],
     isOwnKey: async kid => (await keySet.published()).some(key => key.kid === kid),
     now,
     ofSite: async scope => {
       await siteRegistrationRoutes(scope, registrations)
       await rotationRoutes(scope, registrations)
+      await claimTicketRoutes(scope, registrations)
       await diagnosisRoutes(scope, { refusalReasons: REFUSAL_REASONS, now })
       await siteNotificationRoutes(scope, notifications)
       await siteAuditRoutes(scope, audit)
@@ -171,10 +173,21 @@ export async function buildApp(
   await app.register(calendarFeed, { ...config.notices, tables, now })
   const gate = new Semaphore(PUBLIC_REQUESTS)
   const announcer = createAnnouncer(notifications)
-  const handover = { ...registrations, tables, background, issuer, gate, announcer, macKeys }
+  const tokenEndpointUrl = `${issuer}${TOKEN_PATH}`
+  const handover = {
+    ...registrations,
+    tables,
+    background,
+    issuer,
+    gate,
+    announcer,
+    macKeys,
+    tokenEndpoint: tokenEndpointUrl
+  }
   await app.register(publicEndpoints, {
     prefix: ADMIN_PREFIX,
     routes: async scope => {
+      await claimRoutes(scope, handover)
       await secretReportRoutes(scope, handover)
     }
   })

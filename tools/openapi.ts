@@ -23,7 +23,9 @@ export const OPENAPI_FILE = path.join(import.meta.dirname, '../openapi.yaml')
 /** Most generators still make untyped clients of 3.1. */
 const OPENAPI_VERSION = '3.0.3'
 
-const ROTATION = '/v1/sites/{siteId}/app-registrations/{clientId}/rotate-secret'
+const OPTIONAL_BODIES = ['rotate-secret', 'claim'].map(
+  name => `/v1/sites/{siteId}/app-registrations/{clientId}/${name}`
+)
 
 /** Returns the description of the API as YAML. */
 export async function describeApi(): Promise<string> {
@@ -32,8 +34,8 @@ export async function describeApi(): Promise<string> {
   await app.ready()
   // Without anchors, because some readers of OpenAPI do not support them.
   const document = new Document(app.swagger(), { aliasDuplicateObjects: false })
-  // The plugin declares every body as required. A rotation without a body uses the defaults.
-  document.setIn(['paths', ROTATION, 'post', 'requestBody', 'required'], false)
+  // The plugin declares every body as required. Without a body, these use the defaults.
+  for (const path of OPTIONAL_BODIES) document.setIn(['paths', path, 'post', 'requestBody', 'required'], false)
   const yaml = document.toString({ lineWidth: 120 })
   await app.close()
   await options.background.destroy()
@@ -81,6 +83,7 @@ async function describeRoutes(app: FastifyInstance): Promise<void> {
       tags: [
         { name: 'Tokens', description: 'Exchange client credentials for access tokens.' },
         { name: 'App registrations', description: 'Manage the registrations of a Site.' },
+        { name: 'Claims', description: 'Hand a Client secret over without seeing it.' },
         { name: 'Leaked secrets', description: 'Stop secrets that were found in the open.' },
         { name: 'Notices', description: 'See what expires, and choose who is notified.' },
         { name: 'Audit', description: 'See what administrators did.' },
@@ -95,6 +98,7 @@ async function describeRoutes(app: FastifyInstance): Promise<void> {
             bearerFormat: 'JWT',
             description: 'Token of the identity provider. A claim lists the Sites that its bearer administers.'
           },
+          claimTicket: { type: 'http', scheme: 'bearer', description: 'Claim ticket, which works once.' },
           client: { type: 'http', scheme: 'basic', description: 'Client ID and Client secret (RFC 6749 §2.3.1).' }
         }
       },

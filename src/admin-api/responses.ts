@@ -38,10 +38,11 @@ export function problemResponses(...statuses: number[]): Record<number, RouteRes
 
 const PROBLEMS: Record<number, string> = {
   400: 'The request has faults. `errors` lists all of them',
-  401: 'There is no valid token of an administrator',
+  401: 'There is no valid bearer token',
   403: 'The token does not give the right to do this',
   404: 'The resource does not exist, or the caller is not allowed to see it',
   409: 'A limit is reached, or the state of the resource does not allow this. `code` says which',
+  410: 'The ticket was used before',
   412: 'If-Match names another version',
   413: 'The body is larger than allowed',
   415: 'The body is not application/json',

@@ -18,7 +18,7 @@ const represented = {
   action: Type.String({
     pattern: ACTION_PATTERN,
     description:
-      'Action of the event. Registrations: registration.created, registration.changed, registration.renewed (`expiresAt` moved forward), registration.deleted. Credentials: credential.rotated, credential.retired, credential.leaked (a report has stopped it). Receivers: receiver.created, receiver.changed, receiver.secret_rotated, receiver.deleted. Deliveries: delivery.retried. Calendar feeds: calendar_feed.created, calendar_feed.replaced, calendar_feed.revoked. More actions may be added.',
+      'Action of the event. Registrations: registration.created, registration.changed, registration.renewed (`expiresAt` moved forward), registration.deleted. Credentials: credential.rotated, credential.retired, credential.leaked (a report has stopped it). Claim tickets: claim.created. Receivers: receiver.created, receiver.changed, receiver.secret_rotated, receiver.deleted. Deliveries: delivery.retried. Calendar feeds: calendar_feed.created, calendar_feed.replaced, calendar_feed.revoked. More actions may be added.',
     examples: ['registration.renewed']
   }),
   subject: Type.String({
@@ -26,7 +26,7 @@ const represented = {
     examples: ['k3v9x2m7q1w8z5t4r6y0']
   }),
   actor: Type.String({
-    description: "`sub` of the administrator's token, or what stands in for an administrator: secret report",
+    description: "`sub` of the administrator's token, or what stands in for an administrator: claim, secret report",
     examples: ['ada']
   }),
   actorIssuer: Type.String({

@@ -8,6 +8,7 @@ export interface Database {
   assertion_uses: AssertionUseTable
   mac_keys: MacKeyTable
   signing_keys: SigningKeyTable
+  claim_tickets: ClaimTicketTable
   audit_events: AuditEventTable
   audit_chains: AuditChainTable
   idempotent_answers: IdempotentAnswerTable
@@ -71,6 +72,18 @@ export type StoredCredential =
       jwk: Record<string, string>
     }
   | { kind: 'federated'; issuer: string; subject: string }
+
+export interface ClaimTicketTable {
+  /** SHA-256 of the ticket. */
+  digest: Buffer
+  client_id: string
+  overlap_seconds: number
+  created_at: Date
+  expires_at: Date
+  used_at: Date | null
+  /** When it was first presented again after its use. */
+  reused_at: Date | null
+}
 
 export interface RegistrationLastUsedTable {
   client_id: string

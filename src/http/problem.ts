@@ -23,7 +23,7 @@ const PROBLEM_CODES = [
   ...['invalid_request', 'invalid_json', 'too_large', 'headers_too_large', 'unsupported_media_type', 'request_timeout'],
   ...['unauthorized', 'forbidden', 'not_found', 'method_not_allowed'],
   ...['precondition_failed', 'quota_exceeded', 'idempotency_key_reused', 'recently_used'],
-  ...['rotation_under_way', 'same_credential'],
+  ...['rotation_under_way', 'claimed', 'disabled', 'expired', 'same_credential'],
   ...['no_signing_secret', 'cancelled', 'already_delivered'],
   ...['unavailable', 'server_error']
 ] as const

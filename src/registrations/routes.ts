@@ -8,6 +8,7 @@ import { pathInSite, SiteParams, siteOf, sitesOf } from '../admin-api/site.ts'
 import { hangUpSignal } from '../http/hang-up.ts'
 import { notFound } from '../http/problem.ts'
 import type { Target } from './changes.ts'
+import { ClaimTicketSchema } from './claims/schemas.ts'
 import { CREDENTIAL_SCHEMAS, type CredentialInput } from './credential-schemas.ts'
 import type { RegistrationFields } from './fields.ts'
 import { IdempotencyKey } from './idempotency/schemas.ts'
@@ -29,6 +30,7 @@ import {
 import {
   changeRegistration,
   createRegistration,
+  type DeliveryInput,
   faultsOfChange,
   faultsOfCreate,
   type RegistrationOptions,
@@ -59,6 +61,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
   const { cursorKeys, now } = options
   for (const schema of [
     ...CREDENTIAL_SCHEMAS,
+    ClaimTicketSchema,
     RegistrationSchema,
     CreatedRegistrationSchema,
     CreateRegistrationSchema,
@@ -70,7 +73,9 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
   }
 
   // The schema's defaults complete the body.
-  app.post<OfSite & { Body: RegistrationFields & CredentialInput; Headers: Static<typeof IdempotencyKey> }>(
+  app.post<
+    OfSite & { Body: RegistrationFields & CredentialInput & DeliveryInput; Headers: Static<typeof IdempotencyKey> }
+  >(
     '/app-registrations',
     {
       config: { ruleFaults: (_request, body) => faultsOfCreate(options, body) },

@@ -2,13 +2,17 @@ import { Type } from 'typebox'
 import { nextCursor, pageQuery } from '../admin-api/page.ts'
 import { SITE_ID_PATTERN, siteId } from '../admin-api/site.ts'
 import { nullable, textEnum } from '../http/json-schema.ts'
+import type { ClaimTicket } from './claims/schemas.ts'
 import { CLIENT_ID_PATTERN } from './client-id.ts'
 import { credential, credentialInput, previousCredential } from './credential-schemas.ts'
 import { fieldSchemas } from './fields.ts'
 import { DISABLED_REASONS, REGISTRATION_STATES } from './lifecycle.ts'
 
 export type RegistrationBody = Type.Static<typeof RegistrationSchema>
-export type CreatedRegistrationBody = Type.Static<typeof CreatedRegistrationSchema>
+export interface CreatedRegistrationBody extends RegistrationBody {
+  clientSecret?: string
+  claim?: ClaimTicket
+}
 
 const instant = { format: 'date-time' }
 const { enabled, scopes, audiences } = fieldSchemas
@@ -19,7 +23,14 @@ export const CreateRegistrationSchema = Type.Object(
     enabled: Type.Optional({ ...enabled, default: true }),
     scopes: Type.Optional({ ...scopes, default: [] }),
     audiences: Type.Optional({ ...audiences, default: [] }),
-    ...credentialInput
+    ...credentialInput,
+    deliver: Type.Optional(
+      textEnum(['secret', 'claim'], {
+        description:
+          'How the Client secret is handed over: in this answer, as without this member, or to the holder of the claim ticket in this answer',
+        examples: ['claim']
+      })
+    )
   },
   {
     $id: 'CreateRegistration',
@@ -102,7 +113,8 @@ export const CreatedRegistrationSchema = Type.Object(
           'Client secret, when the new credential is one. No other answer has it, except the answer to a retry with the same Idempotency-Key.',
         examples: ['grantd_0exampleexampleexampleexampleexampleexample0AbCdEf']
       })
-    )
+    ),
+    claim: Type.Optional(Type.Ref('ClaimTicket'))
   },
   {
     $id: 'CreatedRegistration',

@@ -5,8 +5,9 @@ import type { Site } from '../admin-api/site.ts'
 import { invalidRequest } from '../admin-api/validation.ts'
 import type { Fault } from '../http/problem.ts'
 import { lockOf, recordEvents, type Target } from './changes.ts'
+import { openTicket } from './claims/open-ticket.ts'
 import { createClientId } from './client-id.ts'
-import { makeSecret } from './client-secret.ts'
+import { makeSecret, makeUnknownSecret } from './client-secret.ts'
 import type { CredentialInput } from './credential-schemas.ts'
 import {
   changesBetween,
@@ -54,6 +55,11 @@ export interface RegistrationOptions extends NewCredentialOptions, IdempotencyOp
   onChanged: (clientId: string, version: number) => void
 }
 
+/** How a new secret is handed over: in the answer, or to the holder of a claim ticket. */
+export interface DeliveryInput {
+  deliver?: 'secret' | 'claim'
+}
+
 /** How a caller asks for a new credential. */
 export interface CredentialRequest {
   /** The `Idempotency-Key` header. */
@@ -79,7 +85,7 @@ export interface CredentialAnswer {
 export async function createRegistration(
   site: Site,
   options: RegistrationOptions,
-  input: RegistrationFields & CredentialInput,
+  input: RegistrationFields & CredentialInput & DeliveryInput,
   { context, idempotencyKey, signal }: CredentialRequest & { context: AuditContext }
 ): Promise<CredentialAnswer> {
   const { siteId } = site
@@ -91,24 +97,33 @@ export async function createRegistration(
     { idempotencyKey, context, request: ['create', withoutDefaults(input)] },
     {
       prepare: async () => {
-        const { publicKey, federated, ...members } = input
+        const { publicKey, federated, deliver, ...members } = input
         const fields = normaliseFields(members)
         const read = readCredential({ publicKey, federated }, options.federatedIssuers)
-        refuse([...faultsOf(fields, rulesOf(options)), ...('faults' in read ? read.faults : [])])
+        refuse([
+          ...faultsOf(fields, rulesOf(options)),
+          ...('faults' in read ? read.faults : []),
+          ...deliveryFaults(input)
+        ])
         await requireRoomForOneMore(site, quota)
         const given = 'given' in read ? read.given : undefined
-        return { fields, credential: given ?? (await makeSecret(options, siteId, signal)) }
+        const unclaimed = deliver === 'claim'
+        const secret = unclaimed ? makeUnknownSecret(options.secretPrefix) : await makeSecret(options, siteId, signal)
+        return { fields, credential: given ?? secret, unclaimed }
       },
-      change: async (trx, { fields, credential }) => {
+      change: async (trx, { fields, credential, unclaimed }) => {
         await requireRoom(trx, siteId, quota)
         const at = now()
         const clientId = createClientId()
         const credentialColumns = columnsOfCredential(options, clientId, credential)
-        const columns = { ...createdColumns(clientId, siteId, fields, at), credential: credentialColumns.credential }
+        const { credential: stored } = credentialColumns
+        const columns = { ...createdColumns(clientId, siteId, fields, at), credential: stored, unclaimed }
         const registration = { ...columns, ...NEVER_USED }
         await insertRegistration(trx, { ...columns, ...credentialColumns })
+        const claim = unclaimed ? await openTicket(trx, clientId, at) : undefined
         await recordEvents(trx, registration, eventsBetween(undefined, registration), at, context)
-        return answerWith(credential, registration, at)
+        if (claim === undefined) return answerWith(credential, registration, at)
+        return { body: { ...representRegistration(registration, at), claim }, version: registration.version }
       }
     }
   )
@@ -147,7 +162,7 @@ function createdColumns(
   siteId: string,
   fields: RegistrationFields,
   at: number
-): Omit<RegistrationColumns, 'credential'> {
+): Omit<RegistrationColumns, 'credential' | 'unclaimed'> {
   const now = new Date(at)
   return {
     client_id: clientId,
@@ -157,7 +172,6 @@ function createdColumns(
     registered_at: now,
     version: 1,
     disabled_reason: null,
-    unclaimed: false,
     credential_number: 1,
     secret_created_at: now,
     previous_credential: null,
@@ -168,7 +182,18 @@ function createdColumns(
 
 /** Returns what the rules refuse in the members of a body that the schema accepts. */
 export function faultsOfCreate(options: RegistrationOptions, body: object): Fault[] {
-  return [...faultsOf(judgeableFields(body), rulesOf(options)), ...credentialFaults(options, body)]
+  return [
+    ...faultsOf(judgeableFields(body), rulesOf(options)),
+    ...credentialFaults(options, body),
+    ...deliveryFaults(body)
+  ]
+}
+
+/** A key or a subject is no secret that could be claimed. */
+function deliveryFaults(body: object): Fault[] {
+  const { deliver, publicKey, federated } = Object(body)
+  if (deliver !== 'claim' || (publicKey === undefined && federated === undefined)) return []
+  return [{ pointer: '/deliver', code: 'two_credentials', detail: 'must be secret beside publicKey or federated' }]
 }
 
 /** Returns what the rules refuse in the members that the schema accepts. A field that keeps its value is not judged. */

@@ -127,11 +127,13 @@ function withoutHandedOut({ status, headers, text }: Answer, canaries: Canaries)
   const {
     clientSecret,
     signingSecret,
+    ticket,
+    claim: { ticket: firstTicket } = { ticket: undefined },
     access_token: accessToken,
     url: feedUrl
   } = status < 300 && text.startsWith('{') ? JSON.parse(text) : {}
   const [feedKey] = /[\w-]{43}(?=\.ics$)/.exec(feedUrl) ?? []
-  for (const handedOut of [clientSecret, signingSecret, accessToken, feedKey]) {
+  for (const handedOut of [clientSecret, signingSecret, ticket, firstTicket, accessToken, feedKey]) {
     if (typeof handedOut === 'string') rest = rest.replace(canaries.add(handedOut), '')
   }
   return rest

@@ -7,7 +7,7 @@ import { OPERATIONS, type Operation, type Target } from './operations.ts'
 
 /** Operations that take a JSON body. */
 const withBody = OPERATIONS.filter(
-  ({ method, scope }) => scope !== 'clients' && ['POST', 'PUT', 'PATCH'].includes(method)
+  ({ method, scope }) => !['clients', 'ticket holders'].includes(scope) && ['POST', 'PUT', 'PATCH'].includes(method)
 )
 
 /** Every member that any schema of openapi.yaml has, and every column that there could be. */

@@ -18,6 +18,7 @@ interface Making {
   /** Sent as JSON. */
   body?: unknown
   form?: Record<string, string>
+  headers?: Record<string, string>
 }
 
 /**
@@ -41,6 +42,11 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
   retirePreviousCredential: async ({ siteId, clientId }, grantd) => {
     await grantd.asAdmin('POST', `/v1/sites/${siteId}/app-registrations/${clientId}/rotate-secret`)
     return {}
+  },
+  createClaim: () => ({}),
+  claimCredentials: async ({ siteId, clientId }, grantd) => {
+    const made = await grantd.asAdmin('POST', `/v1/sites/${siteId}/app-registrations/${clientId}/claim`)
+    return { headers: { authorization: `Bearer ${made.json().ticket}` } }
   },
   diagnoseAppRegistration: () => ({}),
   reportSecrets: ({ clientSecret }) => ({ body: { secrets: [{ secret: clientSecret }] } }),
@@ -72,7 +78,7 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
 }
 
 /** The callers that an operation is for, by the shape of its path and its security in openapi.yaml. */
-export type Scope = 'one Site' | 'all Sites' | 'clients' | 'anybody'
+export type Scope = 'one Site' | 'all Sites' | 'clients' | 'ticket holders' | 'anybody'
 
 export interface OperationRequest {
   path: string
@@ -98,7 +104,7 @@ export class Operation {
   async request(target: Target, grantd: Grantd): Promise<OperationRequest> {
     const make = MAKINGS[this.id]
     if (make === undefined) throw new Error(`test/attacks/operations.ts has no line for ${this.id}`)
-    const { params = {}, body, form } = await make(target, grantd)
+    const { params = {}, body, form, headers = {} } = await make(target, grantd)
     const known: Record<string, string> = { ...params, siteId: target.siteId, clientId: target.clientId }
     const path = this.template.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
       const value = known[name]
@@ -106,11 +112,11 @@ export class Operation {
       return value
     })
     if (form !== undefined) {
-      const headers = { 'content-type': 'application/x-www-form-urlencoded' }
-      return { path, headers, body: new URLSearchParams(form).toString() }
+      const type = { 'content-type': 'application/x-www-form-urlencoded' }
+      return { path, headers: { ...type, ...headers }, body: new URLSearchParams(form).toString() }
     }
-    if (body === undefined) return { path, headers: {}, body: '' }
-    return { path, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+    if (body === undefined) return { path, headers, body: '' }
+    return { path, headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }
   }
 
   /** The first status of success that openapi.yaml declares. */
@@ -188,6 +194,7 @@ async function insertDeadDelivery(
 function scopeOf(template: string, security: readonly Record<string, unknown>[] | undefined): Scope {
   if (template.startsWith('/v1/sites/{siteId}/')) return 'one Site'
   if (security?.length === 0) return 'anybody'
+  if (security?.some(way => 'claimTicket' in way)) return 'ticket holders'
   if (template.startsWith('/v1/')) return 'all Sites'
   if (security?.some(way => 'client' in way)) return 'clients'
   throw new Error(`who may call ${template}?`)

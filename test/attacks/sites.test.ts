@@ -46,6 +46,15 @@ const EXPECTED: Record<Scope, Record<Caller, number | 'ok'>> = {
     'both Sites': 400,
     'all Sites': 400
   },
+  // An administrator's token in the place of the ticket.
+  'ticket holders': {
+    'no token': 'ok',
+    'an expired token': 401,
+    'another Site': 401,
+    'no role': 401,
+    'both Sites': 401,
+    'all Sites': 401
+  },
   anybody: {
     'no token': 'ok',
     'an expired token': 'ok',

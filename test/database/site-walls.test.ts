@@ -159,8 +159,8 @@ t.test('every table that has a Site, or belongs to one that has, is behind the w
   t.same(
     rows,
     [
-      ...['assertion_uses', 'audit_chains', 'audit_events', 'calendar_feeds', 'notice_deliveries'],
-      ...['notice_receivers', 'notices'],
+      ...['assertion_uses', 'audit_chains', 'audit_events', 'calendar_feeds', 'claim_tickets'],
+      ...['notice_deliveries', 'notice_receivers', 'notices'],
       ...['registration_last_used', 'registration_refusals', 'registrations']
     ].map(relname => ({ relname, walled: true, has_policy: true }))
   )

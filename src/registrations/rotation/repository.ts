@@ -50,6 +50,22 @@ export async function replaceCredential(
     .execute()
 }
 
+/**
+ * Stores the first credential that somebody has, in place of one that nobody knows. A previous credential stays as it is:
+ * it may be one that has leaked.
+ */
+export async function putFirstCredential(
+  trx: Transaction<Database>,
+  clientId: string,
+  columns: StoredCredentialColumns
+): Promise<void> {
+  await trx
+    .updateTable('registrations')
+    .set(({ eb }) => ({ ...columns, version: eb('version', '+', 1) }))
+    .where('client_id', '=', clientId) // Index: registrations_pkey
+    .execute()
+}
+
 /** Refuses the previous credential from this instant on. It stays, so that its use is noticed. */
 export async function retirePreviousCredential(trx: Transaction<Database>, clientId: string, at: Date): Promise<void> {
   await trx

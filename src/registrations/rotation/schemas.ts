@@ -5,18 +5,20 @@ import { type CredentialInput, credentialInput } from '../credential-schemas.ts'
 const OVERLAP_MAX_SECONDS = 30 * 86_400
 export const OVERLAP_DEFAULT_SECONDS = 86_400
 
+export const overlapSeconds = Type.Optional(
+  Type.Integer({
+    minimum: 0,
+    maximum: OVERLAP_MAX_SECONDS,
+    default: OVERLAP_DEFAULT_SECONDS,
+    description: 'How long the previous credential is accepted beside the new one, in seconds',
+    examples: [86_400]
+  })
+)
+
 /** The path says "secret" because it is published. A credential of any kind is rotated by it. */
 export const RotateSecretSchema = Type.Object(
   {
-    overlapSeconds: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        maximum: OVERLAP_MAX_SECONDS,
-        default: OVERLAP_DEFAULT_SECONDS,
-        description: 'How long the previous credential is accepted beside the new one, in seconds',
-        examples: [86_400]
-      })
-    ),
+    overlapSeconds,
     ...credentialInput
   },
   {

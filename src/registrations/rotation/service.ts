@@ -24,8 +24,19 @@ import {
   type RegistrationOptions
 } from '../service.ts'
 import { requireUnused } from '../unused-guard.ts'
-import { replaceCredential, retirePreviousCredential, rotateCredential } from './repository.ts'
+import { putFirstCredential, replaceCredential, retirePreviousCredential, rotateCredential } from './repository.ts'
 import { OVERLAP_DEFAULT_SECONDS, type RotationInput } from './schemas.ts'
+
+/** What gives somebody the right to rotate. */
+export interface RotationRight {
+  /** Refuses a registration in another state. It is called before the secret is made, and again with the locked row. */
+  check: (registration: Registration, at: number) => void
+  /** Uses the right up, in the transaction of the rotation. */
+  use: (trx: Transaction<Database>, registration: Registration, at: number) => Promise<void>
+}
+
+/** Administrators may rotate at any time. */
+const OF_ADMINISTRATORS: RotationRight = { check: () => {}, use: async () => {} }
 
 /**
  * Gives a registration a new credential. The previous one is accepted for `overlapSeconds` more, so that its consumers can
@@ -43,7 +54,8 @@ export async function rotate(
   options: RegistrationOptions,
   target: Target,
   { overlapSeconds = OVERLAP_DEFAULT_SECONDS, ...input }: RotationInput,
-  { idempotencyKey, signal }: CredentialRequest
+  { idempotencyKey, signal }: CredentialRequest,
+  right: RotationRight = OF_ADMINISTRATORS
 ): Promise<CredentialAnswer> {
   const { clientId, ifMatch, context } = target
   const { now } = options
@@ -59,15 +71,22 @@ export async function rotate(
         const registration = await findRegistration(site, clientId)
         if (registration === undefined) throw notFound()
         requireVersion(ifMatch, registration.version)
+        right.check(registration, now())
         requireRotatable(registration, read.given, overlapSeconds, now())
         return read.given ?? makeSecret(options, site.siteId, signal)
       },
       change: async (trx, credential) => {
         const before = await lockRow(trx, lockOf(site, target))
         const at = now()
+        right.check(before, at)
+        await right.use(trx, before, at)
         requireRotatable(before, credential, overlapSeconds, at)
         const previousExpiresAt = overlapSeconds === 0 ? atOnce(at) : new Date(at + overlapSeconds * SECOND_MS)
-        const put = replacesUnused(before, credential, at) ? replaceCredential : rotateCredential
+        const put = before.unclaimed
+          ? putFirstCredential
+          : replacesUnused(before, credential, at)
+            ? replaceCredential
+            : rotateCredential
         const columns = { ...columnsOfCredential(options, clientId, credential), secret_created_at: new Date(at) }
         await put(trx, clientId, columns, previousExpiresAt)
         const after = await recordChange(trx, before, rotationEvent, at, target)
