@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Platform } from './platform.ts'
-import { startService } from './service.ts'
+import { type RunningService, startService } from './service.ts'
 import { ShellSession } from './shell-session.ts'
 import { StandIns } from './stand-ins.ts'
 
@@ -36,7 +36,7 @@ const LINE_LENGTH = 118
 
 /**
  * A reading is repeated while it differs from the page, because some of what a request leaves is written after its
- * answer: Last used on a busy machine, for example, or a notice.
+ * answer: a notice, for example, or the refusal that a diagnosis shows.
  */
 const READ_ATTEMPTS = 40
 const READ_PAUSE_MS = 100
@@ -71,7 +71,11 @@ export async function withAnswers(page: string): Promise<string> {
     let result = ''
     let end = 0
     for (const { index, 0: block, 1: indent = '', 2: refused, 3: inner = '' } of page.matchAll(BLOCK)) {
-      const options = { session, standIns, isRefused: refused !== undefined, lineLength: LINE_LENGTH - indent.length }
+      const options = {
+        ...{ service, session, standIns },
+        isRefused: refused !== undefined,
+        lineLength: LINE_LENGTH - indent.length
+      }
       const [firstLine = ''] = block.split('\n', 1)
       const lines = await answerBlock(withoutIndent(inner, indent), options)
       const indented = lines.map(line => (line === '' ? '' : indent + line))
@@ -92,6 +96,7 @@ function withoutIndent(text: string, indent: string): string {
 }
 
 interface BlockOptions {
+  service: RunningService
   session: ShellSession
   standIns: StandIns
   isRefused: boolean
@@ -111,7 +116,7 @@ async function answerBlock(block: string, options: BlockOptions): Promise<string
 async function answerCommand(
   command: string,
   shown: string,
-  { session, standIns, isRefused, lineLength }: BlockOptions
+  { service, session, standIns, isRefused, lineLength }: BlockOptions
 ): Promise<string[]> {
   const attempts = WRITES.test(command) ? 1 : READ_ATTEMPTS
   let answer: string[] = []
@@ -125,7 +130,17 @@ async function answerCommand(
     if (answer.join('\n') === shown) break
     if (attempt < attempts) await sleep(READ_PAUSE_MS)
   }
+  if (command.includes('/oauth/token')) await untilUseIsWritten(service)
   return answer.join('\n') === '' ? [] : answer
+}
+
+/** On a busy machine a token leaves before its use is written. A change that follows would answer without that use. */
+async function untilUseIsWritten({ metricsUrl }: RunningService): Promise<void> {
+  for (let attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
+    if (/^grantd_last_used_waiting 0$/m.test(await (await fetch(metricsUrl)).text())) return
+    await sleep(READ_PAUSE_MS)
+  }
+  throw new Error('Last used is not written')
 }
 
 /** As a reader does, takes the ids and secrets of an answer for the commands that follow. */
