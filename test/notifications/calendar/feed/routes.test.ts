@@ -1,7 +1,18 @@
 import ical from 'ical.js'
 import t from 'tap'
+import { ALL_SITES } from '../../../../src/database/site-setting.ts'
+import { digestFeedKey } from '../../../../src/notifications/calendar/feed/feed-key.ts'
+import { findFeedSite } from '../../../../src/notifications/calendar/feed/repository.ts'
 import { Clock, startApp } from '../../../fixtures/app/app.ts'
-import { createDatabase, dumpTables, withClient } from '../../../fixtures/app/database.ts'
+import {
+  asServingRole,
+  createDatabase,
+  dumpTables,
+  openTestTables,
+  query,
+  queryInSites,
+  withClient
+} from '../../../fixtures/app/database.ts'
 import { type Answer, type Grantd, send } from '../../../fixtures/app/grantd.ts'
 import { capturedLog } from '../../../fixtures/app/log.ts'
 import { exchangeBytes } from '../../../fixtures/app/raw-http.ts'
@@ -180,6 +191,23 @@ t.test('a key is in no table, log line or metric of a process, wherever in a req
     t.notMatch(server.output(), key)
     t.notMatch(tables, key)
   }
+})
+
+t.test('a key is looked up by one index, however many Sites have a feed', async t => {
+  const url = await createDatabase(t)
+  await query(
+    url,
+    `insert into calendar_feeds select 'site-' || n, sha256(n::text::bytea), now() from generate_series(1, 10000) n`
+  )
+  await query(url, 'analyze calendar_feeds')
+  const { ofAllSites } = openTestTables(t, asServingRole(url))
+  t.equal(await findFeedSite(ofAllSites, digestFeedKey('77')), 'site-77')
+  const plan = await queryInSites(
+    asServingRole(url),
+    ALL_SITES,
+    `explain select site_id from calendar_feeds where key_digest = sha256('77')`
+  )
+  t.match(JSON.stringify(plan), 'Index Scan using calendar_feeds_key_digest_key')
 })
 
 // [LOAD-20]
