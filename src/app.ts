@@ -112,6 +112,7 @@ export async function buildApp(
     ...config.notices,
     ...{ issuer, cursorKeys, db: background, databaseNow }
   })
+  const announcer = createAnnouncer(notifications)
   const audit = { cursorKeys: sealing.keys('audit cursors') }
 
   const app = createServer({ ...config, ...options, ajvOptions: AJV_OPTIONS })
@@ -126,6 +127,9 @@ export async function buildApp(
     ...config,
     ...config.tokens,
     ...{
+      registrations,
+      announcer,
+      tables,
       lookups,
       background,
       assertionUses: options.assertionUses,
@@ -172,7 +176,6 @@ export async function buildApp(
   })
   await app.register(calendarFeed, { ...config.notices, tables, now })
   const gate = new Semaphore(PUBLIC_REQUESTS)
-  const announcer = createAnnouncer(notifications)
   const tokenEndpointUrl = `${issuer}${TOKEN_PATH}`
   const handover = {
     ...registrations,

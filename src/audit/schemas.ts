@@ -26,7 +26,8 @@ const represented = {
     examples: ['k3v9x2m7q1w8z5t4r6y0']
   }),
   actor: Type.String({
-    description: "`sub` of the administrator's token, or what stands in for an administrator: claim, secret report",
+    description:
+      "`sub` of the administrator's token, or what stands in for an administrator: claim, client, secret report",
     examples: ['ada']
   }),
   actorIssuer: Type.String({

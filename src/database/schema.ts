@@ -36,6 +36,8 @@ export interface RegistrationTable {
   /** The default audience first. Empty for ACCESS_TOKEN_AUDIENCE. */
   audiences: string[]
   enabled: boolean
+  /** Whether the client may exchange its current secret for a new one. */
+  self_rotation: boolean
   /** Why grantd has disabled it. Null when an administrator has. */
   disabled_reason: string | null
   registered_at: Date

@@ -56,9 +56,10 @@ export function oauthErrors(...statuses: (keyof typeof ERRORS)[]): Record<number
 const ERRORS = {
   400: 'invalid_request, unsupported_grant_type, invalid_scope or invalid_target',
   401: 'invalid_client',
+  403: 'unauthorized_client: the registration does not allow this, or the secret is not the current one',
   405: 'invalid_request: only POST is allowed',
   413: 'invalid_request: the body exceeds 16 KiB',
-  429: 'slow_down: too many failures from this source for this client, or too many assertions that have not ended',
+  429: 'slow_down: too many failures from this source for this client, too many assertions that have not ended, or a rotation within an hour',
   500: 'server_error: an internal error',
   503: 'temporarily_unavailable: the service is overloaded, or the database or the issuer of a workload token is unavailable'
 }

@@ -2,6 +2,7 @@
 export const OAUTH_ERROR_CODES = [
   'invalid_request',
   'invalid_client',
+  'unauthorized_client',
   'invalid_scope',
   'invalid_target',
   'unsupported_grant_type',
@@ -27,7 +28,8 @@ export const REFUSAL_REASONS = [
   ...['malformed_scope', 'scope_not_allowed', 'repeated_resource', 'malformed_resource', 'resource_not_allowed'],
   ...['too_many_failures'],
   ...['hashing_overloaded', 'database_unavailable', 'signing_key_unavailable', 'server_error'],
-  ...['unsupported_response_type']
+  ...['unsupported_response_type'],
+  ...['not_a_secret', 'previous_secret', 'self_rotation_not_allowed', 'rotated_recently', 'idempotency_key']
 ] as const
 export type RefusalReason = (typeof REFUSAL_REASONS)[number]
 

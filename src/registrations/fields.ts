@@ -62,24 +62,33 @@ export const fieldSchemas = {
         'Audiences that the client may ask for by the parameter `resource` (RFC 8707). When it asks for none, its token is for the first one. When the list is empty, tokens are for the audience of the whole service. Two audiences that differ only by an empty path against `/` are duplicates.',
       examples: [['https://devices.example.com']]
     }
-  )
+  ),
+  selfRotation: Type.Boolean({
+    description:
+      'Whether the client may exchange its current secret for a new one by itself, at most once an hour (`POST /oauth/secret`)',
+    examples: [false]
+  })
 }
 
 export type RegistrationFields = {
   [Name in keyof typeof fieldSchemas]: Type.Static<(typeof fieldSchemas)[Name]>
 }
 
-type FieldColumns = Pick<RegistrationTable, 'name' | 'name_folded' | 'expires_at' | 'enabled' | 'scopes' | 'audiences'>
+type FieldColumns = Pick<
+  RegistrationTable,
+  'name' | 'name_folded' | 'expires_at' | 'enabled' | 'scopes' | 'audiences' | 'self_rotation'
+>
 
 /** Returns the fields of a row as an answer has them. */
 export function fieldsOf(row: Omit<FieldColumns, 'name_folded'>): RegistrationFields {
-  const { name, enabled, scopes, audiences } = row
-  return { name, expiresAt: row.expires_at.toISOString(), enabled, scopes, audiences }
+  const { name, enabled, scopes, audiences, self_rotation: selfRotation } = row
+  return { name, expiresAt: row.expires_at.toISOString(), enabled, scopes, audiences, selfRotation }
 }
 
 /** Returns the columns of these fields. @param fields without faults, as `normaliseFields` returns them */
-export function columnsOf({ name, expiresAt, ...others }: RegistrationFields): FieldColumns {
-  return { name, name_folded: foldName(name), expires_at: new Date(parseInstant(expiresAt)), ...others }
+export function columnsOf({ name, expiresAt, selfRotation, ...others }: RegistrationFields): FieldColumns {
+  const expires_at = new Date(parseInstant(expiresAt))
+  return { name, name_folded: foldName(name), expires_at, self_rotation: selfRotation, ...others }
 }
 
 /** Returns the fields in the form in which they are kept and answered. */

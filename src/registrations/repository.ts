@@ -122,7 +122,15 @@ export async function insertRegistration(
 export type RegistrationChange = Partial<
   Pick<
     RegistrationTable,
-    'name' | 'name_folded' | 'enabled' | 'disabled_reason' | 'expires_at' | 'expiry_set_at' | 'scopes' | 'audiences'
+    | 'name'
+    | 'name_folded'
+    | 'enabled'
+    | 'disabled_reason'
+    | 'expires_at'
+    | 'expiry_set_at'
+    | 'scopes'
+    | 'audiences'
+    | 'self_rotation'
   >
 >
 
@@ -162,6 +170,7 @@ export function registrations(
       'scopes',
       'audiences',
       'enabled',
+      'self_rotation',
       'disabled_reason',
       'registered_at',
       'expires_at',

@@ -151,10 +151,10 @@ export function answerWith(credential: NewCredential, registration: Registration
   return { body: { ...representRegistration(registration, at), ...secret }, version }
 }
 
-/** Returns what a retry is recognised by. Release 0.2.0 has no audiences, and a retry may come to it or from it. */
+/** Returns what a retry is recognised by. Release 0.2.0 has neither audiences nor selfRotation, and a retry may come to it or from it. */
 function withoutDefaults(input: RegistrationFields): object {
-  const { audiences, ...others } = input
-  return audiences.length === 0 ? others : input
+  const { audiences, selfRotation, ...others } = input
+  return { ...others, ...(audiences.length > 0 && { audiences }), ...(selfRotation && { selfRotation }) }
 }
 
 function createdColumns(

@@ -29,6 +29,12 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
   exchangeCredentials: ({ clientId, clientSecret }) => ({
     form: { grant_type: 'client_credentials', client_id: clientId, client_secret: clientSecret }
   }),
+  rotateOwnSecret: async ({ siteId, clientId, clientSecret }, grantd) => {
+    const path = `/v1/sites/${siteId}/app-registrations/${clientId}`
+    await grantd.asAdmin('PATCH', path, { body: { selfRotation: true } })
+    await query(grantd.databaseUrl, `update registrations set secret_created_at = now() - interval '2 hours'`)
+    return { form: { client_id: clientId, client_secret: clientSecret } }
+  },
   getMetadata: () => ({}),
   getOpenIdConfiguration: () => ({}),
   getJwks: () => ({}),

@@ -13,6 +13,7 @@ const registration = {
   expiry_set_at: new Date('2026-11-23T09:00:00.000Z'),
   version: 1,
   disabled_reason: null,
+  self_rotation: false,
   unclaimed: false,
   credential_number: 1,
   audiences: ['https://devices.example'],

@@ -5,9 +5,12 @@ import { Semaphore } from '../../concurrency/semaphore.ts'
 import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { measureArgon2 } from '../../credentials/metrics.ts'
 import type { Database } from '../../database/schema.ts'
+import type { Tables } from '../../database/site-scoped-pool.ts'
 import type { TrustedIssuers } from '../../issuer-keys/trusted-issuers.ts'
 import type { Registry } from '../../metrics/registry.ts'
+import type { Announcer } from '../../registrations/announcement.ts'
 import { findClients } from '../../registrations/clients/repository.ts'
+import type { RegistrationOptions } from '../../registrations/service.ts'
 import type { KeySet } from '../../signing-keys/key-set.ts'
 import { SECOND_MS } from '../../time.ts'
 import { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
@@ -16,6 +19,7 @@ import { FailureLimiter } from '../client-authentication/failure-limiter.ts'
 import { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import { MissingDigests } from '../client-authentication/missing-digests.ts'
 import { measureClientCache, measureFailureLimiter, measureLookups } from '../metrics.ts'
+import { selfRotationRoutes } from '../secret/routes.ts'
 import type { ClientCache } from './cache/client-cache.ts'
 import { ClientLookup } from './cache/client-lookup.ts'
 import { type Revalidation, Revalidator } from './revalidation.ts'
@@ -41,6 +45,10 @@ interface TokenEndpointOptions {
   maxDelayMs: number
   cache: ClientCache
   macKeys: MacKeys
+  /** For clients that rotate their own secret. */
+  registrations: RegistrationOptions
+  announcer: Announcer
+  tables: Pick<Tables, 'ofSite'>
   /** The issuers of tokens by which platforms vouch for workloads. */
   trustedIssuers: Pick<TrustedIssuers, 'keysOf'>
   keySet: KeySet
@@ -55,7 +63,7 @@ const THREADS = 4
 const HASHES_AT_ONCE = Math.min(availableParallelism(), THREADS) - 1
 const WAITING_PER_HASH = 200
 
-/** Registers the token endpoint and the parts that only it needs. */
+/** Registers the token endpoint, the rotation by clients, and the parts that only these two need. */
 export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpointOptions): Promise<void> {
   const { lookups, background, macKeys, cache, metrics, workers, now } = options
   const permits = Math.max(1, Math.floor(HASHES_AT_ONCE / workers))
@@ -78,13 +86,15 @@ export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpoint
   app.addHook('onListen', async () => {
     await Promise.allSettled([findClients(lookups, [])])
   })
+  const recovery = new LostMacKeyRecovery({ db: background, macKeys, hashing })
   await tokenRoutes(app, {
     ...options,
     lookup,
     assertionUses,
     revalidator: new Revalidator(options.revalidation, options.maxDelayMs),
-    recovery: new LostMacKeyRecovery({ db: background, macKeys, hashing }),
+    recovery,
     missingDigests: new MissingDigests({ db: background, macKeys }),
     limiter
   })
+  await selfRotationRoutes(app, { ...options, lookup, recovery, limiter, assertionUses })
 }

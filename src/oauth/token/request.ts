@@ -42,13 +42,15 @@ const OAUTH_PARAMETERS = new Set([
   ...['token', 'token_type_hint', 'access_token', 'subject_token', 'actor_token']
 ])
 
-function refuseOAuthParameters(query: string): void {
+/** @throws OAuthError `invalid_request` */
+export function refuseOAuthParameters(query: string): void {
   if (namesInQuery(query).some(name => OAUTH_PARAMETERS.has(name))) {
     throw invalidTokenRequest('OAuth parameters belong in the body, not in the query.', 'query')
   }
 }
 
-function readParameters(form: Form | undefined): ReadonlyMap<string, string> {
+/** Returns the parameters of a form. @throws OAuthError `invalid_request` */
+export function readParameters(form: Form | undefined): ReadonlyMap<string, string> {
   if (form === undefined) throw notAForm()
   if (!('fault' in form)) return form
   throw form.fault === 'repeated'

@@ -31,6 +31,8 @@ import { OVERLAP_DEFAULT_SECONDS, type RotationInput } from './schemas.ts'
 export interface RotationRight {
   /** Refuses a registration in another state. It is called before the secret is made, and again with the locked row. */
   check: (registration: Registration, at: number) => void
+  /** Whether another rotation that is under way is no obstacle: its older credential ends now. */
+  endsOlder?: true
   /** Uses the right up, in the transaction of the rotation. */
   use: (trx: Transaction<Database>, registration: Registration, at: number) => Promise<void>
 }
@@ -72,7 +74,7 @@ export async function rotate(
         if (registration === undefined) throw notFound()
         requireVersion(ifMatch, registration.version)
         right.check(registration, now())
-        requireRotatable(registration, read.given, overlapSeconds, now())
+        if (!right.endsOlder) requireRotatable(registration, read.given, overlapSeconds, now())
         return read.given ?? makeSecret(options, site.siteId, signal)
       },
       change: async (trx, credential) => {
@@ -80,11 +82,11 @@ export async function rotate(
         const at = now()
         right.check(before, at)
         await right.use(trx, before, at)
-        requireRotatable(before, credential, overlapSeconds, at)
+        if (!right.endsOlder) requireRotatable(before, credential, overlapSeconds, at)
         const previousExpiresAt = overlapSeconds === 0 ? atOnce(at) : new Date(at + overlapSeconds * SECOND_MS)
         const put = before.unclaimed
           ? putFirstCredential
-          : replacesUnused(before, credential, at)
+          : !right.endsOlder && replacesUnused(before, credential, at)
             ? replaceCredential
             : rotateCredential
         const columns = { ...columnsOfCredential(options, clientId, credential), secret_created_at: new Date(at) }

@@ -352,7 +352,8 @@ t.test('a retry computes no hash, and the table holds nothing of the answer in c
     expiresAt: inDays(10),
     enabled: true,
     scopes: ['canary:scope'],
-    audiences: ['canary']
+    audiences: ['canary'],
+    selfRotation: false
   }
   const request = { idempotencyKey: key, context: CONTEXT, signal: new AbortController().signal }
   const first = await createRegistration(site, options, input, request)
@@ -391,7 +392,14 @@ t.test('while KEY_ENCRYPTION_KEY is changed, a retry finds what the first try ma
     federatedIssuers: []
   })
   const phases = { before: instance(old), during: instance(next, old), after: instance(next) }
-  const input = { name: 'billing', expiresAt: inDays(10), enabled: true, scopes: [], audiences: [] }
+  const input = {
+    name: 'billing',
+    expiresAt: inDays(10),
+    enabled: true,
+    scopes: [],
+    audiences: [],
+    selfRotation: false
+  }
   for (const [first, second] of [
     ['before', 'during'],
     ['during', 'before'],

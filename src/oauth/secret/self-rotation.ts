@@ -1,0 +1,143 @@
+import type { AuditContext } from '../../admin-api/audit-context.ts'
+import type { MacKeys } from '../../credentials/mac-keys.ts'
+import { DatabaseUnavailable } from '../../database/errors.ts'
+import type { Tables } from '../../database/site-scoped-pool.ts'
+import { Problem } from '../../http/problem.ts'
+import type { Announcer } from '../../registrations/announcement.ts'
+import type { ClientRow } from '../../registrations/clients/repository.ts'
+import { type RotationRight, rotate } from '../../registrations/rotation/service.ts'
+import type { CredentialRequest, RegistrationOptions } from '../../registrations/service.ts'
+import { HOUR_MS, SECOND_MS } from '../../time.ts'
+import type { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
+import { type Refuse, refuseMalformed, requireInForce, requireProved } from '../client-authentication/authenticate.ts'
+import type { MatchedClient } from '../client-authentication/credential-proof.ts'
+import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
+import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
+import { proofOf } from '../client-authentication/match-credential.ts'
+import type { PresentedClient } from '../client-authentication/presented-client.ts'
+import { invalidClient, invalidTokenRequest, OAuthError, temporarilyUnavailable } from '../oauth-error.ts'
+import type { ClientLookup } from '../token/cache/client-lookup.ts'
+
+export interface SelfRotationOptions {
+  registrations: RegistrationOptions
+  announcer: Announcer
+  tables: Pick<Tables, 'ofSite'>
+  lookup: ClientLookup
+  macKeys: MacKeys
+  assertionUses: AssertionUses
+  recovery: LostMacKeyRecovery
+  limiter: FailureLimiter
+  issuer: string
+  /** Milliseconds since the epoch. */
+  now: () => number
+}
+
+/** A secret must be this old before its client may rotate it. */
+const MIN_AGE_MS = HOUR_MS
+
+/**
+ * Exchanges the current secret of a client for a new one. The old one is accepted for a day more. It is a rotation, which
+ * the registration must allow to its client.
+ *
+ * @throws OAuthError `invalid_client`, 401; `unauthorized_client`, 403; `slow_down`, 429
+ */
+export async function rotateOwnSecret(
+  options: SelfRotationOptions,
+  client: PresentedClient,
+  context: AuditContext,
+  { idempotencyKey, signal }: CredentialRequest
+): Promise<{ clientId: string; clientSecret: string }> {
+  const { clientId, credential } = client
+  if (credential.kind !== 'secret') {
+    throw invalidTokenRequest('This endpoint rotates Client secrets. Authenticate by the current one.', 'not_a_secret')
+  }
+  const matched = await authenticate(options, client, context.source)
+  const { site_id: siteId } = matched.row
+  const site = { siteId, db: options.tables.ofSite(siteId) }
+  const target = { clientId, ifMatch: undefined, context }
+  // The retry of a lost answer comes with the secret that is the previous one by then.
+  const retryKey = idempotencyKey === undefined ? undefined : `${idempotencyKey} ${credential.secret}`
+  const request = { idempotencyKey: retryKey, signal }
+  try {
+    const { body } = await rotate(site, options.registrations, target, {}, request, rightOf(options, matched, context))
+    options.announcer.deliver()
+    return { clientId, clientSecret: body.clientSecret ?? '' }
+  } catch (error) {
+    throw error instanceof Problem || error instanceof DatabaseUnavailable ? asOAuthError(error) : error
+  }
+}
+
+/** Authenticates as the token endpoint does, always by a row that was read now. */
+async function authenticate(
+  options: SelfRotationOptions,
+  client: PresentedClient,
+  source: string
+): Promise<MatchedClient> {
+  const { lookup, limiter, recovery, now } = options
+  const { clientId, credential } = client
+  const refuse: Refuse = reason => {
+    limiter.count(source, clientId, now(), reason)
+    return invalidClient(reason)
+  }
+  refuseMalformed(client, refuse)
+  const proof = proofOf(options, client)
+  const find = async (): Promise<ClientRow> => {
+    const { row, isFresh } = await lookup.find(clientId)
+    if (!isFresh) throw temporarilyUnavailable('database_unavailable')
+    return row
+  }
+  try {
+    let row = await find()
+    let matched = proof.match(row)
+    if (matched === undefined && credential.kind === 'secret' && recovery.isUnderWay) {
+      await recovery.restoreMac(clientId, credential.secret)
+      row = await find()
+      matched = proof.match(row)
+    }
+    const at = now()
+    const proved = requireProved(credential, row, matched, at, refuse)
+    requireInForce(row, at)
+    return proved
+  } catch (error) {
+    throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('database_unavailable') : error
+  }
+}
+
+function rightOf(
+  { announcer }: SelfRotationOptions,
+  { row, credential }: MatchedClient,
+  { source }: AuditContext
+): RotationRight {
+  return {
+    // The client asks for it, and has the newest secret.
+    endsOlder: true,
+    check: (registration, at) => {
+      if (!registration.self_rotation) {
+        throw unauthorizedClient('The registration does not allow its client to rotate.', 'self_rotation_not_allowed')
+      }
+      if (credential === 'previous' || registration.credential_number !== row.credential_number) {
+        throw unauthorizedClient('Only the current Client secret can be rotated.', 'previous_secret')
+      }
+      const waitMs = registration.secret_created_at.getTime() + MIN_AGE_MS - at
+      if (waitMs > 0) throw rotatedRecently(waitMs)
+    },
+    use: (trx, registration, at) =>
+      announcer.record(trx, registration, { type: 'secret_self_rotated', at, details: { source } })
+  }
+}
+
+function unauthorizedClient(description: string, reason: 'self_rotation_not_allowed' | 'previous_secret'): OAuthError {
+  return new OAuthError(403, 'unauthorized_client', description, reason)
+}
+
+function rotatedRecently(waitMs: number): OAuthError {
+  const headers = { 'retry-after': String(Math.ceil(waitMs / SECOND_MS)) }
+  return new OAuthError(429, 'slow_down', 'A Client secret can be rotated once an hour.', 'rotated_recently', headers)
+}
+
+function asOAuthError(error: Problem | DatabaseUnavailable): OAuthError | Problem {
+  if (error instanceof DatabaseUnavailable) return temporarilyUnavailable('database_unavailable')
+  if (error.status === 404) return invalidClient('unknown_client')
+  if (error.status === 503) return temporarilyUnavailable('hashing_overloaded')
+  return invalidTokenRequest(error.message, 'idempotency_key')
+}
