@@ -24,8 +24,11 @@ export interface BatcherOptions<Item, Result> {
   merge?: (gathered: Item, added: Item) => Item
   /** How many batches are processed at once, by default any number. Meanwhile the next batch gathers. */
   maxConcurrent?: number
-  /** Least time from the start of one batch to that of the next, milliseconds; 0 by default. Timers add up to 1 ms. */
-  apartMs?: number
+  /**
+   * How long the latest batch must have been processed before an item starts another one beside it, milliseconds; 0 by
+   * default. A batch that ends sooner is followed at once by all that have gathered.
+   */
+  leadMs?: number
   /** How many items may wait for their result, by default any number. */
   maxWaiting?: number
   /**
@@ -41,8 +44,7 @@ export interface BatcherOptions<Item, Result> {
 type Results<Result> = ReadonlyMap<string, PromiseWithResolvers<Result>>
 
 /**
- * Gathers items until the end of the turn of the event loop, and longer while enough batches are being processed or the
- * latest one has only just been sent.
+ * Gathers items until the end of the turn of the event loop, and longer while enough batches are being processed.
  * Items with the same key are one item of the batch and share its result.
  */
 export class Batcher<Item, Result> {
@@ -53,7 +55,7 @@ export class Batcher<Item, Result> {
   #isScheduled = false
   #underWay = 0
   /** When the latest batch was sent, of performance.now(). */
-  #sentAt = Number.NEGATIVE_INFINITY
+  #sentAt = 0
   #waiting = 0
   #isOverdue = false
   #flushed: PromiseWithResolvers<void> | undefined
@@ -94,13 +96,12 @@ export class Batcher<Item, Result> {
   }
 
   #schedule(): void {
-    const { maxConcurrent = Number.POSITIVE_INFINITY, apartMs = 0 } = this.#options
+    const { maxConcurrent = Number.POSITIVE_INFINITY, leadMs = 0 } = this.#options
     if (this.#isScheduled || this.#underWay >= maxConcurrent) return
+    if (this.#underWay > 0 && performance.now() - this.#sentAt < leadMs) return
     this.#isScheduled = true
-    const waitMs = this.#sentAt + apartMs - performance.now()
-    if (waitMs > 0) setTimeout(() => void this.#send(), waitMs)
     // Other items of this turn of the event loop join the batch.
-    else setImmediate(() => void this.#send())
+    setImmediate(() => void this.#send())
   }
 
   async #send(): Promise<void> {

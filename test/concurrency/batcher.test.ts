@@ -66,29 +66,37 @@ t.test('while as many batches are processed as may be, the next one gathers', as
   t.same(await Promise.all(results), [0, 1, 2, 3])
 })
 
-t.test('batches start apart, and one that comes later than that starts at once', async t => {
-  const apartMs = 20
-  const starts: number[] = []
-  const batcher = new Batcher<number, number>({
-    apartMs,
-    process: async batch => {
-      starts.push(performance.now())
-      return key => batch.get(key) ?? -1
-    }
-  })
-  t.equal(await batcher.add('a', 1), 1)
-  const gathered = [batcher.add('b', 2), batcher.add('c', 3)]
+t.test('a batch gathers until the one before it has its lead or has ended', async t => {
+  const { batcher, batches, ends } = startBatcher({ maxConcurrent: 2, leadMs: 60_000 })
+  const results = [batcher.add('a', 1)]
   await nextTurn()
-  t.equal(starts.length, 1)
-  t.same(await Promise.all(gathered), [2, 3])
-  const [first = 0, second = 0] = starts
-  // Timers go by whole milliseconds.
-  t.ok(second - first > apartMs - 2, `${second - first} ms`)
-  while (performance.now() - second < apartMs) {}
-  const last = batcher.add('d', 4)
+  results.push(batcher.add('b', 2), batcher.add('c', 3))
   await nextTurn()
-  t.equal(starts.length, 3)
-  t.equal(await last, 4)
+  await nextTurn()
+  t.same(batches, [[['a', 1]]])
+  ends[0]?.resolve()
+  t.equal(await results[0], 1)
+  await nextTurn()
+  t.same(batches[1], [
+    ['b', 2],
+    ['c', 3]
+  ])
+  ends[1]?.resolve()
+  t.same(await Promise.all(results), [1, 2, 3])
+})
+
+t.test('an item that comes after the lead starts a batch beside the one that is still processed', async t => {
+  const leadMs = 2
+  const { batcher, batches, ends } = startBatcher({ maxConcurrent: 2, leadMs })
+  const results = [batcher.add('a', 1)]
+  await nextTurn()
+  const sentBefore = performance.now()
+  while (performance.now() - sentBefore < leadMs) {}
+  results.push(batcher.add('b', 2))
+  await nextTurn()
+  t.same(batches, [[['a', 1]], [['b', 2]]])
+  for (const end of ends) end.resolve()
+  t.same(await Promise.all(results), [1, 2])
 })
 
 t.test('the results of a batch are given in the order in which its items were added', async t => {

@@ -51,8 +51,8 @@ export type Revalidated = 'current' | 'stale' | 'unavailable'
 export const MAX_DELAY_MS = 40
 /** While one batch travels to a distant database and back, the next is on its way. */
 const MAX_CONCURRENT = 2
-/** Under load the tokens of a millisecond share a statement and its commit. A token that comes by itself does not wait. */
-const APART_MS = 1
+/** A commit nearby takes less than this. The next batch then waits for it and grows, which saves Postgres a commit. */
+const LEAD_MS = 1
 
 /** Revalidates clients that are in the cache, all that wait in one statement. */
 export class Revalidator {
@@ -63,7 +63,7 @@ export class Revalidator {
     this.recordsUse = recordsUse
     this.#batcher = new Batcher({
       maxConcurrent: MAX_CONCURRENT,
-      apartMs: APART_MS,
+      leadMs: LEAD_MS,
       maxMs: maxDelayMs,
       merge: (gathered, added) => ({
         ...(gathered.at < added.at ? added : gathered),

@@ -42,13 +42,13 @@ t.test('the next batch has each client once, at its latest instant, with the num
   t.same(await Promise.all(second), ['stale', 'current', 'stale'])
 })
 
-t.test('at most two statements run at once', async t => {
+t.test('at most two statements run at once, the second one when the first takes a while', async t => {
   const { revalidator, batches, answers } = startRevalidator()
   const results = []
   for (const clientId of ['a', 'b', 'c']) {
     results.push(revalidator.revalidate(check(clientId)))
     await nextTurn()
-    // Longer than two statements are apart, without a turn of the event loop.
+    // Longer than the lead of a statement, without a turn of the event loop.
     for (const started = performance.now(); performance.now() - started < 2; ) {}
   }
   t.same(batches, [[check('a')], [check('b')]])

@@ -16,7 +16,7 @@ const MAX_WAITING = 10_000
 /** While one batch travels to a distant database and back, the next is on its way. */
 const MAX_CONCURRENT = 2
 /** A commit nearby takes less than this. The next batch then waits for it and grows. */
-const APART_MS = 1
+const LEAD_MS = 1
 /** Assertions that this process remembers, a hundred bytes each. At least the latest half of them is remembered. */
 const MAX_REMEMBERED = 100_000
 
@@ -49,7 +49,7 @@ export class AssertionUses {
     this.#options = options
     this.#batcher = new Batcher({
       maxConcurrent: MAX_CONCURRENT,
-      apartMs: APART_MS,
+      leadMs: LEAD_MS,
       maxWaiting: MAX_WAITING,
       process: async uses => {
         const outcomes = await options.record([...uses.values()], options.now() - KEPT_AFTER_END_MS)

@@ -7,8 +7,8 @@ import type { ClientCache } from './client-cache.ts'
 
 /** Look-ups that may wait for an answer of the database. The next one is refused. */
 const MAX_WAITING = 10_000
-/** A flood of wrong secrets costs Postgres at most one statement in this time. A look-up that comes by itself does not wait. */
-const APART_MS = 1
+/** A look-up nearby takes less than this. The next ones then wait for it and share a statement, also those of a flood. */
+const LEAD_MS = 1
 
 interface FoundClient {
   row: ClientRow
@@ -46,7 +46,7 @@ export class ClientLookup {
     this.#options = options
     this.#batcher = new Batcher({
       maxWaiting: MAX_WAITING,
-      apartMs: APART_MS,
+      leadMs: LEAD_MS,
       process: batch => this.#read([...batch.keys()])
     })
   }
