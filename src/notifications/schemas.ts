@@ -46,7 +46,7 @@ export const NoticeSchema = Type.Object(
     enabled: Type.Boolean({ description: 'Whether the registration was enabled when the notice fired' }),
     expiresAt: instant('Expiry of the registration when the notice fired'),
     type: Type.String({
-      description: `What the notice is about, for programs: ${NOTICE_TYPES.join(', ')}. \`expiry\` is a step of the expiry cadence. Later versions may add types.`,
+      description: `Subject of the notice, for programs: ${NOTICE_TYPES.join(', ')}. \`expiry\` is a step of the expiry cadence. Later versions may add types.`,
       examples: ['expiry']
     }),
     step: nullable(

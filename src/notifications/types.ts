@@ -6,7 +6,7 @@ import type { Notice } from './repository.ts'
 export const NOTICE_TYPES = ['expiry', ...ANNOUNCED_TYPES] as const
 export type NoticeType = (typeof NOTICE_TYPES)[number]
 
-/** What a notice says, beside the registration that it is about. */
+/** The words and members of a notice, beside the registration that it is about. */
 interface Description {
   /** Last part of the event's type. */
   event: string

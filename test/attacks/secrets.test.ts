@@ -7,6 +7,8 @@ import { driveFaults, driveMistakes, driveOperations, formsOf, setStage } from '
 const LOG_FIELDS = [
   ...['level', 'time', 'msg', 'requestId', 'method', 'route', 'status', 'durationMs', 'source', 'reason'],
   ...['administrator', 'clientId', 'connection', 'migrations', 'code', 'err'],
+  // Of a notice that could not be delivered: a report of a leak makes one.
+  ...['deliveryId', 'noticeId', 'receiverId', 'kind', 'attempts'],
   // With WORKERS, and for faults that this run does not cause.
   ...['worker', 'end', 'issuer', 'detail', 'maxConnections', 'dropped']
 ]

@@ -92,7 +92,7 @@ async function stop(
 }
 
 /**
- * Puts a secret that nobody knows in the place of a leaked one, and disables the registration. Enabling it does not bring
+ * Replaces a leaked secret by one that nobody knows, and disables the registration. Enabling it does not bring
  * the leaked secret back, which is the previous one now and refused, so that its use is noticed.
  */
 async function replaceLeaked(

@@ -44,7 +44,7 @@ export async function secretReportRoutes(
         querystring: NoQuery,
         body: { $ref: 'SecretReport' },
         response: {
-          200: jsonResponse('What became of each secret', 'SecretReportResults'),
+          200: jsonResponse('The result for each secret', 'SecretReportResults'),
           ...problemResponses(400, 413, 415, 500, 503)
         }
       }

@@ -60,12 +60,12 @@ export const SecretReportAnswerSchema = Type.Object(
             examples: ['stopped']
           })
         },
-        { additionalProperties: false, description: 'What became of a secret' }
+        { additionalProperties: false, description: 'The result for a secret' }
       ),
       { description: 'One result for each secret of the report, in its order' }
     )
   },
-  { $id: 'SecretReportResults', additionalProperties: false, description: 'What became of the secrets of a report' }
+  { $id: 'SecretReportResults', additionalProperties: false, description: 'The results of a report' }
 )
 export type SecretReportResult = Type.Static<typeof SecretReportAnswerSchema>['results'][number]['result']
 

@@ -27,7 +27,7 @@ import { requireUnused } from '../unused-guard.ts'
 import { putFirstCredential, replaceCredential, retirePreviousCredential, rotateCredential } from './repository.ts'
 import { OVERLAP_DEFAULT_SECONDS, type RotationInput } from './schemas.ts'
 
-/** What gives somebody the right to rotate. */
+/** The right of somebody to rotate. */
 export interface RotationRight {
   /** Refuses a registration in another state. It is called before the secret is made, and again with the locked row. */
   check: (registration: Registration, at: number) => void
