@@ -39,6 +39,8 @@ begin
       ('select, insert, update',         'registration_last_used'),
       ('execute',                        'function lock_last_used(text)'),
       ('select, insert, update',         'registration_refusals'),
+      ('select, insert, update',         'unused_rounds'),
+      ('select, insert',                 'unused_round_gaps'),
       ('select, insert, update',         'assertion_uses'),
       ('select, insert, update, delete', 'claim_tickets'),
       ('select, insert, update, delete', 'idempotent_answers'),

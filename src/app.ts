@@ -53,6 +53,7 @@ import { registrationOptions } from './registrations/options.ts'
 import { assertReadable } from './registrations/repository.ts'
 import { rotationRoutes } from './registrations/rotation/routes.ts'
 import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
+import { unusedRegistrations } from './registrations/unused/plugin.ts'
 import type { RotatingKeySet } from './signing-keys/key-set.ts'
 import { signingKeys } from './signing-keys/plugin.ts'
 
@@ -195,6 +196,17 @@ export async function buildApp(
     }
   })
   await app.register(notificationJobs, notifications)
+  if (recordsUse) {
+    const { onChanged } = registrations
+    await app.register(unusedRegistrations, {
+      ...config.unused,
+      db: background,
+      issuer,
+      announcer,
+      onChanged,
+      databaseNow
+    })
+  }
   await app.register(auditRetention, { db: background, ...config.audit })
   await app.register(idempotentAnswerPurge, { db: background, now })
   await app.register(health, { drain: options.drain, check: () => assertReadable(options.health) })

@@ -27,7 +27,7 @@ const represented = {
   }),
   actor: Type.String({
     description:
-      "`sub` of the administrator's token, or what stands in for an administrator: claim, client, secret report",
+      "`sub` of the administrator's token, or what stands in for an administrator: claim, client, secret report, unused registrations",
     examples: ['ada']
   }),
   actorIssuer: Type.String({

@@ -26,6 +26,7 @@ export function servingFaults(variables: Variables, derived: Derived): string[] 
     ...adminFaults(variables, derived),
     ...federationFaults(variables, derived),
     ...noticeFaults(variables, derived),
+    ...unusedFaults(variables),
     ...productionFaults(variables, derived)
   ]
 }
@@ -93,6 +94,16 @@ const MUST_BE_HTTPS = 'must be an https URL. Plain http is allowed for loopback 
 /** May this URL be used without the risk that someone on the network reads or changes what is sent? */
 function isSecure(url: string, { isProduction }: Derived): boolean {
   return url.startsWith('https:') || (!isProduction && isLoopback(url))
+}
+
+/** Between the notice and the end, an administrator needs time. */
+const UNUSED_GRACE_DAYS = 7
+
+function unusedFaults({ unusedNoticeDays: notice, unusedDisableDays: disable }: Variables): string[] {
+  if (disable === 0) return []
+  if (notice === 0) return ['UNUSED_NOTICE_DAYS must be set when UNUSED_DISABLE_DAYS is set']
+  if (disable >= notice + UNUSED_GRACE_DAYS) return []
+  return [`UNUSED_DISABLE_DAYS must be at least ${UNUSED_GRACE_DAYS} days longer than UNUSED_NOTICE_DAYS`]
 }
 
 function noticeFaults(variables: Variables, derived: Derived): string[] {

@@ -143,6 +143,12 @@ function arrange(variables: Variables, rereadUrl: () => string | undefined) {
       /** May keys come over plain http from this machine? */
       allowsLoopback: !isProduction
     },
+    unused: {
+      /** Days without an exchange until the notice; 0 for none. */
+      noticeDays: variables.unusedNoticeDays,
+      /** Days until the registration is disabled; 0 for never. */
+      disableDays: variables.unusedDisableDays
+    },
     audit: {
       /** 0 keeps events forever. */
       retentionDays: variables.auditRetentionDays

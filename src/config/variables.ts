@@ -207,6 +207,16 @@ export function readVariables(read: Read) {
       'Days to keep notices after the expiry date, once no registration has that expiry date. `0` keeps them forever.',
       wholeNumber(400, 0, 36_500)
     ),
+    unusedNoticeDays: read(
+      'UNUSED_NOTICE_DAYS',
+      'Days without an exchange after which a notice says that a registration is unused. `0` turns it off.',
+      wholeNumber(0, 0, 1_000)
+    ),
+    unusedDisableDays: read(
+      'UNUSED_DISABLE_DAYS',
+      'Days without an exchange after which grantd disables a registration, at least 7 more than UNUSED_NOTICE_DAYS. It never deletes one. `0` turns it off.',
+      wholeNumber(0, 0, 1_000)
+    ),
     noticeWebhookUrl: read(
       'NOTICE_WEBHOOK_URL',
       'Webhook that receives the notices of all Sites.',

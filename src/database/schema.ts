@@ -5,6 +5,8 @@ export interface Database {
   registrations: RegistrationTable
   registration_last_used: RegistrationLastUsedTable
   registration_refusals: RegistrationRefusalsTable
+  unused_rounds: { id: Generated<boolean>; began_at: Date }
+  unused_round_gaps: { began_at: Date; ended_at: Date }
   assertion_uses: AssertionUseTable
   mac_keys: MacKeyTable
   signing_keys: SigningKeyTable
@@ -40,6 +42,11 @@ export interface RegistrationTable {
   self_rotation: boolean
   /** Why grantd has disabled it. Null when an administrator has. */
   disabled_reason: string | null
+  /** Whether it may stay unused. */
+  may_idle: boolean
+  /** When it was enabled again; null for never. */
+  enabled_at: Date | null
+  unused_noticed_at: Date | null
   registered_at: Date
   expires_at: Date
   /** When `expires_at` got its present value. */

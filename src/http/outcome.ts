@@ -22,7 +22,7 @@ export type Outcome =
   | {
       readonly result: 'refused' | 'failed'
       readonly reason: string
-      /** What was wrong with the request, when it was refused because too many before it had failed. */
+      /** The fault of the request itself, when it was refused because too many before it had failed. */
       readonly failure?: string | undefined
     }
 

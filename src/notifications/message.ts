@@ -60,6 +60,8 @@ function textOf(
 
 /** Details that a mail shows. A URL is shown as text, never as a link: a stranger has written it. */
 const DETAILS = [
+  ['quietSince', 'Unused since'],
+  ['disablesAt', 'Will be disabled'],
   ['source', 'Request from'],
   ['url', 'Found at'],
   ['reporter', 'Reported by']

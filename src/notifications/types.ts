@@ -46,6 +46,20 @@ const DESCRIPTIONS: Record<NoticeType, (notice: Omit<Notice, 'id'>) => Descripti
     data: details,
     ...(details['credential'] === 'previous' ? LEAKED_PREVIOUS : LEAKED_CURRENT)
   }),
+  unused: ({ details }) => ({
+    event: 'unused',
+    data: details,
+    subject: 'App registration is unused',
+    happening: 'Nobody uses an App registration.',
+    advice: UNUSED_ADVICE
+  }),
+  unused_disabled: ({ details }) => ({
+    event: 'unused_disabled',
+    data: details,
+    subject: 'Unused App registration disabled',
+    happening: 'Nobody has used an App registration for a long time. grantd has disabled it.',
+    advice: 'Delete it, or enable it again if its service is still needed.'
+  }),
   secret_self_rotated: ({ details }) => ({
     event: 'secret_self_rotated',
     data: details,
@@ -54,6 +68,9 @@ const DESCRIPTIONS: Record<NoticeType, (notice: Omit<Notice, 'id'>) => Descripti
     advice: 'If this was not the owner of the service, rotate the Client secret with an overlap of 0.'
   })
 }
+
+const UNUSED_ADVICE =
+  'Delete it when it is not needed. If its service runs rarely, let it idle (mayIdle), so that grantd does not disable it.'
 
 const LEAKED_CURRENT = {
   subject: 'Leaked Client secret stopped',

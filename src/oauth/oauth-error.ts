@@ -39,7 +39,7 @@ export class OAuthError extends Error {
   readonly code: OAuthErrorCode
   readonly reason: RefusalReason
   readonly headers: Readonly<Record<string, string>>
-  /** What was wrong with the request, when it was refused because too many before it had failed. */
+  /** The fault of the request itself, when it was refused because too many before it had failed. */
   readonly failure: RefusalReason | undefined
 
   /** @param description `error_description`, in the characters of RFC 6749 §5.2: printable ASCII without `"` and `\` */

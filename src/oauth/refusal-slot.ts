@@ -4,7 +4,8 @@ import type { RefusalReason } from './oauth-error.ts'
 const WITH_CREDENTIAL: ReadonlySet<string> = new Set<RefusalReason>([
   ...(['retired_secret', 'disabled', 'expired'] as const),
   ...(['retired_assertion', 'assertion_audience', 'assertion_time', 'assertion_jti', 'assertion_used'] as const),
-  ...(['too_many_assertions', 'malformed_scope', 'scope_not_allowed'] as const)
+  ...(['too_many_assertions', 'malformed_scope', 'scope_not_allowed'] as const),
+  ...(['repeated_resource', 'malformed_resource', 'resource_not_allowed'] as const)
 ])
 
 /**

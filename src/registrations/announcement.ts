@@ -3,7 +3,13 @@ import type { Database } from '../database/schema.ts'
 import type { Registration } from './repository.ts'
 
 /** The things that happen to a registration without an administrator, of which its Site gets a notice. */
-export const ANNOUNCED_TYPES = ['claim_reused', 'secret_leaked', 'secret_self_rotated'] as const
+export const ANNOUNCED_TYPES = [
+  'claim_reused',
+  'secret_leaked',
+  'secret_self_rotated',
+  'unused',
+  'unused_disabled'
+] as const
 
 export interface Announcement {
   type: (typeof ANNOUNCED_TYPES)[number]

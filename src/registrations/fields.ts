@@ -63,6 +63,11 @@ export const fieldSchemas = {
       examples: [['https://devices.example.com']]
     }
   ),
+  mayIdle: Type.Boolean({
+    description:
+      'Whether the registration may stay unused, such as that of a job that runs once a year. When true, grantd neither sends a notice that it is unused nor disables it.',
+    examples: [false]
+  }),
   selfRotation: Type.Boolean({
     description:
       'Whether the client may exchange its current secret for a new one by itself, at most once an hour (`POST /oauth/secret`)',
@@ -76,19 +81,20 @@ export type RegistrationFields = {
 
 type FieldColumns = Pick<
   RegistrationTable,
-  'name' | 'name_folded' | 'expires_at' | 'enabled' | 'scopes' | 'audiences' | 'self_rotation'
+  'name' | 'name_folded' | 'expires_at' | 'enabled' | 'scopes' | 'audiences' | 'may_idle' | 'self_rotation'
 >
 
 /** Returns the fields of a row as an answer has them. */
 export function fieldsOf(row: Omit<FieldColumns, 'name_folded'>): RegistrationFields {
-  const { name, enabled, scopes, audiences, self_rotation: selfRotation } = row
-  return { name, expiresAt: row.expires_at.toISOString(), enabled, scopes, audiences, selfRotation }
+  const { name, enabled, scopes, audiences, may_idle: mayIdle, self_rotation: selfRotation } = row
+  return { name, expiresAt: row.expires_at.toISOString(), enabled, scopes, audiences, mayIdle, selfRotation }
 }
 
 /** Returns the columns of these fields. @param fields without faults, as `normaliseFields` returns them */
-export function columnsOf({ name, expiresAt, selfRotation, ...others }: RegistrationFields): FieldColumns {
+export function columnsOf({ name, expiresAt, mayIdle, selfRotation, ...others }: RegistrationFields): FieldColumns {
   const expires_at = new Date(parseInstant(expiresAt))
-  return { name, name_folded: foldName(name), expires_at, self_rotation: selfRotation, ...others }
+  const flags = { may_idle: mayIdle, self_rotation: selfRotation }
+  return { name, name_folded: foldName(name), expires_at, ...flags, ...others }
 }
 
 /** Returns the fields in the form in which they are kept and answered. */

@@ -8,7 +8,7 @@ export const REGISTRATION_STATES = ['active', 'expiring_30d', 'expiring_7d', 'ex
 export type RegistrationState = (typeof REGISTRATION_STATES)[number]
 
 /** Why grantd itself disables a registration. */
-export const DISABLED_REASONS = ['leaked'] as const
+export const DISABLED_REASONS = ['leaked', 'unused'] as const
 
 /** How long before its expiry a registration enters the state of that name. */
 export const EXPIRING_MS = { expiring_30d: 30 * DAY_MS, expiring_7d: 7 * DAY_MS } as const

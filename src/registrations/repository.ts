@@ -126,6 +126,8 @@ export type RegistrationChange = Partial<
     | 'name_folded'
     | 'enabled'
     | 'disabled_reason'
+    | 'may_idle'
+    | 'enabled_at'
     | 'expires_at'
     | 'expiry_set_at'
     | 'scopes'
@@ -172,6 +174,9 @@ export function registrations(
       'enabled',
       'self_rotation',
       'disabled_reason',
+      'may_idle',
+      'enabled_at',
+      'unused_noticed_at',
       'registered_at',
       'expires_at',
       'expiry_set_at',

@@ -15,7 +15,7 @@ export interface CreatedRegistrationBody extends RegistrationBody {
 }
 
 const instant = { format: 'date-time' }
-const { enabled, scopes, audiences, selfRotation } = fieldSchemas
+const { enabled, scopes, audiences, mayIdle, selfRotation } = fieldSchemas
 
 export const CreateRegistrationSchema = Type.Object(
   {
@@ -23,6 +23,7 @@ export const CreateRegistrationSchema = Type.Object(
     enabled: Type.Optional({ ...enabled, default: true }),
     scopes: Type.Optional({ ...scopes, default: [] }),
     audiences: Type.Optional({ ...audiences, default: [] }),
+    mayIdle: Type.Optional({ ...mayIdle, default: false }),
     selfRotation: Type.Optional({ ...selfRotation, default: false }),
     ...credentialInput,
     deliver: Type.Optional(

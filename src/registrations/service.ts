@@ -172,6 +172,8 @@ function createdColumns(
     registered_at: now,
     version: 1,
     disabled_reason: null,
+    enabled_at: null,
+    unused_noticed_at: null,
     credential_number: 1,
     secret_created_at: now,
     previous_credential: null,
@@ -236,7 +238,8 @@ export async function changeRegistration(
     const columns = {
       ...columnsOf(fields),
       ...('expiresAt' in changes && { expiry_set_at: new Date(at) }),
-      ...('enabled' in changes && { disabled_reason: null })
+      ...('enabled' in changes && { disabled_reason: null }),
+      ...('enabled' in changes && fields.enabled && { enabled_at: new Date(at) })
     }
     await updateRegistration(trx, target.clientId, columns)
     const after = { ...before, ...columns, version: before.version + 1 }

@@ -67,7 +67,7 @@ export function readUnusedFor(
   return unusedForMs
 }
 
-/** What was used when. */
+/** A registration or a credential, as the guard sees it. */
 interface Used {
   lastUsedAt: Date | null
   /** From then on, it could be used. */

@@ -372,6 +372,16 @@ const VARIABLES: Record<string, Variable> = {
   },
   NOTICE_INTERVAL_SECONDS: whole(config => config.notices.intervalSeconds, 15, 1, 3_600),
   NOTICE_RETENTION_DAYS: whole(config => config.notices.retentionDays, 400, 0, 36_500),
+  UNUSED_NOTICE_DAYS: whole(config => config.unused.noticeDays, 0, 0, 1_000),
+  UNUSED_DISABLE_DAYS: {
+    ...whole(config => config.unused.disableDays, 0, 0, 1_000),
+    beside: { UNUSED_NOTICE_DAYS: '30' },
+    good: [
+      ['0', 0],
+      ['37', 37],
+      ['1000', 1_000]
+    ]
+  },
   NOTICE_WEBHOOK_URL: {
     beside: { NOTICE_WEBHOOK_SECRET: WEBHOOK_SECRET },
     read: config => config.notices.webhook?.url,
@@ -792,4 +802,14 @@ t.test('production warns of a connection to Postgres over a network without TLS'
     t.same(warningsOf(url), [], url)
   }
   t.same(loadConfig({ DATABASE_URL: 'postgresql://grantd@db.example.com/grantd' }).warnings, [], 'development')
+})
+
+t.test('unused registrations are disabled at least 7 days after their notice, and both are off by default', async t => {
+  const policy = (notice: string, disable: string) =>
+    loadConfig({ UNUSED_NOTICE_DAYS: notice, UNUSED_DISABLE_DAYS: disable }).unused
+  t.same(loadConfig({}).unused, { noticeDays: 0, disableDays: 0 })
+  t.same(policy('30', '37'), { noticeDays: 30, disableDays: 37 })
+  t.same(policy('30', '0'), { noticeDays: 30, disableDays: 0 })
+  t.throws(() => policy('30', '36'), { message: /UNUSED_DISABLE_DAYS must be at least 7 days longer/ })
+  t.throws(() => policy('0', '30'), { message: /UNUSED_NOTICE_DAYS must be set/ })
 })

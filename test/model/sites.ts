@@ -54,7 +54,7 @@ export function list(of: Site, which: number): Command {
       })),
       expected.map(
         ({ clientId, name, enabled, scopes, audiences, expiresAt, lastUsedAt, exchangeCount, ...secrets }) => ({
-          ...{ clientId, name, enabled, scopes, audiences },
+          ...{ clientId, name, enabled, scopes, audiences, mayIdle: false },
           secretCreatedAt: instantOf(secrets.secretCreatedAt),
           hasPrevious: secrets.previous !== undefined && now() < secrets.previous.expiresAt,
           expiresAt: instantOf(expiresAt),

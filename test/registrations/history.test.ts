@@ -25,7 +25,10 @@ const registration = {
   odd_credential_used_at: null,
   even_credential_used_at: null,
   last_used_at: null,
-  exchange_count: 0
+  exchange_count: 0,
+  may_idle: false,
+  enabled_at: null,
+  unused_noticed_at: null
 }
 const later = new Date('2027-06-01T00:00:00.000Z')
 const earlier = new Date('2026-12-01T00:00:00.000Z')
@@ -42,6 +45,7 @@ t.test('creating and deleting record every field', async t => {
       enabled: { from: null, to: true },
       scopes: { from: null, to: ['devices:read'] },
       audiences: { from: null, to: ['https://devices.example'] },
+      mayIdle: { from: null, to: false },
       credential: { from: null, to: { kind: 'secret', createdAt: '2026-11-23T09:00:00.000Z' } }
     }
   })

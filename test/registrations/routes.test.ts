@@ -24,6 +24,7 @@ t.test('create answers 201 with the whole registration, its secret, Location, ET
     scopes: ['devices:read', 'devices:write'],
     audiences: ['devices', 'https://Devices.example:8443/api?v=1'],
     selfRotation: false,
+    mayIdle: false,
     registeredAt: '2026-11-23T09:00:00.000Z',
     lastUsedAt: null,
     disabledReason: null,

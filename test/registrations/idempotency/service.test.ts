@@ -353,6 +353,7 @@ t.test('a retry computes no hash, and the table holds nothing of the answer in c
     enabled: true,
     scopes: ['canary:scope'],
     audiences: ['canary'],
+    mayIdle: false,
     selfRotation: false
   }
   const request = { idempotencyKey: key, context: CONTEXT, signal: new AbortController().signal }
@@ -398,6 +399,7 @@ t.test('while KEY_ENCRYPTION_KEY is changed, a retry finds what the first try ma
     enabled: true,
     scopes: [],
     audiences: [],
+    mayIdle: false,
     selfRotation: false
   }
   for (const [first, second] of [

@@ -1,0 +1,88 @@
+import { type Kysely, sql, type Transaction } from 'kysely'
+import type { Database } from '../../database/schema.ts'
+import type { DISABLED_REASONS } from '../lifecycle.ts'
+import type { Gap } from './quiet.ts'
+
+const UNUSED: (typeof DISABLED_REASONS)[number] = 'unused'
+
+/** Begins a round. @returns when the round before it began; undefined for the first one. `false` when none is due yet */
+export async function beginRound(db: Kysely<Database>, now: Date, notAfter: Date): Promise<Date | undefined | false> {
+  return db.transaction().execute(async trx => {
+    await trx
+      .insertInto('unused_rounds')
+      .values({ began_at: sql`'-infinity'` })
+      .onConflict(conflict => conflict.doNothing())
+      .execute()
+    const { began_at, is_first } = await trx
+      .selectFrom('unused_rounds')
+      .select(['began_at', sql<boolean>`began_at = '-infinity'`.as('is_first')])
+      .forUpdate()
+      .executeTakeFirstOrThrow()
+    if (!is_first && began_at > notAfter) return false
+    await trx.updateTable('unused_rounds').set({ began_at: now }).execute()
+    return is_first ? undefined : began_at
+  })
+}
+
+/** Notes that there was no round in this time. */
+export async function insertGap(db: Kysely<Database>, beganAt: Date, endedAt: Date): Promise<void> {
+  await db
+    .insertInto('unused_round_gaps')
+    .values({ began_at: beganAt, ended_at: endedAt })
+    .onConflict(conflict => conflict.doNothing())
+    .execute()
+}
+
+export async function listGaps(db: Kysely<Database>): Promise<Gap[]> {
+  const rows = await db.selectFrom('unused_round_gaps').selectAll().execute()
+  return rows.map(({ began_at, ended_at }) => ({ beganAt: began_at.getTime(), endedAt: ended_at.getTime() }))
+}
+
+export interface Candidate {
+  client_id: string
+  site_id: string
+}
+
+/** Lists registrations that may be due, in the order of their client ids. */
+export function listCandidates(
+  db: Kysely<Database>,
+  options: { now: Date; quietSince: Date; disablesSince: Date; after: string; limit: number }
+): Promise<Candidate[]> {
+  const since = sql<Date>`greatest(u.last_used_at, r.registered_at, r.enabled_at)`
+  return db
+    .selectFrom('registrations as r') // Index: registrations_pkey. Each round reads all of it, batch by batch.
+    .innerJoin('registration_last_used as u', 'u.client_id', 'r.client_id') // Index: registration_last_used_pkey
+    .select(['r.client_id', 'r.site_id'])
+    .where('r.client_id', '>', options.after)
+    .where('r.enabled', '=', true)
+    .where('r.may_idle', '=', false)
+    .where('r.expires_at', '>', options.now)
+    .where(since, '<=', options.quietSince)
+    .where(eb =>
+      eb.or([
+        eb('r.unused_noticed_at', 'is', null),
+        eb('r.unused_noticed_at', '<', since),
+        eb(since, '<=', options.disablesSince)
+      ])
+    )
+    .orderBy('r.client_id')
+    .limit(options.limit)
+    .execute()
+}
+
+/** Notes that a notice was recorded. It is no change by an administrator: the version stays. */
+export async function setUnusedNoticed(trx: Transaction<Database>, clientId: string, at: Date): Promise<void> {
+  await trx
+    .updateTable('registrations')
+    .set({ unused_noticed_at: at })
+    .where('client_id', '=', clientId) // Index: registrations_pkey
+    .execute()
+}
+
+export async function disableUnused(trx: Transaction<Database>, clientId: string): Promise<void> {
+  await trx
+    .updateTable('registrations')
+    .set(({ eb }) => ({ enabled: false, disabled_reason: UNUSED, version: eb('version', '+', 1) }))
+    .where('client_id', '=', clientId) // Index: registrations_pkey
+    .execute()
+}
