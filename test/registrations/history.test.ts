@@ -46,6 +46,7 @@ t.test('creating and deleting record every field', async t => {
       scopes: { from: null, to: ['devices:read'] },
       audiences: { from: null, to: ['https://devices.example'] },
       mayIdle: { from: null, to: false },
+      selfRotation: { from: null, to: false },
       credential: { from: null, to: { kind: 'secret', createdAt: '2026-11-23T09:00:00.000Z' } }
     }
   })
