@@ -1,6 +1,5 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { TrustedIssuer } from './admin-api/admin-token.ts'
-import { publicEndpoints } from './admin-api/endpoint-scope.ts'
 import { measureAdminRequests } from './admin-api/metrics.ts'
 import { administration } from './admin-api/plugin.ts'
 import { ADMIN_PREFIX } from './admin-api/site.ts'
@@ -8,7 +7,6 @@ import { AJV_OPTIONS } from './admin-api/validation.ts'
 import { apiReferenceRoutes, DOCS_PATH } from './api-reference/routes.ts'
 import { auditRetention } from './audit/plugin.ts'
 import { allAuditRoutes, siteAuditRoutes } from './audit/routes.ts'
-import { Semaphore } from './concurrency/semaphore.ts'
 import type { Config } from './config/config.ts'
 import type { MacKeys } from './credentials/mac-keys.ts'
 import { macKeyRefresh } from './credentials/plugin.ts'
@@ -43,16 +41,11 @@ import { ClientCache } from './oauth/token/cache/client-cache.ts'
 import { tokenEndpoint } from './oauth/token/plugin.ts'
 import { MAX_DELAY_MS, revalidateOnly } from './oauth/token/revalidation.ts'
 import { TOKEN_PATH } from './oauth/token/routes.ts'
-import { CLAIMS_PATH, claimRoutes, claimTicketRoutes } from './registrations/claims/routes.ts'
 import { refusalRecording } from './registrations/diagnosis/plugin.ts'
-import { diagnosisRoutes } from './registrations/diagnosis/routes.ts'
-import { PUBLIC_REQUESTS } from './registrations/gate.ts'
 import { idempotentAnswerPurge } from './registrations/idempotency/plugin.ts'
-import { REPORTS_PATH, secretLookupRoutes, secretReportRoutes } from './registrations/leaks/routes.ts'
 import { registrationOptions } from './registrations/options.ts'
+import { allRegistrations, PUBLIC_PATHS, publicRegistrations, siteRegistrations } from './registrations/plugin.ts'
 import { assertReadable } from './registrations/repository.ts'
-import { rotationRoutes } from './registrations/rotation/routes.ts'
-import { allRegistrationRoutes, siteRegistrationRoutes } from './registrations/routes.ts'
 import { unusedRegistrations } from './registrations/unused/plugin.ts'
 import type { RotatingKeySet } from './signing-keys/key-set.ts'
 import { signingKeys } from './signing-keys/plugin.ts'
@@ -114,6 +107,11 @@ export async function buildApp(
     ...{ issuer, cursorKeys, db: background, databaseNow }
   })
   const announcer = createAnnouncer(notifications)
+  const registrationRooms = {
+    ...registrations,
+    ...{ tables, background, macKeys, issuer, announcer, refusalReasons: REFUSAL_REASONS },
+    tokenEndpoint: `${issuer}${TOKEN_PATH}`
+  }
   const audit = { cursorKeys: sealing.keys('audit cursors') }
 
   const app = createServer({ ...config, ...options, ajvOptions: AJV_OPTIONS })
@@ -125,24 +123,10 @@ export async function buildApp(
   })
   if (recordsUse) await app.register(lastUsed, { db: lastUsedWriter, recorder: useRecorder, maxDelayMs })
   await app.register(tokenEndpoint, {
+    ...options,
     ...config,
     ...config.tokens,
-    ...{
-      registrations,
-      announcer,
-      tables,
-      lookups,
-      background,
-      assertionUses: options.assertionUses,
-      revalidation,
-      maxDelayMs,
-      cache,
-      macKeys,
-      trustedIssuers: options.trustedIssuers,
-      keySet,
-      metrics,
-      now
-    }
+    ...{ registrations, announcer, revalidation, maxDelayMs, cache }
   })
   await app.register(refusalRecording, {
     ...{ db: background, tokenPath: TOKEN_PATH, slotOf: refusalSlotOf, workers: config.workers, now, databaseNow },
@@ -157,54 +141,28 @@ export async function buildApp(
     prefix: ADMIN_PREFIX,
     tables,
     trusted: options.trusted,
-    publicPaths: [CLAIMS_PATH, REPORTS_PATH],
+    publicPaths: PUBLIC_PATHS,
     isOwnKey: async kid => (await keySet.published()).some(key => key.kid === kid),
     now,
     ofSite: async scope => {
-      await siteRegistrationRoutes(scope, registrations)
-      await rotationRoutes(scope, registrations)
-      await claimTicketRoutes(scope, registrations)
-      await diagnosisRoutes(scope, { refusalReasons: REFUSAL_REASONS, now })
+      await siteRegistrations(scope, registrationRooms)
       await siteNotificationRoutes(scope, notifications)
       await siteAuditRoutes(scope, audit)
     },
     ofAllSites: async scope => {
-      await allRegistrationRoutes(scope, registrations)
-      await secretLookupRoutes(scope, { macKeys, now })
+      await allRegistrations(scope, registrationRooms)
       await allAlertRoutes(scope, notifications)
       await allAuditRoutes(scope, audit)
     }
   })
   await app.register(calendarFeed, { ...config.notices, tables, now })
-  const gate = new Semaphore(PUBLIC_REQUESTS)
-  const tokenEndpointUrl = `${issuer}${TOKEN_PATH}`
-  const handover = {
-    ...registrations,
-    tables,
-    background,
-    issuer,
-    gate,
-    announcer,
-    macKeys,
-    tokenEndpoint: tokenEndpointUrl
-  }
-  await app.register(publicEndpoints, {
-    prefix: ADMIN_PREFIX,
-    routes: async scope => {
-      await claimRoutes(scope, handover)
-      await secretReportRoutes(scope, handover)
-    }
-  })
+  await app.register(publicRegistrations, { prefix: ADMIN_PREFIX, ...registrationRooms })
   await app.register(notificationJobs, notifications)
   if (recordsUse) {
     const { onChanged } = registrations
     await app.register(unusedRegistrations, {
       ...config.unused,
-      db: background,
-      issuer,
-      announcer,
-      onChanged,
-      databaseNow
+      ...{ db: background, issuer, announcer, onChanged, databaseNow }
     })
   }
   await app.register(auditRetention, { db: background, ...config.audit })

@@ -9,7 +9,7 @@ import { findRefusals } from './repository.ts'
 import { representDiagnosis } from './representation.ts'
 import { diagnosisSchema } from './schemas.ts'
 
-interface DiagnosisOptions {
+export interface DiagnosisOptions {
   /** The closed set of reasons for which the token endpoint refuses. */
   refusalReasons: readonly string[]
   /** Milliseconds since the epoch. */
