@@ -145,18 +145,18 @@ t.test('an Ed25519 key that is no point, or a point of small order, is refused (
   for (let index = 0; index < 20; index++) t.same(faultsOf(publicHalf(generateKeyPairSync('ed25519'))), [])
 })
 
-t.test('RSA keys have 2048 to 4096 bits, an odd modulus and an ordinary exponent', async t => {
+t.test('RSA keys have 2048 to 4096 bits, an odd modulus and the exponent 65537', async t => {
   const bits = (count: number) => Buffer.alloc(count / 8, 255).toString('base64url')
   t.same(faultsOf(publicHalf(rsa(1_024))), ['n weak_key'])
   t.same(faultsOf({ ...rsa2048, n: bits(2_040) }), ['n weak_key'])
   t.same(faultsOf({ ...rsa2048, n: bits(4_104) }), ['n weak_key'])
   t.same(faultsOf({ ...rsa2048, n: Buffer.alloc(256, 254).toString('base64url') }), ['n weak_key'])
   const exponent = (...bytes: number[]) => ({ ...rsa2048, e: Buffer.from(bytes).toString('base64url') })
-  for (const bytes of [[1], [2], [3], [17], [1, 0, 0], [1, 0, 2], [1, 0, 0, 0, 1], Array(256).fill(255)]) {
+  const others = [[1], [2], [3], [17], [1, 0, 0], [1, 0, 2], [1, 0, 3], [255, 255, 255, 255], [1, 0, 0, 0, 1]]
+  for (const bytes of [...others, Array(256).fill(255)]) {
     t.same(faultsOf(exponent(...bytes)), ['e weak_key'], bytes.slice(0, 5).join(' '))
   }
   t.same(faultsOf(exponent(1, 0, 1)), [])
-  t.same(faultsOf(exponent(1, 0, 3)), [])
   t.same(faultsOf({ kty: 'RSA' }), [' invalid_value'])
 })
 
