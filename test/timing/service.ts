@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,15 +12,21 @@ import { ROOT } from '../fixtures/run/paths.ts'
 /** States of a client that a stranger must not be able to distinguish from an unknown client. */
 export const CLIENT_STATES = [
   ...(['another unknown', 'deleted', 'cold', 'warm', 'disabled', 'expired', 'rotating'] as const),
-  ...(['cold key', 'warm key', 'RSA key', 'two keys'] as const)
+  ...(['cold key', 'warm key', 'RSA key', 'two keys', 'cold workload', 'warm workload'] as const)
 ]
 export type ClientState = (typeof CLIENT_STATES)[number]
 type KeyState = Extract<ClientState, `${string}key${string}`>
+type WorkloadState = Extract<ClientState, `${string}workload`>
+
+/** An issuer whose keys are in a file. */
+const CLUSTER = 'https://cluster.example'
 
 export interface TimedService {
   port: number
   /** Client ids. */
   clients: Record<ClientState | 'unknown', string>
+  /** A token of a trusted issuer whose subject is that of no registration. */
+  workloadToken: string
   /** Ends the database. */
   cutDatabase: () => Promise<void>
   stop: () => Promise<void>
@@ -30,12 +36,19 @@ export interface TimedService {
 export async function startService(nodeOptions: readonly string[] = []): Promise<TimedService> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'grantd-timing-'))
   const port = await freePort()
+  const baseUrl = `http://127.0.0.1:${port}`
+  const keyFile = path.join(folder, 'cluster.jwks.json')
+  const signer = await makeClientKey('RS256')
+  writeFileSync(keyFile, JSON.stringify({ keys: [publicKeyOf(signer)] }))
+  const tokenOf = (sub: string) =>
+    signAssertion(signer, claimsOf(sub, baseUrl, Date.now(), { iss: CLUSTER, exp: Date.now() / 1_000 + 3_600 }))
   const { PATH = '' } = process.env
   const child = spawn(process.execPath, [...nodeOptions, 'src/commands/start.ts'], {
     cwd: ROOT,
     env: {
       ...{ PATH, PORT: String(port), METRICS_PORT: '0', DATA_DIR: folder, LOG_LEVEL: 'silent' },
       TOKEN_FAILURE_LIMIT: '1000000',
+      FEDERATED_ISSUERS: `${CLUSTER}=${keyFile}`,
       // The warm client stays in the cache for the whole time that the database is away.
       STALE_CREDENTIALS_SECONDS: '3600'
     },
@@ -51,7 +64,8 @@ export async function startService(nodeOptions: readonly string[] = []): Promise
   const [token = ''] = /^eyJ\S+$/m.exec(output) ?? []
   return {
     port,
-    clients: await registerClients(`http://127.0.0.1:${port}`, token),
+    clients: await registerClients(baseUrl, token, tokenOf),
+    workloadToken: await tokenOf('nobody'),
     cutDatabase: async () => {
       const [file = ''] = globSync('**/postmaster.pid', { cwd: folder })
       process.kill(Number.parseInt(readFileSync(path.join(folder, file), 'utf8'), 10), 'SIGINT')
@@ -69,7 +83,11 @@ export async function startService(nodeOptions: readonly string[] = []): Promise
   }
 }
 
-async function registerClients(baseUrl: string, token: string): Promise<TimedService['clients']> {
+async function registerClients(
+  baseUrl: string,
+  token: string,
+  tokenOf: (subject: string) => Promise<string>
+): Promise<TimedService['clients']> {
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
   const collection = `${baseUrl}/v1/sites/acme/app-registrations`
   const send = async (method: string, url: string, body?: object): Promise<Record<string, string>> => {
@@ -99,6 +117,7 @@ async function registerClients(baseUrl: string, token: string): Promise<TimedSer
   })
   await send('POST', `${collection}/${rotating['clientId']}/rotate-secret`, {})
   const keyed = await registerKeys(baseUrl, register, (path, body) => send('POST', `${collection}/${path}`, body))
+  const workloads = await registerWorkloads(baseUrl, register, tokenOf)
   await sleep(2_100)
   const idOf = ({ clientId = '' }: Record<string, string>) => clientId
   return {
@@ -110,7 +129,8 @@ async function registerClients(baseUrl: string, token: string): Promise<TimedSer
     disabled: idOf(disabled),
     expired: idOf(expired),
     rotating: idOf(rotating),
-    ...keyed
+    ...keyed,
+    ...workloads
   }
 }
 
@@ -140,6 +160,22 @@ async function registerKeys(
     if (status !== 200) throw new Error(`${status}`)
   }
   return { 'cold key': cold.clientId, 'warm key': warm.clientId, 'RSA key': rsa.clientId, 'two keys': two.clientId }
+}
+
+/** Registers two clients that are workloads. The warm one has exchanged. */
+async function registerWorkloads(
+  baseUrl: string,
+  register: (members: object) => Promise<Record<string, string>>,
+  tokenOf: (subject: string) => Promise<string>
+): Promise<Record<WorkloadState, string>> {
+  const { clientId: cold = '' } = await register({ federated: { issuer: CLUSTER, subject: 'cold' } })
+  const { clientId: warm = '' } = await register({ federated: { issuer: CLUSTER, subject: 'warm' } })
+  const client_assertion = await tokenOf('warm')
+  const form = { client_id: warm, client_assertion_type: ASSERTION_TYPE, client_assertion }
+  const body = new URLSearchParams({ grant_type: 'client_credentials', ...form })
+  const { status } = await fetch(`${baseUrl}/oauth/token`, { method: 'POST', body })
+  if (status !== 200) throw new Error(`${status}`)
+  return { 'cold workload': cold, 'warm workload': warm }
 }
 
 function publicKeyOf({ credential: { alg, jwk } }: ClientKey): object {
