@@ -54,6 +54,8 @@ export interface Stage {
   databaseUrl: string
   keyEncryptionKey: string
   metricsUrl: string
+  /** An issuer of workloads' tokens, which are canaries. */
+  workloads: { issuer: string; sign: (subject: string) => Promise<string> }
 }
 
 /** Starts a process that logs at level trace, and trusts an identity provider whose every token is a canary. */
@@ -72,6 +74,7 @@ export async function setStage(t: Test, databaseUrl: string, environment: Record
     KEY_ENCRYPTION_KEY: keyEncryptionKey,
     ADMIN_ISSUER: provider.issuer,
     ADMIN_AUDIENCE: AUDIENCE,
+    FEDERATED_ISSUERS: provider.issuer,
     TOKEN_FAILURE_LIMIT: '10',
     MAX_NOTICE_RECEIVERS_PER_SITE: '1000',
     ...environment
@@ -84,7 +87,14 @@ export async function setStage(t: Test, databaseUrl: string, environment: Record
     canaries,
     databaseUrl,
     keyEncryptionKey,
-    metricsUrl: `http://127.0.0.1:${METRICS_PORT}/metrics`
+    metricsUrl: `http://127.0.0.1:${METRICS_PORT}/metrics`,
+    workloads: {
+      issuer: provider.issuer,
+      sign: async sub => {
+        const claims = { sub, aud: server.baseUrl, iat: Math.floor(Date.now() / 1_000), jti: randomUUID() }
+        return canaries.add(await provider.sign(key, claims))
+      }
+    }
   }
 }
 
@@ -122,7 +132,7 @@ async function makeTarget(grantd: Grantd, canaries: Canaries): Promise<Target> {
 }
 
 /** Makes a canary of what an answer hands out. @returns the rest of the answer */
-function withoutHandedOut({ status, headers, text }: Answer, canaries: Canaries): string {
+export function withoutHandedOut({ status, headers, text }: Answer, canaries: Canaries): string {
   let rest = JSON.stringify({ status, headers, text })
   const {
     clientSecret,

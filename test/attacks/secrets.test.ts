@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { createDatabase, dumpTables, query } from '../fixtures/app/database.ts'
 import { send } from '../fixtures/app/grantd.ts'
+import { driveAssertions } from './assertion-canaries.ts'
 import { driveFaults, driveMistakes, driveOperations, formsOf, setStage } from './canaries.ts'
 
 /** Fields that a line of the log may have. */
@@ -15,7 +16,7 @@ const LOG_FIELDS = [
 
 // [SECRET-1]
 t.test(
-  'no secret, token or key is in the log, in an answer that does not hand it out, in the metrics or in any table, in any form',
+  'no secret, token, assertion or key is in the log, in an answer that does not hand it out, in the metrics or in any table, in any form',
   { timeout: 240_000 },
   async t => {
     for (const WORKERS of ['1', '2']) await t.test(`WORKERS=${WORKERS}`, t => searchEverywhere(t, { WORKERS }))
@@ -25,7 +26,9 @@ t.test(
 async function searchEverywhere(t: Test, environment: Record<string, string>): Promise<void> {
   const stage = await setStage(t, await createDatabase(t), environment)
   const { server, canaries, databaseUrl, keyEncryptionKey } = stage
-  const answers = [...(await driveOperations(stage)), ...(await driveMistakes(stage)), ...(await driveFaults(stage))]
+  const answers: string[] = []
+  for (const drive of [driveOperations, driveAssertions, driveMistakes, driveFaults])
+    answers.push(...(await drive(stage)))
   const metrics = (await send('GET', stage.metricsUrl)).text
   const tables = await dumpTables(databaseUrl)
   server.child.kill('SIGTERM')

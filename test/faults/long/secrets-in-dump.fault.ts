@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import t from 'tap'
+import { driveAssertions } from '../../attacks/assertion-canaries.ts'
 import { driveFaults, driveMistakes, driveOperations, formsOf, setStage } from '../../attacks/canaries.ts'
 import { startCluster } from '../../fixtures/faults/cluster.ts'
 import { leftOutFor } from '../../fixtures/faults/debian.ts'
@@ -12,6 +13,7 @@ t.test('no secret, token or key is in a dump by pg_dump, in any form', { skip },
   const cluster = await startCluster(t, [], { initdb: `${FOLDER}/initdb`, postgres: `${FOLDER}/postgres` })
   const stage = await setStage(t, cluster.url)
   await driveOperations(stage)
+  await driveAssertions(stage)
   await driveMistakes(stage)
   await driveFaults(stage)
   const dump = execFileSync(`${FOLDER}/pg_dump`, [cluster.url], { encoding: 'utf8', maxBuffer: 2 ** 28 })
