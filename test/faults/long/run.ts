@@ -35,6 +35,7 @@ const FAULTS: readonly (readonly [number: string, file: string, name?: string])[
   ['13', 'test/faults/long/clock-jumps.fault.ts'],
   ['14', 'test/faults/long/many-registrations.fault.ts'],
   ['15', 'test/faults/long/soak.fault.ts'],
+  ['rows', 'test/faults/long/rows.fault.ts'],
   ['upgrade', 'test/faults/long/upgrade.fault.ts'],
   ['flood', 'test/faults/flood.test.ts'],
   ['flood', 'test/faults/long/cold-flood.fault.ts']
