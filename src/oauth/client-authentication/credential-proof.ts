@@ -27,7 +27,7 @@ export interface CredentialProof {
   /** Makes the checks that follow the proof. @param now milliseconds since the epoch */
   findFault?: (now: number) => ProofFault | undefined
   /**
-   * Uses the proof, where it is valid once. Further calls return the same promise, which nobody has to await.
+   * Uses the proof, where it is valid once. Further calls return the same promise.
    *
    * @throws OAuthError 401 when it was used before; 429; 503
    */

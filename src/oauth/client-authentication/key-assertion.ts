@@ -65,8 +65,6 @@ export class KeyAssertion implements CredentialProof {
 
   use(): Promise<void> {
     this.#use ??= this.#options.assertionUses.use(this.#clientId, String(this.#jwt.claims['jti']), endOf(this.#jwt))
-    // The caller may find another reason to refuse the request first.
-    this.#use.catch(() => {})
     return this.#use
   }
 }

@@ -99,8 +99,8 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   const isFaulty = 'fault' in scope || 'fault' in audience
   // The registration may allow more by now than the cached row says.
   if (isFaulty || proof.findFault?.(at) !== undefined) return exchangeAsRead(options, attempt, 'awaited')
-  // Its statement is under way while the row is revalidated.
-  const used = proof.use?.()
+  // Before the statement that records the exchange: a refused assertion is no exchange.
+  if (proof.use !== undefined) await proof.use()
   const { version } = cached.row
   const revalidated = await revalidator.revalidate({
     clientId,
@@ -112,7 +112,6 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   if (revalidated !== 'current') {
     return exchangeAsRead(options, attempt, revalidated === 'unavailable' ? 'deferred' : 'awaited')
   }
-  if (used !== undefined) await used
   lookup.noteAnswer()
   cache.touch(cached.row, at)
   // Signed after the wait, so that the tokens of one batch are signed one after the other, which costs a third less.

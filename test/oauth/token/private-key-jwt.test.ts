@@ -186,6 +186,50 @@ t.test('of 50 copies of one assertion at once over two instances, one gets a tok
   }
 })
 
+// [ASSERTION-25]
+t.test('a refused assertion is no exchange: neither exchangeCount nor Last used moves', async t => {
+  const clock = new Clock()
+  const one = await startApp(t, { now: clock.now })
+  const environment = { ISSUER: one.baseUrl }
+  const other = await startApp(t, { databaseUrl: one.databaseUrl, now: clock.now, environment })
+  const client = await registerKeyClient(one, { scopes: ['a'] }, { now: clock.now })
+  const used = async () => {
+    const { exchangeCount, lastUsedAt } = (await one.asAdmin('GET', client.path)).json()
+    return { exchangeCount, lastUsedAt }
+  }
+  // Both have the client in their cache.
+  const first = await client.sign()
+  t.equal((await requestWithAssertion(one, first)).status, 200)
+  t.equal((await requestWithAssertion(other, await client.sign())).status, 200)
+  for (let round = 0; round < 3; round++) {
+    clock.advance(1_000)
+    const assertion = await client.sign()
+    const copies = Array.from({ length: 20 }, (_, copy) =>
+      requestWithAssertion(copy % 2 === 0 ? one : other, assertion)
+    )
+    t.equal((await Promise.all(copies)).filter(({ status }) => status === 200).length, 1)
+    t.same(await used(), { exchangeCount: round + 3, lastUsedAt: new Date(clock.time).toISOString() })
+  }
+  const before = await used()
+  clock.advance(1_000)
+  const isUnmoved = async (what: string, answer: Awaited<ReturnType<typeof requestWithAssertion>>, status: number) => {
+    t.equal(answer.status, status, what)
+    t.same(await used(), before, what)
+  }
+  await isUnmoved('used on the other instance', await requestWithAssertion(other, first), 401)
+  const late = await client.sign({ exp: Math.floor(clock.time / 1_000) - 1 })
+  await isUnmoved('over', await requestWithAssertion(one, late), 401)
+  for (const faulty of [{ scope: 'b' }, { resource: 'https://elsewhere.example' }])
+    await isUnmoved(JSON.stringify(faulty), await requestWithAssertion(one, await client.sign(), faulty), 400)
+  await query(
+    one.databaseUrl,
+    `update assertion_uses set digests = array(select generate_series(1, 1024)), ends = array_fill($1::timestamptz, array[1024])`,
+    [new Date(clock.time + 30_000)]
+  )
+  for (const grantd of [one, other])
+    await isUnmoved('too many', await requestWithAssertion(grantd, await client.sign()), 429)
+})
+
 // [ASSERTION-24]
 t.test('a client with 1,024 assertions that have not ended gets 429 slow_down with Retry-After', async t => {
   const grantd = await startApp(t)
