@@ -157,7 +157,10 @@ function wrongAssertion(alg: string, bytes: number): (clientId: string) => Recor
   }
 }
 
-/** Names a workload that no registration names. The issuer has signed the token, so every check but that one passes. */
+/**
+ * Returns requests with the token of a workload that no registration names. The issuer has signed the token, so every
+ * check but that one passes.
+ */
 function tokenOfWorkload(token: string): (clientId: string) => Record<string, string> {
   return clientId => ({ client_id: clientId, client_assertion_type: ASSERTION_TYPE, client_assertion: token })
 }
