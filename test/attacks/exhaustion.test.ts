@@ -112,6 +112,8 @@ const DEEP = {
   '2,000 objects': `${'{"a":'.repeat(2_000)}1${'}'.repeat(2_000)}`,
   '8,000 arrays that are never closed': '['.repeat(8_000)
 }
+/** The limit of reports of leaked secrets, bytes. Every other operation has a smaller one. */
+const LONGEST_BODY = 64 * 1_024
 const TEN_GIB = String(10 * 1_024 ** 3)
 
 // [LOAD-5]
@@ -127,10 +129,11 @@ t.test(
       const type = ofRequest['content-type'] ?? 'application/json'
       const headers = { authorization, 'content-type': type }
       const send = (body: string) => grantd.send(operation.method, path, { headers, body })
-      // Nesting means nothing in a form: it is one parameter without a value.
+      // Nesting means nothing in a form: it is one parameter without a value. Where only credentials are required, they miss.
+      const refused = operation.id === 'rotateOwnSecret' ? 401 : 400
       for (const [name, body] of Object.entries(DEEP))
-        t.equal((await send(body)).status, 400, `${operation.id}: ${name}`)
-      t.equal((await send('['.repeat(20_000))).status, 413, `${operation.id}: too long`)
+        t.equal((await send(body)).status, refused, `${operation.id}: ${name}`)
+      t.equal((await send('['.repeat(LONGEST_BODY + 1))).status, 413, `${operation.id}: too long`)
       const declared = { ...headers, 'content-length': TEN_GIB }
       t.equal(await statusOfHead(grantd.baseUrl, operation.method, path, declared), 413, `${operation.id}: 10 GiB`)
     }
