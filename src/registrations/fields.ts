@@ -79,6 +79,16 @@ export type RegistrationFields = {
   [Name in keyof typeof fieldSchemas]: Type.Static<(typeof fieldSchemas)[Name]>
 }
 
+/** Fields that release 0.2.0 has. */
+type FirstFields = Pick<RegistrationFields, 'name' | 'expiresAt' | 'enabled' | 'scopes'>
+
+/** Fields that came after release 0.2.0, with the values of a registration that does not set them. */
+export const addedFields: Omit<RegistrationFields, keyof FirstFields> = {
+  audiences: [],
+  mayIdle: false,
+  selfRotation: false
+}
+
 type FieldColumns = Pick<
   RegistrationTable,
   'name' | 'name_folded' | 'expires_at' | 'enabled' | 'scopes' | 'audiences' | 'may_idle' | 'self_rotation'
@@ -106,6 +116,15 @@ export function normaliseFields(input: RegistrationFields): RegistrationFields {
 function normaliseInstant(text: string): string {
   const instant = parseInstant(text)
   return Number.isNaN(instant) ? text : new Date(instant).toISOString()
+}
+
+/** Returns the fields as release 0.2.0 writes them, if they are those of a registration that it could have created. */
+export function withoutAddedDefaults(fields: RegistrationFields): Partial<RegistrationFields> {
+  const defaults: Record<string, unknown> = addedFields
+  const told = Object.entries(fields).filter(
+    ([name, value]) => !(name in defaults) || JSON.stringify(value) !== JSON.stringify(defaults[name])
+  )
+  return Object.fromEntries(told)
 }
 
 /** Limits that depend on the configuration and on the time. */

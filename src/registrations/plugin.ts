@@ -13,7 +13,7 @@ import { allRegistrationRoutes, type RegistrationRoutesOptions, siteRegistration
 /** Paths of the endpoints that anybody can call. */
 export const PUBLIC_PATHS = [CLAIMS_PATH, REPORTS_PATH]
 
-/** What the routes of all rooms of registrations need. */
+/** Options of the routes of all rooms of registrations. */
 export interface RegistrationRoomsOptions
   extends Omit<RegistrationRoutesOptions, 'macKeys'>,
     Omit<ClaimOptions, 'macKeys' | 'gate'>,

@@ -5,7 +5,7 @@ import { nullable, textEnum } from '../http/json-schema.ts'
 import type { ClaimTicket } from './claims/schemas.ts'
 import { CLIENT_ID_PATTERN } from './client-id.ts'
 import { credential, credentialInput, previousCredential } from './credential-schemas.ts'
-import { fieldSchemas } from './fields.ts'
+import { addedFields, fieldSchemas } from './fields.ts'
 import { DISABLED_REASONS, REGISTRATION_STATES } from './lifecycle.ts'
 
 export type RegistrationBody = Type.Static<typeof RegistrationSchema>
@@ -22,9 +22,9 @@ export const CreateRegistrationSchema = Type.Object(
     ...fieldSchemas,
     enabled: Type.Optional({ ...enabled, default: true }),
     scopes: Type.Optional({ ...scopes, default: [] }),
-    audiences: Type.Optional({ ...audiences, default: [] }),
-    mayIdle: Type.Optional({ ...mayIdle, default: false }),
-    selfRotation: Type.Optional({ ...selfRotation, default: false }),
+    audiences: Type.Optional({ ...audiences, default: addedFields.audiences }),
+    mayIdle: Type.Optional({ ...mayIdle, default: addedFields.mayIdle }),
+    selfRotation: Type.Optional({ ...selfRotation, default: addedFields.selfRotation }),
     ...credentialInput,
     deliver: Type.Optional(
       textEnum(['secret', 'claim'], {

@@ -10,6 +10,7 @@ import { createClientId } from './client-id.ts'
 import { makeSecret, makeUnknownSecret } from './client-secret.ts'
 import type { CredentialInput } from './credential-schemas.ts'
 import {
+  addedFields,
   changesBetween,
   columnsOf,
   type FieldRules,
@@ -18,7 +19,8 @@ import {
   fieldsOf,
   judgeableFields,
   normaliseFields,
-  type RegistrationFields
+  type RegistrationFields,
+  withoutAddedDefaults
 } from './fields.ts'
 import { eventsBetween } from './history.ts'
 import { answerOnce, type IdempotencyOptions } from './idempotency/service.ts'
@@ -41,7 +43,7 @@ import {
   updateRegistration
 } from './repository.ts'
 import { representRegistration } from './representation.ts'
-import type { CreatedRegistrationBody } from './schemas.ts'
+import type { CreatedRegistrationBody, RegistrationBody } from './schemas.ts'
 import { requireUnused } from './unused-guard.ts'
 
 export interface RegistrationOptions extends NewCredentialOptions, IdempotencyOptions {
@@ -94,7 +96,8 @@ export async function createRegistration(
   const answer = await answerOnce(
     site,
     options,
-    { idempotencyKey, context, request: ['create', withoutDefaults(input)] },
+    // A retry may come to release 0.2.0, or from it.
+    { idempotencyKey, context, request: ['create', withoutAddedDefaults(input)] },
     {
       prepare: async () => {
         const { publicKey, federated, deliver, ...members } = input
@@ -130,18 +133,25 @@ export async function createRegistration(
   return completed(answer)
 }
 
-/** Members that release 0.2.0 does not have, with their values there. An answer that it stored for a retry lacks them. */
-const ADDED = {
-  audiences: [],
+/** Members of an answer that release 0.2.0 has. */
+type FirstMembers = Pick<
+  RegistrationBody,
+  | ('clientId' | 'name' | 'expiresAt' | 'enabled' | 'scopes' | 'registeredAt' | 'lastUsedAt')
+  | ('expiresInDays' | 'state' | 'credential' | 'previousCredential')
+>
+
+/** Members that came later, with their values in an answer that release 0.2.0 stored for a retry. A forgotten one is a type error. */
+const addedMembers: Omit<RegistrationBody, keyof FirstMembers> = {
+  ...addedFields,
   exchangeCount: 0,
   disabledReason: null,
   unclaimed: false
-} satisfies Partial<CreatedRegistrationBody>
+}
 
 /** Completes an answer that another release may have stored. */
 export function completed({ body, version }: CredentialAnswer): CredentialAnswer {
   // The members that the body has keep their values and their order.
-  return { body: { ...body, ...ADDED, ...body }, version }
+  return { body: { ...body, ...addedMembers, ...body }, version }
 }
 
 /** Returns the answer with a registration that has a new credential. @param at milliseconds since the epoch */
@@ -149,12 +159,6 @@ export function answerWith(credential: NewCredential, registration: Registration
   const { version } = registration
   const secret = credential.kind === 'secret' && { clientSecret: credential.clientSecret }
   return { body: { ...representRegistration(registration, at), ...secret }, version }
-}
-
-/** Returns what a retry is recognised by. Release 0.2.0 has neither audiences nor selfRotation, and a retry may come to it or from it. */
-function withoutDefaults(input: RegistrationFields): object {
-  const { audiences, selfRotation, ...others } = input
-  return { ...others, ...(audiences.length > 0 && { audiences }), ...(selfRotation && { selfRotation }) }
 }
 
 function createdColumns(

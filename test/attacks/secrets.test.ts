@@ -11,7 +11,7 @@ const LOG_FIELDS = [
   // Of a notice that could not be delivered: a report of a leak makes one.
   ...['deliveryId', 'noticeId', 'receiverId', 'kind', 'attempts'],
   // With WORKERS, and for faults that this run does not cause.
-  ...['worker', 'end', 'issuer', 'detail', 'maxConnections', 'dropped']
+  ...['worker', 'end', 'issuer', 'detail', 'maxConnections', 'dropped', 'job']
 ]
 
 // [SECRET-1]

@@ -54,7 +54,7 @@ export function list(of: Site, which: number): Command {
       })),
       expected.map(
         ({ clientId, name, enabled, scopes, audiences, expiresAt, lastUsedAt, exchangeCount, ...secrets }) => ({
-          ...{ clientId, name, enabled, scopes, audiences, mayIdle: false },
+          ...{ clientId, name, enabled, scopes, audiences, ...UNCHANGED },
           secretCreatedAt: instantOf(secrets.secretCreatedAt),
           hasPrevious: secrets.previous !== undefined && now() < secrets.previous.expiresAt,
           expiresAt: instantOf(expiresAt),
@@ -66,6 +66,9 @@ export function list(of: Site, which: number): Command {
     )
   })
 }
+
+/** Members that no command changes. */
+const UNCHANGED = { mayIdle: false, selfRotation: false, disabledReason: null, unclaimed: false }
 
 /** Returns what the list of a Site has, in its order: by name, then by client id. */
 function listed({ registrations }: Model, of: Site): Modelled[] {

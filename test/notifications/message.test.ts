@@ -45,6 +45,7 @@ t.test('every type of notice has an event type, a subject and a text of its own'
   t.throws(() => noticeMessage({ ...NOTICE, type: 'of a later release' }, ISSUER), /does not know/)
 })
 
+// [NOTICE-33]
 t.test('a mail shows the URL of a report as text, never as a link or as HTML', async t => {
   const details = { credential: 'previous', url: 'https://example.com/?a=1&b="<b>"', reporter: 'a <scanner>' }
   const { event, text } = noticeMessage({ ...NOTICE, type: 'secret_leaked', details }, ISSUER)

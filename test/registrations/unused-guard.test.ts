@@ -165,6 +165,7 @@ t.test('where exchanges are not recorded, nothing is known to be unused', async 
   }
 })
 
+// [SITE-22]
 t.test('a Site locks no Last used but its own', async t => {
   const grantd = await startApp(t)
   const { clientId } = await grantd.register({}, 'umbrella')

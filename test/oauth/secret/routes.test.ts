@@ -51,6 +51,7 @@ t.test('a client exchanges its current secret for a new one, and the old one ove
   t.match(event, { action: 'credential.rotated', actor: 'client', source: '127.0.0.1' })
 })
 
+// [SECRET-49]
 t.test('a client rotates at most once an hour, also while both of its secrets are in use (spec 45)', async t => {
   const { clock, grantd, client } = await start(t)
   let current: Credentials = client
@@ -68,6 +69,7 @@ t.test('a client rotates at most once an hour, also while both of its secrets ar
   t.equal((await grantd.exchange(client)).status, 401, 'two secrets at most are accepted')
 })
 
+// [SECRET-50]
 t.test('the previous secret cannot rotate: 403 (spec 45)', async t => {
   const { clock, grantd, client } = await start(t)
   const { client_secret: clientSecret } = (await rotate(grantd, client)).json()
@@ -91,6 +93,7 @@ t.test('a registration without selfRotation does not let its client rotate: 403'
   t.equal((await rotate(grantd, client)).status, 200)
 })
 
+// [TOKEN-20]
 t.test('what the token endpoint refuses is refused here too, with the same bytes', async t => {
   const { grantd, client } = await start(t)
   const wrong = { clientId: client.clientId, clientSecret: `${client.clientSecret}x` }

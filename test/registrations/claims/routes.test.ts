@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { Clock, startApp } from '../../fixtures/app/app.ts'
-import { dumpTables, query } from '../../fixtures/app/database.ts'
+import { dumpTables, query, withClient } from '../../fixtures/app/database.ts'
 import type { Answer, Grantd, Json } from '../../fixtures/app/grantd.ts'
+import { capturedLog } from '../../fixtures/app/log.ts'
 import { answerBytes } from '../../fixtures/app/raw-http.ts'
 import { COLLECTION, DAY_MS, inDays } from '../../fixtures/app/registration.ts'
 import { startWebhookReceiver } from '../../fixtures/peers/webhook-receiver.ts'
@@ -89,6 +90,7 @@ t.test('a claim is a rotation: it overlaps, is audited with the actor "claim", a
   t.notMatch(JSON.stringify(items), ticket)
 })
 
+// [SECRET-40]
 t.test('a ticket works once: a second use is 410, and the Site gets one notice of it (spec 44)', async t => {
   const receiver = await startWebhookReceiver(t)
   const grantd = await startApp(t, {
@@ -111,6 +113,7 @@ t.test('a ticket works once: a second use is 410, and the Site gets one notice o
   t.equal((await grantd.exchange({ clientId: registration.clientId, clientSecret })).status, 200)
 })
 
+// [SECRET-41]
 t.test('an unknown, an expired, a replaced and a deleted ticket get the same 401, byte for byte', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })
@@ -148,6 +151,7 @@ t.test('without a ticket the challenge has no error code (RFC 6750 §3.1)', asyn
   }
 })
 
+// [SECRET-42]
 t.test('a link preview uses nothing up: GET, HEAD and OPTIONS are 405 at every URL of a claim', async t => {
   const origin = 'https://admin.example.com'
   const grantd = await startApp(t, { environment: { ADMIN_CORS_ORIGINS: origin } })
@@ -169,6 +173,7 @@ t.test('a link preview uses nothing up: GET, HEAD and OPTIONS are 405 at every U
   t.equal((await claim(grantd, ticket)).status, 201, 'and the ticket is still good')
 })
 
+// [SECRET-43]
 t.test('of 20 claims at once over two instances exactly one is 201, and the others are 410', async t => {
   const one = await startApp(t)
   const other = await startApp(t, { databaseUrl: one.databaseUrl })
@@ -278,6 +283,33 @@ t.test('a used ticket is remembered until ten later ones were used', async t => 
   )
 })
 
+// [LOAD-25]
+t.test('a flood of claims while their look-ups hang stops neither tokens nor administrators', async t => {
+  const { log, lines } = capturedLog()
+  const grantd = await startApp(t, { log })
+  const registration = await grantd.register()
+  const { ticket } = await ticketFor(grantd, registration)
+  await withClient(grantd.databaseUrl, async blocker => {
+    await blocker.query('begin')
+    await blocker.query('lock table claim_tickets in access exclusive mode')
+    const flood = Array.from({ length: 200 }, () => claim(grantd, ticket))
+    const turnedAway = await Promise.race(flood)
+    t.equal(turnedAway.status, 503)
+    t.equal(turnedAway.headers['retry-after'], '1')
+    t.equal((await grantd.exchange(registration)).status, 200)
+    t.equal((await grantd.asAdmin('GET', registration.path)).status, 200)
+    await blocker.query('rollback')
+    const statuses = (await Promise.all(flood)).map(({ status }) => status)
+    t.ok(
+      statuses.every(status => [201, 410, 503].includes(status)),
+      statuses.join()
+    )
+    t.ok(statuses.filter(status => status === 201).length <= 1)
+  })
+  t.match(lines.join(''), '"reason":"public_requests_overloaded"')
+})
+
+// [SECRET-44]
 t.test('no ticket and no secret waits anywhere: only digests and hashes are stored', async t => {
   const grantd = await startApp(t)
   const { ticket } = await createForClaim(grantd)

@@ -60,6 +60,7 @@ t.test('after a quiet time, a refusal is written at once, and nothing is written
   }
 })
 
+// [TOKEN-21]
 t.test('a write follows a refusal of an unknown client at the same time as that of a known one', async t => {
   const timesOfWrites = async (slot: 'withoutCredential' | undefined): Promise<number[]> => {
     const { recorder: recording, writes, pass } = recorder()
@@ -77,6 +78,7 @@ t.test('a write follows a refusal of an unknown client at the same time as that 
   t.same(await timesOfWrites(undefined), known)
 })
 
+// [LOAD-23]
 t.test('100,000 guessed ids use bounded memory, and drive out no refusal that waits', async t => {
   const { recorder: recording, writes, pass } = recorder()
   recording.note(CLIENT, 'withoutCredential', refusalAt(0))

@@ -125,6 +125,7 @@ t.test('refusals of the owner of a credential and of anybody else are kept apart
   })
 })
 
+// [LOAD-22]
 t.test('10,000 guesses hide no refusal with the right credential, and count exactly with few writes', async t => {
   const databaseUrl = await createDatabase(t)
   await query(databaseUrl, COUNT_WRITES)
@@ -203,6 +204,7 @@ t.test('refusals of a registration that is being deleted are left out, and those
   t.match((await diagnose(grantd, kept)).refusals, { withCredential: { count: 1 } })
 })
 
+// [LOAD-24]
 t.test('a slot is cleared 30 days after its latest refusal, and the other slot stays', async t => {
   const grantd = await startApp(t)
   const registered = await grantd.register()
@@ -245,6 +247,7 @@ t.test('while the database is away, no token waits for a refusal, and the refusa
   t.match(refusals, { withCredential: { reason: 'disabled', count: 1 }, withoutCredential: { count: 1 } })
 })
 
+// [SITE-21]
 t.test('another Site, an unknown and a malformed client id get the same 404', async t => {
   const grantd = await startApp(t)
   const { clientId, path } = await grantd.register({}, 'umbrella')

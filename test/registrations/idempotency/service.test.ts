@@ -4,8 +4,10 @@ import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { recordEvent } from '../../../src/audit/record.ts'
 import { FairSemaphore } from '../../../src/concurrency/fair-semaphore.ts'
+import { addedFields, withoutAddedDefaults } from '../../../src/registrations/fields.ts'
 import { idempotentAnswerPurge } from '../../../src/registrations/idempotency/plugin.ts'
-import { createRegistration } from '../../../src/registrations/service.ts'
+import { RegistrationSchema } from '../../../src/registrations/schemas.ts'
+import { completed, createRegistration } from '../../../src/registrations/service.ts'
 import { Clock, signAdminToken, startApp } from '../../fixtures/app/app.ts'
 import { CONTEXT, eventOf } from '../../fixtures/app/audit.ts'
 import { createDatabase, openTestDatabase, query } from '../../fixtures/app/database.ts'
@@ -79,6 +81,28 @@ t.test('a retry is not validated again: its expiry may have passed, and its Site
   const first = await create(grantd, tried)
   clock.advance(2 * MINUTE_MS)
   t.same(told(await create(grantd, tried)), told(first))
+})
+
+t.test('a retry that comes from release 0.2.0 is recognised, and gets an answer with every member', async t => {
+  const grantd = await startApp(t)
+  const { answer } = await grantd.register({ name: 'billing', expiresAt: '2027-01-01T00:00:00.000Z' })
+  const body = answer.json()
+  const { clientId, name, expiresAt, enabled, scopes, audiences, mayIdle, selfRotation } = body
+  const { registeredAt, lastUsedAt, expiresInDays, state, credential, previousCredential } = body
+  // The members that 0.2.0 has, in the request and in the answer.
+  const asked = { name, expiresAt, enabled, scopes }
+  t.same(withoutAddedDefaults({ ...asked, audiences, mayIdle, selfRotation }), asked)
+  const first = { clientId, ...asked, registeredAt, lastUsedAt, expiresInDays, state, credential, previousCredential }
+  const whole = completed({ body: Object(first), version: 1 }).body
+  t.same(Object.keys(whole).sort(), Object.keys(RegistrationSchema.properties).sort())
+  t.same({ ...whole, clientSecret: body.clientSecret }, body)
+})
+
+t.test('a registration with a member that release 0.2.0 lacks is another request', async t => {
+  const fields = { name: 'billing', expiresAt: '2027-01-01T00:00:00.000Z', enabled: true, scopes: [], ...addedFields }
+  for (const added of [{ audiences: ['a'] }, { mayIdle: true }, { selfRotation: true }]) {
+    t.match(withoutAddedDefaults({ ...fields, ...added }), added)
+  }
 })
 
 t.test('the same key with another body is refused with 422 and creates nothing', async t => {

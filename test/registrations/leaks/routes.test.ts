@@ -29,6 +29,7 @@ async function report(grantd: Grantd, ...secrets: string[]): Promise<string[]> {
 const rotate = async (grantd: Grantd, path: string, body = {}) =>
   (await grantd.asAdmin('POST', `${path}/rotate-secret`, { body })).json().clientSecret as string
 
+// [SECRET-45]
 t.test('a secret that is pasted into a report is dead on the next request to another instance (spec 46)', async t => {
   const one = await startApp(t)
   const other = await startApp(t, { databaseUrl: one.databaseUrl })
@@ -48,6 +49,7 @@ t.test('a secret that is pasted into a report is dead on the next request to ano
   })
 })
 
+// [SECRET-46]
 t.test('a leaked secret never comes back, also when an administrator only enables the registration', async t => {
   const grantd = await startApp(t)
   const client = await grantd.register()
@@ -137,6 +139,7 @@ t.test('the Site gets a notice with the URL, at once, and an audit event by the 
   }
 })
 
+// [SECRET-47]
 t.test('a report says nothing about whose a secret was, and reports of nothing change nothing', async t => {
   const grantd = await startApp(t)
   await grantd.register()
@@ -158,6 +161,7 @@ t.test('of many reports of one secret at once exactly one stops it, and there is
   t.equal((await query(one.databaseUrl, 'select from notices')).length, 1)
 })
 
+// [LOAD-21]
 t.test('a report of junk costs no hash and no look-up, and one of 100 secrets costs one look-up', async t => {
   const metrics = new Registry()
   const grantd = await startApp(t, { metrics })
@@ -212,6 +216,7 @@ t.test('a full report of 100 secrets with URLs fits', async t => {
   t.equal((await post(grantd, { secrets })).status, 200)
 })
 
+// [SECRET-48]
 t.test('CORS stays off at the endpoints that are not for administrators', async t => {
   const origin = 'https://admin.example.com'
   const grantd = await startApp(t, { environment: { ADMIN_CORS_ORIGINS: origin } })
