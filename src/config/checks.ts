@@ -85,7 +85,7 @@ function keyFileFaults(keyFile: string): string[] {
     return []
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    return [`FEDERATED_ISSUERS must be followed by files that hold a JSON Web Key Set. The file ${reason}`]
+    return [`FEDERATED_ISSUERS must be followed by files that hold a JSON Web Key Set: ${reason}`]
   }
 }
 

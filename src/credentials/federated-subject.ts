@@ -25,6 +25,11 @@ export function federatedFaults({ issuer, subject }: FederatedSubject, trustedIs
     const detail = 'must have no control or invisible characters, and no space at either end'
     faults.push({ pointer: '/subject', code: 'invalid_character', detail })
   }
+  if (subject === issuer) {
+    const detail =
+      'must differ from issuer, because an assertion whose sub is its iss is one that a client has made itself'
+    faults.push({ pointer: '/subject', code: 'invalid_value', detail })
+  }
   return faults
 }
 

@@ -48,7 +48,8 @@ export class KeyFile {
 export function readKeyFile(path: string): JSONWebKeySet {
   const document = parse(path, read(path))
   const keys: unknown = Object(document).keys
-  if (!Array.isArray(keys) || keys.length === 0) throw new Error(`${path} has no list of keys`)
+  if (!Array.isArray(keys)) throw new Error(`${path} has no list of keys`)
+  if (keys.length === 0) throw new Error(`${path} has an empty list of keys`)
   for (const [index, key] of keys.entries()) {
     const fault = keyFault(key)
     if (fault !== undefined) throw new Error(`key ${index + 1} in ${path} ${fault}`)

@@ -29,25 +29,25 @@ export function eventsBetween(before: Registration | undefined, after: Registrat
   ]
 }
 
-/** Returns the event of a rotation. @param at milliseconds since the epoch */
-export function rotationEvent(before: Registration, after: Registration, at: number): RegistrationEvent {
+/** Returns the event of a rotation. */
+export function rotationEvent(before: Registration, after: Registration): RegistrationEvent {
   return {
     action: 'credential.rotated',
     changes: {
       credential: { from: currentOf(before), to: currentOf(after) },
-      previousCredentialExpiresAt: previousExpiryChange(before, after, at)
+      previousCredentialExpiresAt: previousExpiryChange(before, after)
     }
   }
 }
 
-/** Returns the event of the retirement of the previous credential. @param at milliseconds since the epoch */
-export function retirementEvent(before: Registration, after: Registration, at: number): RegistrationEvent {
+/** Returns the event of the retirement of the previous credential. */
+export function retirementEvent(before: Registration, after: Registration): RegistrationEvent {
   const { previous_credential: previous, previous_secret_created_at: createdAt } = before
   return {
     action: 'credential.retired',
     changes: {
       previousCredential: { from: auditedCredential(credentialOf(previous), createdAt), to: null },
-      previousCredentialExpiresAt: previousExpiryChange(before, after, at)
+      previousCredentialExpiresAt: previousExpiryChange(before, after)
     }
   }
 }
@@ -57,14 +57,12 @@ export function retirementEvent(before: Registration, after: Registration, at: n
  *
  * @param credential which one it was
  * @param reported where it was found and by whom, as the report says
- * @param at milliseconds since the epoch
  */
 export function leakEvent(
   before: Registration,
   after: Registration,
   credential: 'current' | 'previous',
-  reported: Record<string, string | undefined>,
-  at: number
+  reported: Record<string, string | undefined>
 ): RegistrationEvent {
   const { previous_credential: previous, previous_secret_created_at: createdAt } = before
   const stopped =
@@ -77,7 +75,7 @@ export function leakEvent(
     changes: {
       ...stopped,
       ...changesBetween(fieldsOf(before), fieldsOf(after)),
-      previousCredentialExpiresAt: previousExpiryChange(before, after, at),
+      previousCredentialExpiresAt: previousExpiryChange(before, after),
       ...Object.fromEntries(said)
     }
   }
@@ -93,11 +91,9 @@ function auditedCredential(credential: Credential, createdAt: Date | null) {
   return { ...describeCredential(credential), createdAt: iso(createdAt) }
 }
 
-function previousExpiryChange(before: Registration, after: Registration, at: number) {
-  const { previous_secret_expires_at: expiresAt } = after
-  // A credential that was refused at once was accepted until now.
-  const to = expiresAt === null ? null : new Date(Math.max(expiresAt.getTime(), at))
-  return { from: iso(before.previous_secret_expires_at), to: iso(to) }
+/** Both are as stored, so that the next event begins where this one ends. */
+function previousExpiryChange(before: Registration, after: Registration) {
+  return { from: iso(before.previous_secret_expires_at), to: iso(after.previous_secret_expires_at) }
 }
 
 function iso(instant: Date | null): string | null {

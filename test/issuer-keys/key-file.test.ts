@@ -36,7 +36,7 @@ t.test('a file that is no set of public keys is refused, and the fault names the
     ['[]', /has no list of keys/],
     [JSON.stringify(jwk), /has no list of keys/],
     [JSON.stringify({ keys: jwk }), /has no list of keys/],
-    [JSON.stringify({ keys: [] }), /has no list of keys/],
+    [JSON.stringify({ keys: [] }), /has an empty list of keys/],
     [JSON.stringify({ keys: [null] }), /key 1 .* is not a JSON Web Key/],
     [JSON.stringify({ keys: [jwk, canary] }), /key 2 .* is not a JSON Web Key/],
     [JSON.stringify({ keys: [jwk, { ...jwk, n: canary }, { kty: canary }] }), /key 3 .* is not a public key/],

@@ -99,6 +99,18 @@ t.test('a registration is created with a federated subject of a trusted issuer',
   ])
 })
 
+t.test('a federated subject that is its issuer is refused: its token would be read as an own assertion', async t => {
+  const grantd = await startApp(t, { environment: { FEDERATED_ISSUERS } })
+  const { path } = await grantd.register()
+  const body = { federated: { issuer: ISSUER, subject: ISSUER } }
+  for (const answer of [await create(grantd, body), await rotate(grantd, path, body)]) {
+    t.equal(answer.status, 400)
+    t.same(placesOf(answer), ['/federated/subject invalid_value'])
+    t.match(answer.text, 'must differ from issuer')
+  }
+  t.equal((await create(grantd, { federated: { issuer: ISSUER, subject: `${ISSUER}/` } })).status, 201)
+})
+
 t.test('a new credential is one of them: a key and a subject together are refused', async t => {
   const grantd = await startApp(t, { environment: { FEDERATED_ISSUERS } })
   const { path } = await grantd.register()

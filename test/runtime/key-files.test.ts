@@ -64,7 +64,7 @@ t.test(
     writeFileSync(file, '{"keys":[]}')
     await t.rejects(
       startInstance(t, await createDatabase(t), { FEDERATED_ISSUERS: `${cluster.issuer}=${file}` }),
-      /FEDERATED_ISSUERS must be followed by files that hold a JSON Web Key Set.*has no list of keys/
+      /FEDERATED_ISSUERS must be followed by files that hold a JSON Web Key Set.*has an empty list of keys/
     )
   }
 )

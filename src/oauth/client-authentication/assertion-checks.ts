@@ -105,7 +105,8 @@ function audienceFault({ claims: { aud } }: SignedJwt, { issuer }: ClaimContext)
 function timeFault(jwt: SignedJwt, { now }: ClaimContext): string | undefined {
   const { exp, iat, nbf } = jwt.claims
   const seconds = now / SECOND_MS
-  if (!isNumericDate(exp)) return 'exp is required: the seconds since 1970 at which the assertion ends.'
+  if (exp === undefined) return 'exp is required: the seconds since 1970 at which the assertion ends.'
+  if (!isNumericDate(exp)) return 'exp must be a number of seconds since 1970.'
   for (const [name, value] of Object.entries({ iat, nbf })) {
     if (value === undefined) continue
     if (!isNumericDate(value)) return `${name} must be a number of seconds since 1970.`
@@ -125,7 +126,8 @@ function timeFault(jwt: SignedJwt, { now }: ClaimContext): string | undefined {
 
 /** Check 8, the part that needs no memory (RFC 7519 §4.1.7). */
 function idFault({ claims: { jti } }: SignedJwt): string | undefined {
-  if (typeof jti === 'string' && jti !== '' && jti.length <= MAX_ID_LENGTH) return undefined
+  // A lone surrogate has no UTF-8, so that different ids would have the same digest.
+  if (typeof jti === 'string' && jti !== '' && jti.isWellFormed() && [...jti].length <= MAX_ID_LENGTH) return undefined
   return `jti is required: 1 to ${MAX_ID_LENGTH} characters that are new in each assertion.`
 }
 

@@ -104,7 +104,8 @@ const TYPES: ReadonlySet<string> = new Set(['jwt', 'jose', 'client-authenticatio
 /** A token that was issued for another use is none of a workload (RFC 8725 §3.11). */
 function typeFault({ header: { typ } }: SignedJwt): ProofFault | undefined {
   if (typ === undefined || (typeof typ === 'string' && TYPES.has(mediaTypeOf(typ)))) return undefined
-  const description = 'typ must be absent or JWT. Access tokens, DPoP proofs and logout tokens prove no workload.'
+  const description =
+    'typ must be absent, JWT, JOSE or client-authentication+jwt. Access tokens, DPoP proofs and logout tokens prove no workload.'
   return { reason: 'assertion_typ', description }
 }
 
@@ -127,7 +128,9 @@ function timeFault({ claims }: SignedJwt, now: number): ProofFault | undefined {
 
 /** RFC 7519 §4.1.4 to §4.1.6. */
 function describeTimeFault({ exp, iat, nbf }: SignedJwt['claims'], now: number): string | undefined {
-  if (!isNumericDate(exp) || !isNumericDate(iat)) return 'exp and iat are required, in seconds since 1970.'
+  if (exp === undefined || iat === undefined) return 'exp and iat are required, in seconds since 1970.'
+  if (!isNumericDate(exp)) return 'exp must be a number of seconds since 1970.'
+  if (!isNumericDate(iat)) return 'iat must be a number of seconds since 1970.'
   if (nbf !== undefined && !isNumericDate(nbf)) return 'nbf must be a number of seconds since 1970.'
   if (Math.max(iat, nbf ?? iat) * SECOND_MS > now + MAX_AHEAD_MS) {
     return 'The token is not valid yet: iat and nbf may be 10 seconds ahead at most.'

@@ -38,7 +38,7 @@ export async function tokenRoutes(app: FastifyInstance, options: ExchangeOptions
         operationId: 'exchangeCredentials',
         summary: 'Exchange client credentials for an access token',
         description:
-          'Issues an access token (RFC 6749 §4.4). The client authenticates by its secret, in the Authorization header or in the body, or by an assertion that it has signed with its private key.',
+          'Issues an access token (RFC 6749 §4.4). The client authenticates by its secret, in the Authorization header or in the body, or by an assertion: a JWT that it has signed with its private key, or the token of its workload that its platform has signed.',
         tags: ['Tokens'],
         security: [{ client: [] }, {}],
         consumes: ['application/x-www-form-urlencoded'],

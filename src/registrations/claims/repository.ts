@@ -42,6 +42,15 @@ export async function insertTicket(
     .execute()
 }
 
+/** Ends the open ticket of a registration. Used ones stay. */
+export async function endOpenTicket(trx: Transaction<Database>, clientId: string): Promise<void> {
+  await trx
+    .deleteFrom('claim_tickets')
+    .where('client_id', '=', clientId) // Index: claim_tickets_client_id
+    .where('used_at', 'is', null)
+    .execute()
+}
+
 /** Finds a ticket that is open or was used. An unknown ticket and an ended one are the same to this statement. */
 export function findTicket(db: Kysely<Database>, digest: Buffer, now: Date): Promise<FoundTicket | undefined> {
   return db

@@ -28,7 +28,8 @@ export function diagnosisSchema(refusalReasons: readonly string[]) {
   return Type.Object(
     {
       wouldSucceed: Type.Boolean({
-        description: 'Whether the token endpoint would accept the right credential now',
+        description:
+          'Whether the token endpoint would accept the right credential now. It does not cover rates: a client that sends too many failures or assertions gets 429 meanwhile.',
         examples: [false]
       }),
       reasons: Type.Array(

@@ -84,7 +84,7 @@ async function stop(
       const after = (await lockRegistration(trx, siteId, clientId)) ?? before
       await announcer.record(trx, after, { type: 'secret_leaked', at, details: detailsOf(credential, report, context) })
       const reported = { url: report.url, reporter: report.source }
-      await recordEvents(trx, after, [leakEvent(before, after, credential, reported, at)], at, context)
+      await recordEvents(trx, after, [leakEvent(before, after, credential, reported)], at, context)
       return after.version
     })
   if (version !== undefined) onChanged(clientId, version)

@@ -8,6 +8,7 @@ import type { Database } from '../../database/schema.ts'
 import { notFound } from '../../http/problem.ts'
 import { MINUTE_MS, SECOND_MS } from '../../time.ts'
 import { lockOf, recordEvents, type Target } from '../changes.ts'
+import { endOpenTicket } from '../claims/repository.ts'
 import { makeSecret } from '../client-secret.ts'
 import type { CredentialInput } from '../credential-schemas.ts'
 import { credentialUses, isSameCredential, previousCredentialOf } from '../credentials.ts'
@@ -37,8 +38,11 @@ export interface RotationRight {
   use: (trx: Transaction<Database>, registration: Registration, at: number) => Promise<void>
 }
 
-/** Administrators may rotate at any time. */
-const OF_ADMINISTRATORS: RotationRight = { check: () => {}, use: async () => {} }
+/** Administrators may rotate at any time. The new credential is the one to hand over, so an open claim ticket ends. */
+const OF_ADMINISTRATORS: RotationRight = {
+  check: () => {},
+  use: (trx, { client_id: clientId }) => endOpenTicket(trx, clientId)
+}
 
 /**
  * Gives a registration a new credential. The previous one is accepted for `overlapSeconds` more, so that its consumers can
@@ -172,6 +176,6 @@ async function recordChange(
   { context }: Target
 ): Promise<Registration> {
   const after = (await lockRegistration(trx, before.site_id, before.client_id)) ?? before
-  await recordEvents(trx, after, [eventOf(before, after, at)], at, context)
+  await recordEvents(trx, after, [eventOf(before, after)], at, context)
   return after
 }

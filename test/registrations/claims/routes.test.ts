@@ -4,6 +4,7 @@ import { Clock, startApp } from '../../fixtures/app/app.ts'
 import { dumpTables, query, withClient } from '../../fixtures/app/database.ts'
 import type { Answer, Grantd, Json } from '../../fixtures/app/grantd.ts'
 import { capturedLog } from '../../fixtures/app/log.ts'
+import { keyPair } from '../../fixtures/app/public-key.ts'
 import { answerBytes } from '../../fixtures/app/raw-http.ts'
 import { COLLECTION, DAY_MS, inDays } from '../../fixtures/app/registration.ts'
 import { startWebhookReceiver } from '../../fixtures/peers/webhook-receiver.ts'
@@ -33,6 +34,8 @@ async function createForClaim(
   const { claim, ...registration } = answer.json()
   return { path: `${COLLECTION}/${registration.clientId}`, registration, ticket: claim.ticket }
 }
+
+const OPEN_TICKETS = 'select from claim_tickets where client_id = $1 and used_at is null'
 
 const read = async (grantd: Grantd, path: string) => (await grantd.asAdmin('GET', path)).json()
 
@@ -229,18 +232,34 @@ t.test('a claim that is refused because of the state of the registration keeps i
   t.equal((await claim(grantd, ticket)).status, 201)
 })
 
-t.test(
-  'a rotation by an administrator gives an unclaimed registration its secret, and leaves the ticket open',
-  async t => {
-    const grantd = await startApp(t)
-    const { ticket, path, registration } = await createForClaim(grantd)
-    const rotated = (await grantd.asAdmin('POST', `${path}/rotate-secret`)).json()
-    t.match(rotated, { unclaimed: false, previousCredential: null })
-    t.equal((await grantd.exchange({ ...registration, ...rotated })).status, 200)
-    const { clientSecret } = (await claim(grantd, ticket)).json()
-    t.equal((await grantd.exchange({ ...registration, clientSecret })).status, 200)
+t.test('a rotation by an administrator gives an unclaimed registration its secret, and ends the ticket', async t => {
+  const grantd = await startApp(t)
+  const { ticket, path, registration } = await createForClaim(grantd)
+  const rotated = (await grantd.asAdmin('POST', `${path}/rotate-secret`)).json()
+  t.match(rotated, { unclaimed: false, previousCredential: null })
+  t.equal((await grantd.exchange({ ...registration, ...rotated })).status, 200)
+  const refused = await claim(grantd, ticket)
+  t.match({ status: refused.status, ...refused.json() }, { status: 401, code: 'unauthorized' })
+  t.equal((await grantd.exchange({ ...registration, ...rotated })).status, 200)
+})
+
+t.test('a rotation to a credential of any kind ends an open ticket, and a used one is still known as used', async t => {
+  const issuer = 'https://cluster.example'
+  const grantd = await startApp(t, { environment: { FEDERATED_ISSUERS: issuer } })
+  const kinds = [{}, { publicKey: keyPair().publicKey }, { federated: { issuer, subject: 'exporter' } }]
+  for (const kind of kinds) {
+    const client = await grantd.register()
+    const used = await ticketFor(grantd, client)
+    t.equal((await claim(grantd, used.ticket)).status, 201)
+    const open = await ticketFor(grantd, client)
+    const refused = await grantd.asAdmin('POST', `${client.path}/rotate-secret`, { body: { overlapSeconds: -1 } })
+    t.equal(refused.status, 400)
+    t.equal((await query(grantd.databaseUrl, OPEN_TICKETS, [client.clientId])).length, 1, 'a refused one ends nothing')
+    t.equal((await grantd.asAdmin('POST', `${client.path}/rotate-secret`, { body: kind })).status, 201)
+    t.equal((await claim(grantd, open.ticket)).status, 401)
+    t.equal((await claim(grantd, used.ticket)).status, 410)
   }
-)
+})
 
 t.test('after a leak a ticket hands over the next secret, and the leaked one stays refused', async t => {
   const grantd = await startApp(t)

@@ -7,6 +7,7 @@ import { Registry } from '../../../src/metrics/registry.ts'
 import { Clock, startApp } from '../../fixtures/app/app.ts'
 import { createDatabase, dumpTables, openTestDatabase, query } from '../../fixtures/app/database.ts'
 import type { Answer, Grantd, Json } from '../../fixtures/app/grantd.ts'
+import { keyPair } from '../../fixtures/app/public-key.ts'
 import { DAY_MS } from '../../fixtures/app/registration.ts'
 import { startWebhookReceiver } from '../../fixtures/peers/webhook-receiver.ts'
 import { until } from '../../fixtures/run/until.ts'
@@ -63,6 +64,20 @@ t.test('a leaked secret never comes back, also when an administrator only enable
   t.equal((await grantd.exchange(client)).status, 401)
   t.same(await report(grantd, client.clientSecret), ['not_live'])
   t.equal((await grantd.exchange({ ...client, clientSecret })).status, 200, 'the new secret is not the leaked one')
+})
+
+t.test('the secret that nobody has, after a leak, is never the previous credential, whatever follows it', async t => {
+  const issuer = 'https://cluster.example'
+  const grantd = await startApp(t, { environment: { FEDERATED_ISSUERS: issuer } })
+  for (const kind of [{}, { publicKey: keyPair().publicKey }, { federated: { issuer, subject: 'exporter' } }]) {
+    const client = await grantd.register()
+    await report(grantd, client.clientSecret)
+    const rotated = await grantd.asAdmin('POST', `${client.path}/rotate-secret`, { body: kind })
+    t.equal(rotated.status, 201)
+    t.match(rotated.json(), { unclaimed: false, previousCredential: null })
+    await grantd.asAdmin('PATCH', client.path, { body: { enabled: true } })
+    t.equal((await grantd.exchange(client)).status, 401)
+  }
 })
 
 t.test('a previous secret that leaked is retired, and the current one goes on (spec 46)', async t => {

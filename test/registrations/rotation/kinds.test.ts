@@ -153,6 +153,19 @@ for (const kind of KINDS) {
   })
 }
 
+t.test('each event of a credential begins with the expiry that the event before it ends with', async t => {
+  const { clock, rotate, retire, use, events } = await registered(t, {})
+  for (const overlapSeconds of [60, 0, 3_600, 0, 0, 60]) {
+    await use()
+    t.equal((await rotate({ ...newCredential('key'), overlapSeconds })).status, 201)
+    if (overlapSeconds === 3_600) t.equal((await retire()).status, 204)
+    clock.advance(overlapSeconds === 60 ? 61_000 : 1_000)
+  }
+  const changes = (await events()).toReversed().flatMap(({ changes }) => changes.previousCredentialExpiresAt ?? [])
+  t.equal(changes.length, 7)
+  for (const [place, { from }] of changes.entries()) t.equal(from, changes[place - 1]?.to ?? null)
+})
+
 t.test('a rotation to the current key or subject is refused, because it would change nothing', async t => {
   for (const kind of ['key', 'federated'] as const) {
     const credential = newCredential(kind)

@@ -19,6 +19,8 @@ const MAX_CONCURRENT = 2
 const LEAD_MS = 1
 /** Assertions that this process remembers, a hundred bytes each. At least the latest half of them is remembered. */
 const MAX_REMEMBERED = 100_000
+/** Uses that were accepted while the database was away, and that it does not know yet. Further ones stay unknown to it. */
+const MAX_UNRECORDED = 10_000
 
 interface AssertionUsesOptions {
   /** Records uses. @returns the outcome for each client */
@@ -33,7 +35,8 @@ type Outcome = { isFirst: boolean; fullUntil: number | undefined }
 
 /**
  * Accepts each assertion once (RFC 7523 §3). The database decides, for all instances. While it is unavailable, the memory
- * of this process decides for clients that are served from the cache.
+ * of this process decides for clients that are served from the cache. The next statement that succeeds records what the
+ * memory has accepted, so that other instances refuse it from then on.
  *
  * The digest needs no secret key: only a client that holds the private key gets its `jti` here, and two of its own that
  * collide would only make it sign again. By chance that is 2^-54 for a client with 1,024 assertions.
@@ -43,6 +46,8 @@ export class AssertionUses {
   readonly #batcher: Batcher<AssertionUse, Outcome>
   /** When each remembered assertion ends, by its digest. */
   readonly #remembered = new BoundedMap<string, number>(MAX_REMEMBERED)
+  /** Uses that the memory has accepted in place of the database, by their digest. */
+  readonly #unrecorded = new Map<string, AssertionUse>()
   #count = 0
 
   constructor(options: AssertionUsesOptions) {
@@ -52,8 +57,11 @@ export class AssertionUses {
       leadMs: LEAD_MS,
       maxWaiting: MAX_WAITING,
       process: async uses => {
-        const outcomes = await options.record([...uses.values()], options.now() - KEPT_AFTER_END_MS)
-        return outcomeOf(uses, outcomes)
+        // First, so that they find a place among the 1,024 of their client.
+        const unrecorded = [...this.#unrecorded.values()]
+        const outcomes = await options.record([...unrecorded, ...uses.values()], options.now() - KEPT_AFTER_END_MS)
+        for (const { digest } of unrecorded) this.#unrecorded.delete(digest)
+        return outcomeOf(uses, unrecorded, outcomes)
       }
     })
   }
@@ -88,16 +96,23 @@ export class AssertionUses {
     } catch (error) {
       if (!(error instanceof DatabaseUnavailable || error instanceof BatcherFull)) throw error
       if (!servesStale(use.clientId)) throw temporarilyUnavailable('database_unavailable')
+      if (this.#unrecorded.size < MAX_UNRECORDED) this.#unrecorded.set(use.digest, use)
     }
   }
 }
 
-/** Returns a function that gives the outcome of each use. Of two uses of one assertion, the first is the first. */
+/**
+ * Returns a function that gives the outcome of each use. Of two uses of one assertion, the first is the first.
+ *
+ * @param earlier uses that were recorded with them, and before them
+ */
 function outcomeOf(
   uses: ReadonlyMap<string, AssertionUse>,
+  earlier: readonly AssertionUse[],
   recorded: readonly RecordedUses[]
 ): (key: string) => Outcome {
   const added = new Set(recorded.flatMap(({ added }) => added))
+  for (const { digest } of earlier) added.delete(digest)
   const full = new Map(recorded.map(({ client_id, full_until }) => [client_id, full_until?.getTime()]))
   const outcomes = new Map<string, Outcome>()
   for (const [key, { clientId, digest }] of uses) {

@@ -90,6 +90,30 @@ t.test('while the database is away, the memory of the process decides for client
   await t.rejects(uses.use(A, 'during', END), USED, 'also when the database is back, which does not know it')
 })
 
+t.test('what the memory has accepted is recorded by the next statement that succeeds, once', async t => {
+  const { uses, batches, outcome } = start()
+  outcome.of = () => Promise.reject(new DatabaseUnavailable('away'))
+  await uses.use(A, 'during', END)
+  await uses.use(B, 'during', END)
+  const during = batches.flat().filter(({ clientId }, place, all) => clientId !== all[place - 1]?.clientId)
+  outcome.of = async batch => addAll(batch)
+  await uses.use(A, 'after', END)
+  const [first, second, after] = batches.at(-1) ?? []
+  t.same([first?.clientId, second?.clientId, after?.clientId], [A, B, A])
+  t.ok(during.some(({ digest }) => digest === first?.digest))
+  await uses.use(A, 'later', END)
+  t.equal(batches.at(-1)?.length, 1)
+})
+
+t.test('what the memory has accepted never makes a use of another instance the first', async t => {
+  const { uses, outcome } = start()
+  outcome.of = () => Promise.reject(new DatabaseUnavailable('away'))
+  await uses.use(A, 'during', END)
+  // Only the one from before is new to the database.
+  outcome.of = async batch => addAll(batch.slice(0, 1))
+  await t.rejects(uses.use(A, 'other', END), USED)
+})
+
 t.test('while the database is away, other clients get 503, and may send the same assertion again', async t => {
   const { uses, outcome } = start({ servesStale: false })
   outcome.of = () => Promise.reject(new DatabaseUnavailable('away'))
