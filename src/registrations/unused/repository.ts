@@ -43,31 +43,51 @@ export interface Candidate {
   site_id: string
 }
 
-/** Lists registrations that may be due, in the order of their client ids. */
+/** Returns the client id that ends the next batch of registrations. Undefined when fewer are left. */
+export async function findEndOfBatch(db: Kysely<Database>, after: string, size: number): Promise<string | undefined> {
+  const last = await db
+    .selectFrom('registrations') // Index: registrations_pkey
+    .select('client_id')
+    .where('client_id', '>', after)
+    .orderBy('client_id')
+    .offset(size - 1)
+    .limit(1)
+    .executeTakeFirst()
+  return last?.client_id
+}
+
+/** Lists registrations of a batch that may be due. @param options.upTo last client id of the batch; undefined for no limit */
 export function listCandidates(
   db: Kysely<Database>,
-  options: { now: Date; quietSince: Date; disablesSince: Date; after: string; limit: number }
+  options: { now: Date; quietSince: Date; disablesSince: Date; after: string; upTo: string | undefined }
 ): Promise<Candidate[]> {
+  const { after, upTo } = options
   const since = sql<Date>`greatest(u.last_used_at, r.registered_at, r.enabled_at)`
-  return db
-    .selectFrom('registrations as r') // Index: registrations_pkey. Each round reads all of it, batch by batch.
-    .innerJoin('registration_last_used as u', 'u.client_id', 'r.client_id') // Index: registration_last_used_pkey
-    .select(['r.client_id', 'r.site_id'])
-    .where('r.client_id', '>', options.after)
-    .where('r.enabled', '=', true)
-    .where('r.may_idle', '=', false)
-    .where('r.expires_at', '>', options.now)
-    .where(since, '<=', options.quietSince)
-    .where(eb =>
-      eb.or([
-        eb('r.unused_noticed_at', 'is', null),
-        eb('r.unused_noticed_at', '<', since),
-        eb(since, '<=', options.disablesSince)
-      ])
-    )
-    .orderBy('r.client_id')
-    .limit(options.limit)
-    .execute()
+  return (
+    db
+      .selectFrom('registrations as r') // Index: registrations_pkey
+      .innerJoin('registration_last_used as u', 'u.client_id', 'r.client_id') // Index: registration_last_used_pkey
+      .select(['r.client_id', 'r.site_id'])
+      // Of both tables: Postgres does not conclude the one from the other.
+      .where('r.client_id', '>', after)
+      .where('u.client_id', '>', after)
+      .$if(upTo !== undefined, batch =>
+        batch.where('r.client_id', '<=', String(upTo)).where('u.client_id', '<=', String(upTo))
+      )
+      .where('r.enabled', '=', true)
+      .where('r.may_idle', '=', false)
+      .where('r.expires_at', '>', options.now)
+      .where(since, '<=', options.quietSince)
+      .where(eb =>
+        eb.or([
+          eb('r.unused_noticed_at', 'is', null),
+          eb('r.unused_noticed_at', '<', since),
+          eb(since, '<=', options.disablesSince)
+        ])
+      )
+      .orderBy('r.client_id')
+      .execute()
+  )
 }
 
 /** Notes that a notice was recorded. It is no change by an administrator: the version stays. */

@@ -11,6 +11,7 @@ import {
   beginRound,
   type Candidate,
   disableUnused,
+  findEndOfBatch,
   insertGap,
   listCandidates,
   listGaps,
@@ -30,8 +31,8 @@ export interface UnusedOptions extends UnusedPolicy {
   intervalMs: number
 }
 
-/** Registrations that one statement looks for. */
-const BATCH_SIZE = 500
+/** Registrations that one statement reads. All of a million in one would take longer than a statement may. */
+const BATCH_SIZE = 10_000
 /** A round that comes so much later than the one before, in intervals, follows a time in which grantd was away. */
 const GAP_INTERVALS = 3
 
@@ -59,17 +60,16 @@ export async function lookForUnused(options: UnusedOptions): Promise<UnusedRound
   const daysAgo = (days: number) => new Date(now - days * DAY_MS)
   // Never disabled: no registration is quiet for so long.
   const disablesSince = disableDays === 0 ? new Date(0) : daysAgo(disableDays)
-  for (let after = '', found: Candidate[] = []; ; ) {
-    found = await listCandidates(db, {
-      ...{ now: new Date(now), quietSince: daysAgo(noticeDays), disablesSince, after, limit: BATCH_SIZE }
-    })
-    for (const candidate of found) {
+  let after: string | undefined = ''
+  while (after !== undefined) {
+    const upTo: string | undefined = await findEndOfBatch(db, after, BATCH_SIZE)
+    const range = { now: new Date(now), quietSince: daysAgo(noticeDays), disablesSince, after, upTo }
+    for (const candidate of await listCandidates(db, range)) {
       const step = await takeStep(options, candidate, gaps, now)
       if (step === 'notice') result.noticed++
       if (step === 'disable') result.disabled++
     }
-    if (found.length < BATCH_SIZE) break
-    after = found.at(-1)?.client_id ?? after
+    after = upTo
   }
   if (result.noticed + result.disabled > 0) announcer.deliver()
   return result
