@@ -145,6 +145,19 @@ t.test('an Ed25519 key that is no point, or a point of small order, is refused (
   for (let index = 0; index < 20; index++) t.same(faultsOf(publicHalf(generateKeyPairSync('ed25519'))), [])
 })
 
+t.test('an RSA modulus with a factor under 1,000 is refused', async t => {
+  const modulus = BigInt(`0x${Buffer.from(String(rsa2048.n), 'base64url').toString('hex')}`)
+  const multipleOf = (factor: bigint) => {
+    const near = modulus - (modulus % (2n * factor)) - factor
+    return { ...rsa2048, n: Buffer.from(near.toString(16), 'hex').toString('base64url') }
+  }
+  for (const factor of [3n, 5n, 7n, 31n, 499n, 991n, 997n]) {
+    t.same(faultsOf(multipleOf(factor)), ['n weak_key'], `${factor}`)
+    t.match(detailsOf(multipleOf(factor)), 'must be the product of two large primes')
+  }
+  t.same(faultsOf(rsa2048), [])
+})
+
 t.test('RSA keys have 2048 to 4096 bits, an odd modulus and the exponent 65537', async t => {
   const bits = (count: number) => Buffer.alloc(count / 8, 255).toString('base64url')
   t.same(faultsOf(publicHalf(rsa(1_024))), ['n weak_key'])
