@@ -60,11 +60,6 @@ export function isConnectionLost(error: unknown): boolean {
   return code.startsWith('08') || code.startsWith('57P') || code === PAUSED_TOO_LONG || code === NOT_PREPARED
 }
 
-/** Returns whether the row that another refers to does not exist (SQLSTATE 23503). */
-export function isForeignKeyViolation(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.code === '23503'
-}
-
 /** Returns the code of an error, for the log: an SQLSTATE, or that of the system or of TLS. */
 export function codeOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error ? String(error.code) : undefined

@@ -108,6 +108,8 @@ const record = statement((db, clientIds: string, odd: string, even: string, coun
           bucketOf(COUNT).as('bucket')
         ])
         .orderBy('noted.client_id')
+        // A registration that is deleted meanwhile would violate the foreign key, and fail the uses of all other clients.
+        .forKeyShare('registrations')
     )
     .onConflict(conflict =>
       conflict

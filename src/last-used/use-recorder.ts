@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import type { Batcher } from '../concurrency/batcher.ts'
-import { isForeignKeyViolation } from '../database/errors.ts'
 import type { Database } from '../database/schema.ts'
 import { recordUses } from './repository.ts'
 import type { Use } from './use.ts'
@@ -38,8 +37,6 @@ export function createUseRecorder({ db, watch, log }: UseRecorderOptions): Batch
     write: uses => recordUses(db, uses),
     pause: () => sleep(RETRY_PAUSE_MS, undefined, { ref: false }),
     onError: error => {
-      // A client of the batch was deleted meanwhile. The retry leaves it out.
-      if (isForeignKeyViolation(error)) return
       watch?.failed()
       if (!isInTrouble) log.error({ err: error }, 'Last used could not be written and will be retried')
       isInTrouble = true

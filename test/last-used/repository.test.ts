@@ -2,8 +2,15 @@ import t from 'tap'
 import { recordUses, recordUsesOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
 import { startApp } from '../fixtures/app/app.ts'
-import { asServingRole, openTestPipelinedConnections, query } from '../fixtures/app/database.ts'
+import {
+  asServingRole,
+  openTestPipelinedConnection,
+  openTestPipelinedConnections,
+  query,
+  withClient
+} from '../fixtures/app/database.ts'
 import type { Grantd } from '../fixtures/app/grantd.ts'
+import { until } from '../fixtures/run/until.ts'
 
 const AT = Date.parse('2026-11-25T10:00:00.000Z')
 
@@ -52,8 +59,60 @@ t.test('of two versions of one client in one statement, only the current one is 
   t.equal(await lastUsedAt(grantd, path), new Date(AT + 1_000).toISOString())
 })
 
-for (const registrations of [3, 3_000]) {
-  t.test(`two instances that write the same ${registrations} rows at once never deadlock`, async t => {
+const WAITS_FOR_A_LOCK = `
+  select from pg_stat_activity
+  where wait_event_type = 'Lock' and query like '%registration_last_used%' and datname = current_database()`
+
+type Writer = Parameters<typeof recordUses>[0]
+
+const RECORDINGS: [string, (db: Writer, ids: string[], at: number) => Promise<unknown>][] = [
+  ['recordUses', (db, ids, at) => recordUses(db, new Map(ids.map(id => [id, useOf(1, at)])))],
+  ['recordUsesOfUnchanged', (db, ids, at) => recordUsesOfUnchanged(db, atVersion(1, ids, at))]
+]
+
+for (const [name, record] of RECORDINGS) {
+  t.test(`${name} leaves out a registration whose deletion it waits for, and records the other uses`, async t => {
+    const grantd = await startApp(t)
+    // Without a lock timeout, so that it waits for as long as the deletion takes.
+    const db = openTestPipelinedConnection(t, asServingRole(grantd.databaseUrl))
+    const [one, gone, other] = [await grantd.register(), await grantd.register(), await grantd.register()]
+    const ids = [one, gone, other].map(({ clientId }) => clientId)
+    await record(db, ids, AT)
+    await withClient(grantd.databaseUrl, async deletion => {
+      await deletion.query('begin')
+      await deletion.query('delete from registrations where client_id = $1', [gone.clientId])
+      const recorded = record(db, ids, AT + 1_000)
+      await until('it waits', async () => (await query(grantd.databaseUrl, WAITS_FOR_A_LOCK)).length > 0)
+      await deletion.query('commit')
+      await recorded
+    })
+    for (const { path } of [one, other]) t.equal(await lastUsedAt(grantd, path), new Date(AT + 1_000).toISOString())
+    t.same(await query(grantd.databaseUrl, 'select from registration_last_used where client_id = $1', [ids[1]]), [])
+  })
+}
+
+t.test('a row of Last used that is missing is created, unless its registration is being deleted', async t => {
+  const grantd = await startApp(t)
+  const db = openTestPipelinedConnection(t, asServingRole(grantd.databaseUrl))
+  const [kept, gone] = [await grantd.register(), await grantd.register()]
+  await query(grantd.databaseUrl, 'delete from registration_last_used')
+  await withClient(grantd.databaseUrl, async deletion => {
+    await deletion.query('begin')
+    await deletion.query('delete from registrations where client_id = $1', [gone.clientId])
+    const recorded = recordUses(db, new Map([kept, gone].map(({ clientId }) => [clientId, useOf(1, AT)])))
+    await until('it waits', async () => (await query(grantd.databaseUrl, WAITS_FOR_A_LOCK)).length > 0)
+    await deletion.query('commit')
+    await recorded
+  })
+  t.same(await query(grantd.databaseUrl, 'select client_id, exchange_count::int from registration_last_used'), [
+    { client_id: kept.clientId, exchange_count: 1 }
+  ])
+})
+
+for (const [registrations, [name, record]] of [3, 3_000].flatMap(count =>
+  RECORDINGS.map(named => [count, named] as const)
+)) {
+  t.test(`two instances that write the same ${registrations} rows at once by ${name} never deadlock`, async t => {
     const grantd = await startApp(t)
     const { clientId } = await grantd.register()
     await query(
@@ -74,7 +133,7 @@ for (const registrations of [3, 3_000]) {
     const other = openTestPipelinedConnections(t, asServingRole(grantd.databaseUrl)).lastUsedWriter
     const write = (lane: typeof one, from: number, round: number) => {
       const some = ids.filter((_, index) => (index + from) % 3 !== 0)
-      return recordUsesOfUnchanged(lane, atVersion(1, from === 0 ? some : some.reverse(), AT + round))
+      return record(lane, from === 0 ? some : some.reverse(), AT + round)
     }
     const outcomes: string[] = []
     for (let round = 0; round < 25; round++) {
