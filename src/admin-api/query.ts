@@ -6,7 +6,7 @@ import { type Fault, Problem } from '../http/problem.ts'
  * refuses it. A parameter that is given twice leaves the query.
  *
  * @returns the faults of repeated parameters
- * @throws Problem 400 when the escapes of the URL are not UTF-8
+ * @throws Problem 400 when the escapes of the URL are not UTF-8, or the parameters are more than any operation has
  */
 export function readQuery(request: FastifyRequest): Fault[] {
   if (!isWellEncoded(request.url)) {
@@ -15,6 +15,10 @@ export function readQuery(request: FastifyRequest): Fault[] {
   const { query } = request
   const properties = querySchema(request)
   if (typeof query !== 'object' || query === null || properties === undefined) return []
+  // Each unknown parameter is a fault, and the URL has room for thousands.
+  if (Object.keys(query).length > MAX_PARAMETERS) {
+    throw new Problem(400, 'invalid_request', `The query has more than ${MAX_PARAMETERS} parameters.`)
+  }
   const faults: Fault[] = []
   for (const [name, value] of Object.entries(query)) {
     if (!Object.hasOwn(properties, name)) continue
@@ -28,6 +32,7 @@ export function readQuery(request: FastifyRequest): Fault[] {
   return faults
 }
 
+const MAX_PARAMETERS = 100
 const INTEGER = /^(0|-?[1-9]\d{0,14})$/
 const BOOLEAN = /^(true|false)$/
 

@@ -1,18 +1,18 @@
 import type { FastifySchemaValidationError } from 'fastify'
 import type { Fault } from '../http/problem.ts'
-import { escapePointer } from './json-body.ts'
+import { referenceToken, shortened } from './json-body.ts'
 
 /** Returns what a schema refuses in a body, with the JSON pointer to it. */
 export function bodyFault(error: FastifySchemaValidationError): Fault {
   const { code, member, detail } = explain(error)
-  return { pointer: error.instancePath + (member === undefined ? '' : `/${escapePointer(member)}`), code, detail }
+  return { pointer: error.instancePath + (member === undefined ? '' : `/${referenceToken(member)}`), code, detail }
 }
 
 /** Returns what a schema refuses in a query or in the headers, with the name of the parameter. */
 export function parameterFault(error: FastifySchemaValidationError): Fault {
   const { code, member, detail } = explain(error)
   return {
-    parameter: member ?? error.instancePath.slice(1),
+    parameter: shortened(member ?? error.instancePath.slice(1)),
     code,
     detail: code === 'unknown_member' ? 'is unknown' : detail
   }
@@ -20,7 +20,7 @@ export function parameterFault(error: FastifySchemaValidationError): Fault {
 
 /** Returns the fault of a member that the API does not have, or that only grantd sets. */
 export function unknownMember(name: string): Fault {
-  return { pointer: `/${escapePointer(name)}`, code: 'unknown_member', detail: UNKNOWN_MEMBER }
+  return { pointer: `/${referenceToken(name)}`, code: 'unknown_member', detail: UNKNOWN_MEMBER }
 }
 
 const UNKNOWN_MEMBER = 'is unknown or read-only'

@@ -1,6 +1,6 @@
 import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
 import { type Fault, notFound, Problem } from '../http/problem.ts'
-import { escapePointer } from './json-body.ts'
+import { referenceToken } from './json-body.ts'
 import { readQuery } from './query.ts'
 import { bodyFault, parameterFault, unknownMember } from './schema-faults.ts'
 
@@ -24,7 +24,7 @@ declare module 'fastify' {
   }
 }
 
-/** Nothing is coerced or dropped, and every fault is reported. `verbose` gives each fault the schema that it violates. */
+/** Nothing is coerced or dropped, and every fault is found. `verbose` gives each fault the schema that it violates. */
 export const AJV_OPTIONS = {
   coerceTypes: false,
   removeAdditional: false,
@@ -54,36 +54,39 @@ export async function validateRequest(request: FastifyRequest): Promise<void> {
     ...parameterFaults(request, 'headers', request.headers)
   ]
   if (faults.length === 0) return
-  // Sets, because a body of 16 KiB can have thousands of members and as many faults.
+  const code = jsonFaults.length > 0 ? 'invalid_json' : 'invalid_request'
+  if (faults.length > MAX_FAULTS) throw refusal(code, faults)
   const faulty = new Set(ofBody.filter(isOfMember).map(({ pointer = '' }) => memberOf(pointer)))
   const refused = new Set(ofBody.map(({ pointer }) => pointer))
   const ofRules = (await config.ruleFaults?.(request, soundMembers(request.body, faulty))) ?? []
   const more = ofRules.filter(({ pointer = '' }) => !faulty.has(memberOf(pointer)) && !refused.has(pointer))
-  const found = distinct([...faults, ...more])
-  throw jsonFaults.length > 0 ? refusal('invalid_json', found) : invalidRequest(found)
+  throw refusal(code, distinct([...faults, ...more]))
 }
 
 export function invalidRequest(faults: readonly Fault[]): Problem {
   return refusal('invalid_request', faults)
 }
 
-/** A body of 16 KiB can have thousands of faults. An answer lists this many. */
+/** An answer lists this many faults. When there are more, no further ones are looked for. */
 const MAX_FAULTS = 100
 
 function refusal(code: 'invalid_json' | 'invalid_request', faults: readonly Fault[]): Problem {
   const detail =
     faults.length > MAX_FAULTS
-      ? `The request has ${faults.length} faults. "errors" lists the first ${MAX_FAULTS} of them.`
+      ? `The request has more than ${MAX_FAULTS} faults. "errors" lists the first ${MAX_FAULTS} of them.`
       : 'The request has faults. "errors" lists all of them.'
   return new Problem(400, code, detail, { faults: faults.slice(0, MAX_FAULTS) })
 }
 
 type Part = 'params' | 'body' | 'querystring' | 'headers'
 
-/** Fastify validates the same parts again. This hook has refused everything that it would refuse. */
+/**
+ * Returns what the schema refuses, one more than an answer lists at most. Fastify validates the same parts again. This hook
+ * has refused everything that it would refuse.
+ */
 function errorsOf(request: FastifyRequest, part: Part, value: unknown): readonly FastifySchemaValidationError[] {
   const validate = request.getValidationFunction(part)
-  return validate === undefined || validate(value) ? [] : (validate.errors ?? [])
+  return validate === undefined || validate(value) ? [] : (validate.errors ?? []).slice(0, MAX_FAULTS + 1)
 }
 
 function isValid(request: FastifyRequest, part: Part, value: unknown): boolean {
@@ -112,7 +115,7 @@ function unexpectedMembers(body: unknown): Fault[] {
 /** Returns the members of a body that the rules can judge. @param faulty names of the others, as in a JSON pointer */
 function soundMembers(body: unknown, faulty: ReadonlySet<string>): object {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return {}
-  return Object.fromEntries(Object.entries(body).filter(([name]) => !faulty.has(escapePointer(name))))
+  return Object.fromEntries(Object.entries(body).filter(([name]) => !faulty.has(referenceToken(name))))
 }
 
 /** Faults within a member that leave it in the shape that its rules expect. */

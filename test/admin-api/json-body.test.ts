@@ -49,3 +49,43 @@ t.test('16 levels pass, 17 do not', async t => {
   t.match(parseJson(nested(18)), { value: undefined, faults: [{ code: 'too_deep' }] })
   t.match(parseJson(Buffer.from(`${'['.repeat(17)}${']'.repeat(17)}`)).faults, [{ code: 'too_deep' }])
 })
+
+const list = (count: number, item: (index: number) => string) => Array.from({ length: count }, (_, i) => item(i)).join()
+
+t.test('a text with more than 1,000 members and items has one fault, and nothing of it is parsed', async t => {
+  const tooMany = { value: undefined, faults: [{ pointer: '', code: 'too_many_values' }] }
+  for (const text of [
+    `[${list(32_000, () => '1')}]`,
+    `{"secrets":[${list(21_000, () => '{}')}]}`,
+    `{"secrets":[${list(13_000, () => 'null')}]}`,
+    `{${list(6_000, index => `"m${index}":1`)}}`,
+    `{${list(6_000, () => '"m":1')}}`,
+    `[{${list(6_000, index => `"m${index}":1`)}}]`,
+    `[${list(8_000, () => '[[]]')}]`,
+    `[${list(32_000, () => '')}`
+  ]) {
+    t.match(parseJson(Buffer.from(text)), tooMany, text.slice(0, 30))
+    t.equal(parseJson(Buffer.from(text)).faults.length, 1, text.slice(0, 30))
+  }
+  t.same(parseJson(Buffer.from(`[${list(1_000, () => '1')}]`)).faults, [], '1,000 pass')
+  t.match(parseJson(Buffer.from(`[${list(1_001, () => '1')}]`)), tooMany)
+  t.same(parseJson(Buffer.from(JSON.stringify([','.repeat(60_000)]))).faults, [], 'commas of a text do not count')
+})
+
+t.test('a string without an end is read once, wherever its quotes are', async t => {
+  for (const text of [
+    '"'.repeat(65_535),
+    `"${'\\"'.repeat(32_000)}`,
+    `{"${'\\"'.repeat(32_000)}`,
+    `["${'\\\n"'.repeat(20_000)}`
+  ]) {
+    t.match(parseJson(Buffer.from(text)), { value: undefined, faults: [{ code: 'not_json' }] }, text.slice(0, 10))
+  }
+})
+
+t.test('a pointer repeats 32 characters of a name at most, on every level', async t => {
+  const name = 'n'.repeat(30_000)
+  const { faults } = parseJson(Buffer.from(`{"${name}":{"${name}":{${list(400, () => '"a":1')}}}}`))
+  t.equal(faults.length, 399)
+  for (const { pointer } of faults) t.equal(pointer, `/${'n'.repeat(32)}.../${'n'.repeat(32)}.../a`)
+})

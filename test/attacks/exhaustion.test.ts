@@ -141,6 +141,51 @@ t.test(
   }
 )
 
+/** Returns JSON of so many items or members. */
+const list = (count: number, item: (index: number) => string) => Array.from({ length: count }, (_, i) => item(i)).join()
+const MEMBERS = list(1_300, index => `"m${index}":1`)
+/** Under 16 KiB, so that every operation reads them. */
+const MANY_FAULTS = {
+  'items of another type': `{"secrets":[${list(7_000, () => '1')}],"scopes":[]}`,
+  'empty objects': `{"secrets":[${list(5_000, () => '{}')}]}`,
+  nulls: `{"scopes":[${list(3_000, () => 'null')}]}`,
+  'unknown members': `{${MEMBERS}}`,
+  'one item with unknown members': `{"secrets":[{${MEMBERS}}]}`,
+  'members that are given twice': `{${list(2_000, () => '"m":1')}}`
+}
+
+// [LOAD-26]
+t.test('of a body or query with thousands of faults, no operation looks for more than one', async t => {
+  const grantd = await startApp(t)
+  const authorization = `Bearer ${await grantd.adminToken(['*'])}`
+  for (const operation of OPERATIONS) {
+    const { clientId, clientSecret } = await grantd.register()
+    const {
+      path,
+      headers: ofRequest,
+      body
+    } = await operation.request({ siteId: 'acme', clientId, clientSecret }, grantd)
+    const headers = { authorization, ...ofRequest }
+    const type = ofRequest['content-type'] ?? 'application/json'
+    if (operation.method !== 'GET' && operation.method !== 'DELETE' && type === 'application/json') {
+      for (const [name, text] of Object.entries(MANY_FAULTS)) {
+        const json = { ...headers, 'content-type': type }
+        const answer = await grantd.send(operation.method, path, { headers: json, body: text })
+        const { errors } = answer.json()
+        t.match(errors, [{ pointer: '', code: 'too_many_values' }], `${operation.id}: ${name}`)
+        t.equal(errors.length, 1, `${operation.id}: ${name}`)
+      }
+    }
+    if (!path.startsWith('/v1/')) continue
+    const query = Array.from({ length: 4_000 }, (_, index) => `p${index}`).join('&')
+    const answer = await grantd.send(operation.method, `${path}${path.includes('?') ? '&' : '?'}${query}`, {
+      headers,
+      body
+    })
+    t.match(answer.json(), { status: 400, detail: 'The query has more than 100 parameters.' }, operation.id)
+  }
+})
+
 /** Sends the head of a request and nothing of the body that it declares. */
 async function statusOfHead(
   baseUrl: string,

@@ -377,22 +377,19 @@ t.test('parameters that an operation does not have, and percent-encoding that is
   t.equal((await grantd.asAdmin('GET', path)).status, 200, 'nothing was deleted')
 })
 
-t.test('an answer lists at most 100 of thousands of faults, and says how many there are', async t => {
+t.test('an answer lists at most 100 faults, and says that there are more', async t => {
   const grantd = await startApp(t)
-  const body = { name: 'x', expiresAt: inDays(10), scopes: Array.from({ length: 7_000 }, () => 1) }
-  const answer = await grantd.asAdmin('POST', COLLECTION, { body })
-  t.equal(answer.status, 400)
-  t.equal(answer.json().errors.length, 100)
-  t.match(answer.json().detail, /^The request has 7001 faults\. "errors" lists the first 100/)
+  const wrong = (count: number) => ({ name: 'x', expiresAt: inDays(10), audiences: [], scopes: Array(count).fill(1) })
   const members = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, index) => [`m${index}`, 1]))
-  const millisecondsFor = async (count: number) => {
-    const start = performance.now()
-    t.equal((await grantd.asAdmin('POST', COLLECTION, { body: members(count) })).json().errors.length, 100)
-    return performance.now() - start
+  for (const body of [wrong(900), { ...wrong(30), ...members(71) }, members(100)]) {
+    const answer = await grantd.asAdmin('POST', COLLECTION, { body })
+    t.equal(answer.status, 400)
+    t.equal(answer.json().errors.length, 100)
+    t.match(answer.json().detail, /^The request has more than 100 faults\. "errors" lists the first 100/)
   }
-  const long = Math.min(await millisecondsFor(1_400), await millisecondsFor(1_400))
-  const growth = long / Math.max(10, await millisecondsFor(350))
-  t.ok(growth < 8, `4 times as many faults take ${growth.toFixed(1)} times as long`)
+  const answer = await grantd.asAdmin('POST', COLLECTION, { body: { ...wrong(30), ...members(70) } })
+  t.equal(answer.json().errors.length, 100)
+  t.match(answer.json().detail, 'lists all of them')
 })
 
 t.test('an answer repeats X-Request-Id and nothing else of the request', async t => {
