@@ -16,6 +16,7 @@ const HEX = '0123456789abcdef'
 const RANDOM: readonly { pattern: string; standIn: (n: number) => string }[] = [
   { pattern: 'eyJ[\\w-]+(?:\\.[\\w-]*){2,4}', standIn: () => 'eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiIsImtpZCI6Inp…' },
   { pattern: '\\bgrantd_[0-9A-Za-z]{49}\\b', standIn: n => `grantd_${drawn(BASE62, 49, n)}` },
+  { pattern: '\\bgrantd_claim_[0-9A-Za-z]{49}\\b', standIn: n => `grantd_claim_${drawn(BASE62, 49, n)}` },
   { pattern: '\\bwhsec_[0-9A-Za-z+/]{43}=', standIn: n => `whsec_${drawn(BASE62, 43, n)}=` },
   {
     pattern: '\\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\\b',

@@ -111,8 +111,10 @@ export async function createRegistration(
         await requireRoomForOneMore(site, quota)
         const given = 'given' in read ? read.given : undefined
         const unclaimed = deliver === 'claim'
-        const secret = unclaimed ? makeUnknownSecret(options.secretPrefix) : await makeSecret(options, siteId, signal)
-        return { fields, credential: given ?? secret, unclaimed }
+        // Nothing is hashed for a credential that the caller gives.
+        const makeOwn = () =>
+          unclaimed ? makeUnknownSecret(options.secretPrefix) : makeSecret(options, siteId, signal)
+        return { fields, credential: given ?? (await makeOwn()), unclaimed }
       },
       change: async (trx, { fields, credential, unclaimed }) => {
         await requireRoom(trx, siteId, quota)
