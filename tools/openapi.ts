@@ -3,6 +3,7 @@ import path from 'node:path'
 import swagger from '@fastify/swagger'
 import type { FastifyInstance, FastifySchema } from 'fastify'
 import { Document } from 'yaml'
+import { FAULT_KEYWORD } from '../src/admin-api/schema-faults.ts'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config/config.ts'
 import { MacKeys } from '../src/credentials/mac-keys.ts'
@@ -27,13 +28,14 @@ const OPTIONAL_BODIES = ['rotate-secret', 'claim'].map(
   name => `/v1/sites/{siteId}/app-registrations/{clientId}/${name}`
 )
 
-/** Returns the description of the API as YAML. */
-export async function describeApi(): Promise<string> {
+/** Returns the description of the API as YAML. @param isWithFaults whether it has the sentences of faults too, an extension */
+export async function describeApi({ isWithFaults = false } = {}): Promise<string> {
   const options = unconnected()
   const app = await buildApp(options, describeRoutes)
   await app.ready()
   // Without anchors, because some readers of OpenAPI do not support them.
-  const document = new Document(app.swagger(), { aliasDuplicateObjects: false })
+  const replacer = (name: unknown, value: unknown) => (name === FAULT_KEYWORD && !isWithFaults ? undefined : value)
+  const document = new Document(app.swagger(), replacer, { aliasDuplicateObjects: false })
   // The plugin declares every body as required. Without a body, these use the defaults.
   for (const path of OPTIONAL_BODIES) document.setIn(['paths', path, 'post', 'requestBody', 'required'], false)
   const yaml = document.toString({ lineWidth: 120 })

@@ -5,6 +5,11 @@ import { invalidRequest } from './validation.ts'
 export const DURATION_PATTERN = '^P([0-9]{1,3}D(T[0-9]{1,4}H)?|T[0-9]{1,4}H)$'
 const PARTS = /^P(?:(\d+)D)?(?:T(\d+)H)?$/
 
+/** Says which durations are allowed. @param maxDays longest one, days */
+export function durationFault(maxDays: number): string {
+  return `must be days and hours from PT1H to P${maxDays}D, for example P7D or P1DT12H`
+}
+
 /**
  * Reads a query parameter that is a duration.
  *
@@ -22,5 +27,5 @@ export function parseDurationParameter(
   const [, days = '0', hours = '0'] = PARTS.exec(text) ?? []
   const duration = Number(days) * DAY_MS + Number(hours) * HOUR_MS
   if (duration > 0 && duration <= maxDays * DAY_MS) return duration
-  throw invalidRequest([{ parameter, code: 'invalid_value', detail: `must be from PT1H to P${maxDays}D` }])
+  throw invalidRequest([{ parameter, code: 'invalid_value', detail: durationFault(maxDays) }])
 }

@@ -44,7 +44,7 @@ function explain(error: FastifySchemaValidationError): Explanation {
     return { code: 'invalid_value', detail: `must be one of ${params['allowedValues'].join(', ')}` }
   }
   if (keyword === 'pattern') {
-    return { code: 'invalid_value', detail: `does not have the required form. ${descriptionOf(error)}`.trim() }
+    return { code: 'invalid_value', detail: formFault(error) }
   }
   return {
     code: keyword === 'type' ? 'wrong_type' : 'invalid_value',
@@ -52,10 +52,13 @@ function explain(error: FastifySchemaValidationError): Explanation {
   }
 }
 
-/** The description of a schema says in words what its regular expression demands. */
-function descriptionOf(error: object): string {
+/** The schema keyword that says in words what the `pattern` beside it demands. */
+export const FAULT_KEYWORD = 'x-fault'
+
+function formFault(error: object): string {
   const schema = 'parentSchema' in error ? error.parentSchema : undefined
-  return typeof schema === 'object' && schema !== null && 'description' in schema ? String(schema.description) : ''
+  const isWorded = typeof schema === 'object' && schema !== null && FAULT_KEYWORD in schema
+  return isWorded ? String(schema[FAULT_KEYWORD]) : 'does not have the required form'
 }
 
 /** Sentences for people. The messages of ajv are for those who know JSON Schema. */

@@ -2,7 +2,7 @@ import type { FastifyRequest, FastifySchemaValidationError } from 'fastify'
 import { type Fault, notFound, Problem } from '../http/problem.ts'
 import { referenceToken } from './json-body.ts'
 import { readQuery } from './query.ts'
-import { bodyFault, parameterFault, unknownMember } from './schema-faults.ts'
+import { bodyFault, FAULT_KEYWORD, parameterFault, unknownMember } from './schema-faults.ts'
 
 /**
  * Finds the faults of a body that no schema can find.
@@ -30,8 +30,9 @@ export const AJV_OPTIONS = {
   removeAdditional: false,
   useDefaults: true,
   allErrors: true,
-  verbose: true
-} as const
+  verbose: true,
+  keywords: [FAULT_KEYWORD]
+}
 
 /**
  * `preValidation` hook that lists every fault of a request in one answer: of its JSON, its body, its query, its headers,

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { nextCursor, pageQuery } from '../admin-api/page.ts'
-import { SITE_ID_PATTERN } from '../admin-api/site.ts'
+import { siteIdPattern } from '../admin-api/site.ts'
 
 export type AuditEventBody = Type.Static<typeof AuditEventSchema>
 
@@ -77,6 +77,7 @@ const filters = {
   clientId: Type.Optional(
     Type.String({
       pattern: '^[!-~]{1,64}$',
+      'x-fault': 'must be 1 to 64 visible ASCII characters',
       description: 'Only events of this subject: 1 to 64 visible ASCII characters'
     })
   ),
@@ -85,6 +86,7 @@ const filters = {
       minLength: 1,
       maxLength: 255,
       pattern: '^[^\\u0000]*$',
+      'x-fault': 'must not contain NUL characters',
       description: 'Only events of this actor. NUL characters are not allowed.'
     })
   ),
@@ -92,6 +94,7 @@ const filters = {
     Type.String({
       maxLength: 64,
       pattern: ACTION_PATTERN,
+      'x-fault': 'must be lowercase words that are separated by dots',
       description: 'Only events with this action: lowercase words that are separated by dots'
     })
   ),
@@ -104,7 +107,7 @@ export const EventQuery = Type.Object(filters, { additionalProperties: false })
 export const EventOfSiteQuery = Type.Object(
   {
     ...filters,
-    siteId: Type.Optional(Type.String({ pattern: SITE_ID_PATTERN, description: 'Only events of this Site' }))
+    siteId: Type.Optional(Type.String({ ...siteIdPattern, description: 'Only events of this Site' }))
   },
   { additionalProperties: false }
 )

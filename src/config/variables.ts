@@ -209,12 +209,12 @@ export function readVariables(read: Read) {
     ),
     unusedNoticeDays: read(
       'UNUSED_NOTICE_DAYS',
-      'Days without an exchange after which a notice says that a registration is unused. `0` turns it off.',
+      'Days without an exchange after which a notice says that a registration is unused. grantd looks about once an hour. `0` turns it off.',
       wholeNumber(0, 0, 1_000)
     ),
     unusedDisableDays: read(
       'UNUSED_DISABLE_DAYS',
-      'Days without an exchange after which grantd disables a registration, at least 7 more than UNUSED_NOTICE_DAYS. It never deletes one. `0` turns it off.',
+      'Days without an exchange after which grantd disables a registration. Requires UNUSED_NOTICE_DAYS and is at least 7 more. grantd never deletes one. `0` turns it off.',
       wholeNumber(0, 0, 1_000)
     ),
     noticeWebhookUrl: read(

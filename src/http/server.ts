@@ -38,6 +38,8 @@ interface ServerOptions {
     useDefaults: boolean
     allErrors: boolean
     verbose: boolean
+    /** Keywords of schemas that the validator passes over. */
+    keywords: string[]
   }
 }
 

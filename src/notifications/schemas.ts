@@ -77,6 +77,7 @@ export const NoticeQuery = Type.Object(
     clientId: Type.Optional(
       Type.String({
         pattern: CLIENT_ID_PATTERN,
+        'x-fault': 'must be a client id: 20 lowercase letters and digits',
         description: 'Only notices of this registration',
         examples: ['k3v9x2m7q1w8z5t4r6y0']
       })

@@ -39,6 +39,7 @@ export const fieldSchemas = {
   scopes: Type.Array(
     Type.String({
       pattern: '^[!#-\\[\\]-~]+$',
+      'x-fault': 'must be visible ASCII characters except " and \\',
       maxLength: SCOPE_MAX_LENGTH,
       description: 'A scope token: visible ASCII characters except " and \\ (RFC 6749 §3.3)'
     }),
@@ -52,6 +53,7 @@ export const fieldSchemas = {
   audiences: Type.Array(
     Type.String({
       pattern: '^[!-~]+$',
+      'x-fault': 'must be visible ASCII characters',
       maxLength: AUDIENCE_MAX_LENGTH,
       description:
         'An absolute URI without a fragment and without a user name, or a plain name without ":" in the first place. It has visible ASCII characters only.'

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { nextCursor, pageQuery } from '../admin-api/page.ts'
-import { SITE_ID_PATTERN, siteId } from '../admin-api/site.ts'
+import { siteId, siteIdPattern } from '../admin-api/site.ts'
 import { nullable, textEnum } from '../http/json-schema.ts'
 import type { ClaimTicket } from './claims/schemas.ts'
 import { CLIENT_ID_PATTERN } from './client-id.ts'
@@ -173,6 +173,7 @@ const listing = {
     Type.String({
       maxLength: 100,
       pattern: '^[^\\u0000]*$',
+      'x-fault': 'must not contain NUL characters',
       description:
         'Part of the name or of the client id, without regard to case and accents. There are no wildcards, and no NUL characters.'
     })
@@ -192,7 +193,7 @@ export const ListQuery = Type.Object(listing, { additionalProperties: false })
 export const ListAllQuery = Type.Object(
   {
     ...listing,
-    siteId: Type.Optional(Type.String({ pattern: SITE_ID_PATTERN, description: 'Only registrations of this Site' }))
+    siteId: Type.Optional(Type.String({ ...siteIdPattern, description: 'Only registrations of this Site' }))
   },
   { additionalProperties: false }
 )

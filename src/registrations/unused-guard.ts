@@ -1,7 +1,7 @@
 /** Guards a deletion: nothing is deleted that was used lately. */
 
 import { type Static, Type } from 'typebox'
-import { DURATION_PATTERN, parseDurationParameter } from '../admin-api/duration.ts'
+import { DURATION_PATTERN, durationFault, parseDurationParameter } from '../admin-api/duration.ts'
 import { nullable } from '../http/json-schema.ts'
 import { Problem, ProblemSchema } from '../http/problem.ts'
 
@@ -12,6 +12,7 @@ export const UnusedForQuery = Type.Object(
     unusedFor: Type.Optional(
       Type.String({
         pattern: DURATION_PATTERN,
+        'x-fault': durationFault(MAX_DAYS),
         description: `Only if there was no exchange in this time, else 409. An ISO 8601 duration in days and hours, from PT1H to P${MAX_DAYS}D: P7D, PT36H or P1DT12H.`,
         examples: ['P7D']
       })
@@ -86,8 +87,8 @@ export function requireUnused({ lastUsedAt, createdAt }: Used, unusedForMs: numb
   if (now - quietSince < unusedForMs) {
     throw recentlyUsed(
       lastUsedAt === null
-        ? 'It was created within the time of "unusedFor", so that somebody may still begin to use it.'
-        : 'An exchange was committed within the time of "unusedFor".',
+        ? 'It was created within "unusedFor", so that somebody may still begin to use it.'
+        : 'It was used within "unusedFor", at the latest at "lastUsedAt".',
       lastUsedAt
     )
   }

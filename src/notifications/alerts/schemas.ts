@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { nextCursor, pageQuery } from '../../admin-api/page.ts'
-import { SITE_ID_PATTERN } from '../../admin-api/site.ts'
+import { siteIdPattern } from '../../admin-api/site.ts'
 
 export type AlertBody = Type.Static<typeof AlertSchema>
 export type AlertQueryInput = Type.Static<typeof AlertQuery>
@@ -44,7 +44,7 @@ export const AlertQuery = Type.Object(pageQuery, { additionalProperties: false }
 export const AlertAllQuery = Type.Object(
   {
     ...pageQuery,
-    siteId: Type.Optional(Type.String({ pattern: SITE_ID_PATTERN, description: 'Only the alerts of this Site' }))
+    siteId: Type.Optional(Type.String({ ...siteIdPattern, description: 'Only the alerts of this Site' }))
   },
   { additionalProperties: false }
 )

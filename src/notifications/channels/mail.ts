@@ -24,6 +24,7 @@ export const mail: Channel = {
       Type.String({
         maxLength: ADDRESS_MAX_LENGTH,
         pattern: "^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$",
+        'x-fault': 'must be a mail address, such as ops@example.com',
         description: 'A mail address'
       }),
       {

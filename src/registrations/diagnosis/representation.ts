@@ -25,12 +25,13 @@ function reasonsAgainst(row: Registration, now: number): DiagnosisBody['reasons'
   const { enabled, disabled_reason, unclaimed, expires_at } = row
   const reasons: DiagnosisBody['reasons'] = []
   if (unclaimed) {
-    const detail = 'There is no current secret that anybody has. Use a claim ticket, or rotate the secret.'
+    const detail = 'There is no working secret. Send a claim ticket, or rotate.'
     reasons.push({ code: 'unclaimed', detail, since: row.secret_created_at.toISOString() })
   }
   if (!enabled) {
     const cause = disabled_reason === null ? 'is disabled' : `was disabled by grantd (${disabled_reason})`
-    reasons.push({ code: 'disabled', detail: `The registration ${cause}. Set \`enabled\` to true.` })
+    const cure = unclaimed ? 'First rotate, then set `enabled` to true.' : 'Set `enabled` to true.'
+    reasons.push({ code: 'disabled', detail: `The registration ${cause}. ${cure}` })
   }
   if (expires_at.getTime() <= now) {
     const since = expires_at.toISOString()

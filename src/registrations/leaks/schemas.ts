@@ -5,6 +5,8 @@ import type { RegistrationBody } from '../schemas.ts'
 const MAX_SECRETS = 100
 const SECRET_MAX_LENGTH = 200
 const URL_MAX_LENGTH = 500
+/** Before the path there is no "@", and no "\\", which readers of URLs take for different things. */
+const URL_PATTERN = '^https?://[A-Za-z0-9\\[][!$-.0->A-\\[\\]-~]*([/?#][!-~]*)?$'
 const REPORTER_MAX_LENGTH = 64
 
 /** A body of 100 secrets, most of them with a URL. */
@@ -24,9 +26,10 @@ export const SecretReportSchema = Type.Object(
           url: Type.Optional(
             Type.String({
               maxLength: URL_MAX_LENGTH,
-              pattern: '^https?://[A-Za-z0-9\\[][!-~]*$',
+              pattern: URL_PATTERN,
+              'x-fault': 'must be an http or https URL without a user name, in visible ASCII characters',
               description:
-                'Where it was found: an http or https URL in visible ASCII characters. The Site gets it as it is. grantd never opens it.',
+                'Where it was found: an http or https URL without a user name, in visible ASCII characters. The Site gets it as it is. grantd never opens it.',
               examples: ['https://git.example.com/acme/infrastructure/blob/main/.env#L3']
             })
           ),
@@ -34,6 +37,7 @@ export const SecretReportSchema = Type.Object(
             Type.String({
               maxLength: REPORTER_MAX_LENGTH,
               pattern: '^[ -~]*$',
+              'x-fault': 'must be printable ASCII characters',
               description: 'Name of the reporter or its scanner, in printable ASCII characters',
               examples: ['nightly gitleaks']
             })

@@ -206,6 +206,10 @@ t.test('a report is refused as a whole when it has a fault, with each fault', as
     [{ secrets: [{ secret, url: 'https://example.com/ä' }] }, '/secrets/0/url'],
     [{ secrets: [{ secret, url: 'https://example.com/\n' }] }, '/secrets/0/url'],
     [{ secrets: [{ secret, url: 'javascript:alert(1)' }] }, '/secrets/0/url'],
+    [{ secrets: [{ secret, url: 'http://user:pass@example.com/' }] }, '/secrets/0/url'],
+    [{ secrets: [{ secret, url: 'https://user@example.com' }] }, '/secrets/0/url'],
+    [{ secrets: [{ secret, url: 'https://a:@[::1]?x' }] }, '/secrets/0/url'],
+    [{ secrets: [{ secret, url: 'https://example.com\\\\@example.org/' }] }, '/secrets/0/url'],
     [{ secrets: [{ secret, url: `https://example.com/${'x'.repeat(500)}` }] }, '/secrets/0/url'],
     [{ secrets: [{ secret, source: 'a\nb' }] }, '/secrets/0/source'],
     [{ secrets: [{ secret, clientId: 'x' }] }, '/secrets/0/clientId']
@@ -284,4 +288,15 @@ t.test('after the loss of KEY_ENCRYPTION_KEY a secret is found from its next exc
   t.equal((await grantd.exchange(client)).status, 200)
   t.same(await report(grantd, client.clientSecret), ['stopped'])
   t.equal((await grantd.exchange(client)).status, 401)
+})
+
+t.test('the diagnosis of a registration whose secret was reported says what to do first', async t => {
+  const grantd = await startApp(t)
+  const { path, clientSecret } = await grantd.register()
+  t.same((await post(grantd, { secrets: [{ secret: clientSecret }] })).json(), { results: [{ result: 'stopped' }] })
+  const { reasons } = (await grantd.asAdmin('GET', `${path}/diagnosis`)).json()
+  t.match(reasons, [
+    { code: 'unclaimed', detail: 'There is no working secret. Send a claim ticket, or rotate.' },
+    { code: 'disabled', detail: /First rotate, then set `enabled` to true\.$/ }
+  ])
 })
