@@ -188,3 +188,21 @@ t.test('each form that a body, a query or a header must have is said in words', 
   t.ok(asked.length > 20)
   t.same(asked.flat(), [])
 })
+
+t.test('a secret that was sent as the name of a member or parameter is not repeated', async t => {
+  const grantd = await startApp(t)
+  const { clientSecret } = await grantd.register()
+  const named = { [clientSecret]: 1 }
+  const text = `{"name":{"${clientSecret}":1,"${clientSecret}":2}}`
+  const headers = { authorization: `Bearer ${await grantd.adminToken(['*'])}`, 'content-type': 'application/json' }
+  for (const answer of [
+    await grantd.asAdmin('POST', COLLECTION, { body: named }),
+    await grantd.asAdmin('GET', `${COLLECTION}?${clientSecret}=1`),
+    await grantd.send('POST', COLLECTION, { headers, body: text }),
+    await grantd.send('POST', '/v1/secret-reports', { headers, body: JSON.stringify({ secrets: [named] }) })
+  ]) {
+    t.equal(answer.status, 400)
+    t.match(answer.text, clientSecret.slice(0, 32))
+    t.notMatch(answer.text, clientSecret.slice(0, 33))
+  }
+})
