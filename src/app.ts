@@ -37,6 +37,7 @@ import { answerMethodNotAllowed } from './oauth/endpoint-scope.ts'
 import { measureTokenRequests } from './oauth/metrics.ts'
 import { REFUSAL_REASONS } from './oauth/oauth-error.ts'
 import { refusalSlotOf } from './oauth/refusal-slot.ts'
+import { SECRET_PATH } from './oauth/secret/routes.ts'
 import { ClientCache } from './oauth/token/cache/client-cache.ts'
 import { tokenEndpoint } from './oauth/token/plugin.ts'
 import { MAX_DELAY_MS, revalidateOnly } from './oauth/token/revalidation.ts'
@@ -129,7 +130,14 @@ export async function buildApp(
     ...{ registrations, announcer, revalidation, maxDelayMs, cache }
   })
   await app.register(refusalRecording, {
-    ...{ db: background, tokenPath: TOKEN_PATH, slotOf: refusalSlotOf, workers: config.workers, now, databaseNow },
+    ...{
+      db: background,
+      paths: [TOKEN_PATH, SECRET_PATH],
+      slotOf: refusalSlotOf,
+      workers: config.workers,
+      now,
+      databaseNow
+    },
     retentionIntervalMs: options.refusalRetentionIntervalMs
   })
   if (config.discovery.publishesAuthorizationEndpoint) await app.register(authorizationRoutes)

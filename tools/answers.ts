@@ -64,6 +64,7 @@ export async function withAnswers(page: string): Promise<string> {
   const standIns = await StandIns.create(service.baseUrl)
   const session = new ShellSession({
     ADMIN_TOKEN: service.adminToken,
+    GLOBAL_ADMIN_TOKEN: service.adminToken,
     WORKLOAD_TOKEN: await platform.sign(service.baseUrl),
     TOKEN_FOR_ANOTHER_API: await platform.sign('https://api.example.com')
   })

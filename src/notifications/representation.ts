@@ -11,6 +11,7 @@ export function representNotice(row: Notice, deliveries: readonly Delivery[]): N
     expiresAt: row.expires_at.toISOString(),
     type: row.type,
     step: row.step,
+    details: row.details,
     firedAt: row.fired_at.toISOString(),
     deliveries: deliveries.map(representDelivery)
   }

@@ -56,6 +56,11 @@ export const NoticeSchema = Type.Object(
         examples: [30]
       })
     ),
+    details: Type.Record(Type.String(), Type.Unknown(), {
+      description:
+        'More members of the event, by its type: `source`, for example, and `credential`, `url` and `reporter` of a leaked secret. It is empty for `expiry`. `url` and `reporter` are text of a stranger.',
+      examples: [{ source: '203.0.113.7' }]
+    }),
     firedAt: instant('Time at which the notice fired'),
     deliveries: Type.Array(Type.Ref('NoticeDelivery'), { description: 'One delivery for each receiver' })
   },

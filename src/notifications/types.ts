@@ -76,7 +76,7 @@ const LEAKED_CURRENT = {
   subject: 'Leaked Client secret stopped',
   happening: 'The Client secret of an App registration was reported as leaked. grantd has disabled the registration.',
   advice:
-    'The reported Client secret never works again. Give the owner of the service a new one, then enable the registration.'
+    'The reported Client secret never works again. Give the owner of the service a new one, then enable the registration. A previous credential that has not ended works again then.'
 }
 
 const LEAKED_PREVIOUS = {

@@ -5,6 +5,7 @@ const WITH_CREDENTIAL: ReadonlySet<string> = new Set<RefusalReason>([
   ...(['retired_secret', 'disabled', 'expired'] as const),
   ...(['retired_assertion', 'assertion_audience', 'assertion_time', 'assertion_jti', 'assertion_used'] as const),
   ...(['too_many_assertions', 'malformed_scope', 'scope_not_allowed'] as const),
+  ...(['self_rotation_not_allowed', 'previous_secret', 'rotated_recently'] as const),
   ...(['repeated_resource', 'malformed_resource', 'resource_not_allowed'] as const)
 ])
 

@@ -69,13 +69,16 @@ export function leakEvent(
     credential === 'current'
       ? { credential: { from: currentOf(before), to: null } }
       : { previousCredential: { from: auditedCredential(credentialOf(previous), createdAt), to: null } }
+  const disabledReason = { from: disabledReasonOf(before), to: disabledReasonOf(after) }
+  const previousExpiry = previousExpiryChange(before, after)
   const said = Object.entries(reported).flatMap(([name, to]) => (to === undefined ? [] : [[name, { from: null, to }]]))
   return {
     action: 'credential.leaked',
     changes: {
       ...stopped,
       ...changesBetween(fieldsOf(before), fieldsOf(after)),
-      previousCredentialExpiresAt: previousExpiryChange(before, after),
+      ...(disabledReason.from !== disabledReason.to && { disabledReason }),
+      ...(previousExpiry.from !== previousExpiry.to && { previousCredentialExpiresAt: previousExpiry }),
       ...Object.fromEntries(said)
     }
   }
@@ -89,6 +92,11 @@ function currentOf(registration: Registration | undefined) {
 /** Names a credential. The instant of its creation tells one secret from another. */
 function auditedCredential(credential: Credential, createdAt: Date | null) {
   return { ...describeCredential(credential), createdAt: iso(createdAt) }
+}
+
+/** Null while it is enabled, and when an administrator has disabled it. */
+function disabledReasonOf({ enabled, disabled_reason: reason }: Registration): string | null {
+  return enabled ? null : reason
 }
 
 /** Both are as stored, so that the next event begins where this one ends. */

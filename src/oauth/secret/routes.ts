@@ -12,12 +12,14 @@ import { readParameters, refuseOAuthParameters } from '../token/request.ts'
 import { RotatedSecretSchema, SecretRotationRequestSchema } from './schemas.ts'
 import { rotateOwnSecret, type SelfRotationOptions } from './self-rotation.ts'
 
+export const SECRET_PATH = `${OAUTH_PREFIX}/secret`
+
 /** Lets clients rotate their own secret. Register it in a scope of OAuth endpoints. */
 export async function selfRotationRoutes(app: FastifyInstance, options: SelfRotationOptions): Promise<void> {
   for (const schema of [SecretRotationRequestSchema, RotatedSecretSchema]) app.addSchema(schema)
 
   app.post<{ Body: FormBody; Headers: Static<typeof IdempotencyKey> }>(
-    `${OAUTH_PREFIX}/secret`,
+    SECRET_PATH,
     {
       schema: {
         operationId: 'rotateOwnSecret',

@@ -24,8 +24,8 @@ const CLOSE_TIMEOUT_MS = 2_000
 
 interface RefusalRecordingOptions {
   db: Kysely<Database>
-  /** Route of the token endpoint. */
-  tokenPath: string
+  /** Routes at which clients authenticate. */
+  paths: readonly string[]
   /** Returns the slot of a refusal with this reason. Undefined when no registration has the client id. */
   slotOf: (reason: string) => Slot | undefined
   /** Workers of the instance. Together they write no more often than one instance may. */
@@ -39,12 +39,12 @@ interface RefusalRecordingOptions {
 }
 
 /**
- * Records the refusals of token requests for the diagnosis of a registration, after their answers have left. Nothing waits
+ * Records the refusals of clients for the diagnosis of a registration, after their answers have left. Nothing waits
  * for it, and without it everything else works.
  */
 export const refusalRecording = fastifyPlugin(
   async (app: FastifyInstance, options: RefusalRecordingOptions): Promise<void> => {
-    const { db, tokenPath, slotOf, workers, now, databaseNow } = options
+    const { db, paths, slotOf, workers, now, databaseNow } = options
     const recorder = new RefusalRecorder({
       write: refusals => recordRefusals(db, refusals),
       pause: () => sleep(WRITE_INTERVAL_MS * workers, undefined, { ref: false }),
@@ -52,7 +52,7 @@ export const refusalRecording = fastifyPlugin(
     })
     onRequestEnd(app, request => {
       const { outcome, caller, routeOptions } = request
-      if (outcome?.result !== 'refused' || routeOptions.url !== tokenPath) return
+      if (outcome?.result !== 'refused' || !paths.includes(routeOptions.url ?? '')) return
       if (caller === undefined || !('clientId' in caller)) return
       const reason = outcome.failure ?? outcome.reason
       recorder.note(caller.clientId, slotOf(reason), { at: now(), reason, source: sourceOf(request), count: 1 })

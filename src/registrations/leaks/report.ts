@@ -12,7 +12,7 @@ import { throughGate } from '../gate.ts'
 import { leakEvent } from '../history.ts'
 import { columnsOfCredential, type NewCredentialOptions } from '../new-credential.ts'
 import { lockRegistration, type Registration } from '../repository.ts'
-import { retirePreviousCredential, rotateCredential } from '../rotation/repository.ts'
+import { replaceCredential, retirePreviousCredential, rotateCredential } from '../rotation/repository.ts'
 import { atOnce } from '../rotation/service.ts'
 import { findSecrets, type SecretMatch } from './find.ts'
 import { disableLeaked } from './repository.ts'
@@ -33,7 +33,8 @@ export interface SecretReportOptions extends Pick<NewCredentialOptions, 'secretP
 
 /**
  * Stops secrets that have leaked. The current secret of a registration is destroyed and the registration disabled, also
- * one that is disabled or expired already: it would come back with a renewal. A previous secret is retired.
+ * one that is disabled or expired already: it would come back with a renewal. A previous secret is retired. The other
+ * credential of the registration stays as it is.
  *
  * The results never say whose a secret is.
  *
@@ -49,13 +50,10 @@ export async function stopLeakedSecrets(
   return throughGate(gate, async () => {
     const matches = await findSecrets(background, macKeys, secrets)
     const results = secrets.map((): SecretReportResult => 'not_live')
-    // The previous secret of a registration first: when the current one is stopped, both have gone.
-    for (const credential of ['previous', 'current'] as const) {
-      for (const [index, match] of matches.entries()) {
-        const report = reported[index]
-        if (match?.credential !== credential || report === undefined) continue
-        if (await stop(options, match, report, context)) results[index] = 'stopped'
-      }
+    for (const [index, match] of matches.entries()) {
+      const report = reported[index]
+      if (match === undefined || report === undefined) continue
+      if (await stop(options, match, report, context)) results[index] = 'stopped'
     }
     if (results.includes('stopped')) announcer.deliver()
     return results
@@ -80,7 +78,7 @@ async function stop(
       const credential = before === undefined ? undefined : stoppable(before, match, at)
       if (before === undefined || credential === undefined) return undefined
       if (credential === 'previous') await retirePreviousCredential(trx, clientId, atOnce(at))
-      else await replaceLeaked(trx, options, clientId, at)
+      else await replaceLeaked(trx, options, before, at)
       const after = (await lockRegistration(trx, siteId, clientId)) ?? before
       await announcer.record(trx, after, { type: 'secret_leaked', at, details: detailsOf(credential, report, context) })
       const reported = { url: report.url, reporter: report.source }
@@ -92,17 +90,22 @@ async function stop(
 }
 
 /**
- * Replaces a leaked secret by one that nobody knows, and disables the registration. Enabling it does not bring
- * the leaked secret back, which is the previous one now and refused, so that its use is noticed.
+ * Replaces a leaked secret by one that nobody knows, and disables the registration. Enabling it does not bring the leaked
+ * secret back. A previous credential that is still accepted has not leaked, so it stays. Without one, the leaked secret is
+ * the previous one now and refused, so that its use is noticed.
  */
 async function replaceLeaked(
   trx: Transaction<Database>,
   options: SecretReportOptions,
-  clientId: string,
+  before: Registration,
   at: number
 ): Promise<void> {
+  const { client_id: clientId } = before
   const unknown = columnsOfCredential(options, clientId, makeUnknownSecret(options.secretPrefix))
-  await rotateCredential(trx, clientId, { ...unknown, secret_created_at: new Date(at) }, atOnce(at))
+  const columns = { ...unknown, secret_created_at: new Date(at) }
+  const previous = previousCredentialOf(before, at)
+  if (previous === undefined) await rotateCredential(trx, clientId, columns, atOnce(at))
+  else await replaceCredential(trx, clientId, columns, previous.expiresAt)
   await disableLeaked(trx, clientId)
 }
 

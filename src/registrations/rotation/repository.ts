@@ -1,4 +1,4 @@
-import type { Transaction } from 'kysely'
+import { sql, type Transaction } from 'kysely'
 import type { Database } from '../../database/schema.ts'
 import type { CurrentCredentialColumns } from '../repository.ts'
 
@@ -32,7 +32,7 @@ export async function rotateCredential(
     .execute()
 }
 
-/** Stores a new credential in place of the current one. The previous one stays, and is refused from `previousExpiresAt` on. */
+/** Stores a new credential in place of the current one. The previous one is refused from `previousExpiresAt` on. */
 export async function replaceCredential(
   trx: Transaction<Database>,
   clientId: string,
@@ -51,17 +51,24 @@ export async function replaceCredential(
 }
 
 /**
- * Stores the first credential that somebody has, in place of one that nobody knows. A previous credential stays as it is:
- * it may be one that has leaked.
+ * Stores the first credential that somebody has, in place of one that nobody knows. A previous credential ends no later than
+ * `previousExpiresAt`. One that has ended never comes back: it may be one that has leaked.
  */
 export async function putFirstCredential(
   trx: Transaction<Database>,
   clientId: string,
-  columns: StoredCredentialColumns
+  columns: StoredCredentialColumns,
+  previousExpiresAt: Date
 ): Promise<void> {
   await trx
     .updateTable('registrations')
-    .set(({ eb }) => ({ ...columns, version: eb('version', '+', 1) }))
+    .set(({ eb }) => ({
+      ...columns,
+      // Null without a previous credential. `least` would ignore the null.
+      previous_secret_expires_at: sql<Date | null>`case when previous_secret_expires_at > ${previousExpiresAt}
+        then ${previousExpiresAt} else previous_secret_expires_at end`,
+      version: eb('version', '+', 1)
+    }))
     .where('client_id', '=', clientId) // Index: registrations_pkey
     .execute()
 }

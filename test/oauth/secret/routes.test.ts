@@ -136,4 +136,26 @@ t.test('the Site gets a notice with the source, and of two rotations at once one
     type: 'com.grantd.registration.secret_self_rotated',
     data: { clientId: client.clientId, source: '127.0.0.1' }
   })
+  t.match((await grantd.asAdmin('GET', '/v1/sites/acme/notices')).json().items, [
+    { type: 'secret_self_rotated', details: { source: '127.0.0.1' } }
+  ])
 })
+
+t.test(
+  'a rotation that is refused shows in the diagnosis, with or without a credential of the registration',
+  async t => {
+    const grantd = await startApp(t)
+    const shows = async (client: Credentials & { path: string }, slot: string, reason: string) => {
+      await rotate(grantd, client)
+      await until(reason, async () => {
+        const { refusals } = (await grantd.asAdmin('GET', `${client.path}/diagnosis`)).json()
+        return refusals[slot]?.reason === reason
+      })
+    }
+    await shows(await grantd.register(), 'withCredential', 'self_rotation_not_allowed')
+    await shows(await grantd.register({ enabled: false }), 'withCredential', 'disabled')
+    await shows(await grantd.register({ selfRotation: true }), 'withCredential', 'rotated_recently')
+    const { clientSecret } = await grantd.register()
+    await shows({ ...(await grantd.register()), clientSecret }, 'withoutCredential', 'wrong_secret')
+  }
+)

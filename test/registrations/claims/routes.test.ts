@@ -112,7 +112,9 @@ t.test('a ticket works once: a second use is 410, and the Site gets one notice o
     type: 'com.grantd.registration.claim_reused',
     data: { clientId: registration.clientId, source: '127.0.0.1' }
   })
-  t.equal((await query(grantd.databaseUrl, 'select from notices')).length, 1)
+  const { items } = (await grantd.asAdmin('GET', '/v1/sites/acme/notices')).json()
+  t.equal(items.length, 1)
+  t.match(items, [{ type: 'claim_reused', details: { source: '127.0.0.1' } }])
   t.equal((await grantd.exchange({ clientId: registration.clientId, clientSecret })).status, 200)
 })
 

@@ -80,6 +80,32 @@ t.test('the secret that nobody has, after a leak, is never the previous credenti
   }
 })
 
+for (const kind of ['secret', 'key'] as const) {
+  t.test(`a report of a current secret leaves the previous ${kind} as it is`, async t => {
+    const clock = new Clock()
+    const grantd = await startApp(t, { now: clock.now })
+    const client = await grantd.register({ enabled: false })
+    if (kind === 'key') await rotate(grantd, client.path, { publicKey: keyPair().publicKey, overlapSeconds: 0 })
+    const clientSecret = await rotate(grantd, client.path, { overlapSeconds: 7 * 86_400 })
+    const { previousCredential } = (await grantd.asAdmin('GET', client.path)).json()
+    t.equal(previousCredential.kind, kind)
+    t.same(await report(grantd, clientSecret), ['stopped'])
+    const [event] = (await grantd.asAdmin('GET', '/v1/sites/acme/audit-events?limit=1')).json().items
+    t.match(event.changes, { credential: { to: null }, disabledReason: { from: null, to: 'leaked' } })
+    t.notOk('previousCredentialExpiresAt' in event.changes || 'enabled' in event.changes)
+    const enabled = await grantd.asAdmin('PATCH', client.path, { body: { enabled: true } })
+    t.match(enabled.json(), { enabled: true, unclaimed: true, previousCredential })
+    t.equal((await grantd.exchange({ ...client, clientSecret })).status, 401)
+    if (kind === 'secret') t.equal((await grantd.exchange(client)).status, 200, 'the previous secret is healthy')
+    t.same(await report(grantd, clientSecret), ['not_live'])
+    const next = await rotate(grantd, client.path, { overlapSeconds: 0 })
+    t.match((await grantd.asAdmin('GET', client.path)).json(), { unclaimed: false, previousCredential: null })
+    if (kind === 'secret') t.equal((await grantd.exchange(client)).status, 401, 'an overlap of 0 ends it')
+    t.equal((await grantd.exchange({ ...client, clientSecret: next })).status, 200)
+    t.equal((await grantd.exchange({ ...client, clientSecret })).status, 401)
+  })
+}
+
 t.test('a previous secret that leaked is retired, and the current one goes on (spec 46)', async t => {
   const grantd = await startApp(t)
   const client = await grantd.register()
@@ -139,7 +165,13 @@ t.test('the Site gets a notice with the URL, at once, and an audit event by the 
     data: { site: 'acme', clientId: client.clientId, name: 'billing', enabled: false, url: URL, reporter: 'gitleaks' }
   })
   t.match(event?.data, { credential: 'current', source: '127.0.0.1' })
-  t.match((await grantd.asAdmin('GET', '/v1/sites/acme/notices')).json().items, [{ type: 'secret_leaked', step: null }])
+  t.match((await grantd.asAdmin('GET', '/v1/sites/acme/notices')).json().items, [
+    {
+      type: 'secret_leaked',
+      step: null,
+      details: { credential: 'current', url: URL, reporter: 'gitleaks', source: '127.0.0.1' }
+    }
+  ])
   const [audited] = (await grantd.asAdmin('GET', '/v1/sites/acme/audit-events?limit=1')).json().items
   t.match(audited, {
     action: 'credential.leaked',
@@ -147,7 +179,12 @@ t.test('the Site gets a notice with the URL, at once, and an audit event by the 
     actor: 'secret report',
     actorIssuer: grantd.baseUrl,
     source: '127.0.0.1',
-    changes: { enabled: { from: true, to: false }, url: { to: URL }, reporter: { to: 'gitleaks' } }
+    changes: {
+      enabled: { from: true, to: false },
+      disabledReason: { from: null, to: 'leaked' },
+      url: { to: URL },
+      reporter: { to: 'gitleaks' }
+    }
   })
   for (const text of [JSON.stringify(event), JSON.stringify(audited), answer.text]) {
     t.notMatch(text, client.clientSecret)
