@@ -7,7 +7,7 @@ import { ROOT } from '../fixtures/run/paths.ts'
 
 /**
  * `npm run test:verifiers`: the examples of docs/resource-servers.md, in unmodified programs of other people, verify
- * tokens of grantd. The programs are Debian packages, which are installed when this runs as root on Debian. A program
+ * tokens of grantd, and a client library of Debian obtains them. The programs are Debian packages, which are installed when this runs as root on Debian. A program
  * that is not there is left out, and the run fails, unless `--allow-left-out` is given.
  */
 
