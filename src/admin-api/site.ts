@@ -16,7 +16,7 @@ export function isSiteId(text: string): boolean {
 
 const SITE_ID = new RegExp(SITE_ID_PATTERN)
 
-/** What the schema of a parameter demands of the id of a Site. */
+/** The schema of a parameter that is the id of a Site. */
 export const siteIdPattern = {
   pattern: SITE_ID_PATTERN,
   'x-fault': 'must be the id of a Site: 1 to 64 letters, digits and ".", "_", "-", with a letter or digit at the start'
