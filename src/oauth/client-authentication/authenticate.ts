@@ -4,10 +4,23 @@ import type { ClientRow } from '../../registrations/clients/repository.ts'
 import { invalidClient, type OAuthError, type RefusalReason } from '../oauth-error.ts'
 import { findShapeFault } from './assertion-checks.ts'
 import type { MatchedClient } from './credential-proof.ts'
+import type { FailureLimiter } from './failure-limiter.ts'
 import type { PresentedClient, PresentedCredential } from './presented-client.ts'
 
 /** Makes the error of a failed authentication, and counts the failure. It may be 429 in place of 401. */
 export type Refuse = (reason: RefusalReason) => OAuthError
+
+/** Makes what refuses the requests of one source for one client. */
+export function refuserOf(
+  { limiter, now }: { limiter: FailureLimiter; now: () => number },
+  source: string,
+  clientId: string
+): Refuse {
+  return reason => {
+    limiter.count(source, clientId, now(), reason)
+    return invalidClient(reason)
+  }
+}
 
 /**
  * Refuses what cannot be an id or a credential, without a look-up. The answer and its time depend on the request only.

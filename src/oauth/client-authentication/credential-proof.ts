@@ -8,6 +8,12 @@ export interface MatchedClient {
   credential: 'current' | 'previous'
 }
 
+/** Returns which credential of a row was presented. The current one comes first. A decoy is never matched. */
+export function matchedAs(row: ClientRow, isCurrent: boolean, isPrevious: boolean): MatchedClient | undefined {
+  if (!row.is_registered || !(isCurrent || isPrevious)) return undefined
+  return { row, credential: isCurrent ? 'current' : 'previous' }
+}
+
 /** Why a credential that has matched is refused, with a description for the developer of its client. */
 export interface ProofFault {
   reason: RefusalReason

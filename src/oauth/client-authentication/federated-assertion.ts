@@ -6,10 +6,10 @@ import type { ClientRow } from '../../registrations/clients/repository.ts'
 import { HOUR_MS, SECOND_MS } from '../../time.ts'
 import { temporarilyUnavailable } from '../oauth-error.ts'
 import type { Refuse } from './authenticate.ts'
-import type { CredentialProof, MatchedClient, ProofFault } from './credential-proof.ts'
+import { type CredentialProof, type MatchedClient, matchedAs, type ProofFault } from './credential-proof.ts'
 import type { SignedJwt } from './signed-jwt.ts'
 
-interface FederationOptions {
+export interface FederationOptions {
   trustedIssuers: {
     /** Returns what finds the keys of an issuer; undefined when the service does not trust it. */
     keysOf: (issuer: string) => JWTVerifyGetKey | undefined
@@ -58,10 +58,7 @@ class FederatedAssertion implements CredentialProof {
   }
 
   match(row: ClientRow): MatchedClient | undefined {
-    const isCurrent = this.#isOf(row.credential)
-    const isPrevious = this.#isOf(row.previous_credential)
-    if (!row.is_registered || !(isCurrent || isPrevious)) return undefined
-    return { row, credential: isCurrent ? 'current' : 'previous' }
+    return matchedAs(row, this.#isOf(row.credential), this.#isOf(row.previous_credential))
   }
 
   /** Issuer and subject are equal to the byte, or it is another workload. */

@@ -1,7 +1,12 @@
 import type { SignedJwt } from './signed-jwt.ts'
 
 /** A credential as a client presents it. Each kind of credential is one member of this union. */
-export type PresentedCredential = { readonly kind: 'secret'; readonly secret: string } | PresentedAssertion
+export type PresentedCredential = PresentedSecret | PresentedAssertion
+
+export interface PresentedSecret {
+  readonly kind: 'secret'
+  readonly secret: string
+}
 
 export interface PresentedAssertion {
   readonly kind: 'assertion'

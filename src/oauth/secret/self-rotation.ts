@@ -4,17 +4,16 @@ import { DatabaseUnavailable } from '../../database/errors.ts'
 import type { Tables } from '../../database/site-scoped-pool.ts'
 import { Problem } from '../../http/problem.ts'
 import type { Announcer } from '../../registrations/announcement.ts'
-import type { ClientRow } from '../../registrations/clients/repository.ts'
 import { type RotationRight, rotate } from '../../registrations/rotation/service.ts'
 import type { CredentialRequest, RegistrationOptions } from '../../registrations/service.ts'
 import { HOUR_MS, SECOND_MS } from '../../time.ts'
-import type { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
-import { type Refuse, refuseMalformed, requireInForce, requireProved } from '../client-authentication/authenticate.ts'
+import { refuseMalformed, refuserOf, requireInForce, requireProved } from '../client-authentication/authenticate.ts'
 import type { MatchedClient } from '../client-authentication/credential-proof.ts'
 import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
+import { lookUpClient } from '../client-authentication/look-up-client.ts'
 import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
-import { proofOf } from '../client-authentication/match-credential.ts'
-import type { PresentedClient } from '../client-authentication/presented-client.ts'
+import { proofOfSecret } from '../client-authentication/match-credential.ts'
+import type { PresentedClient, PresentedSecret } from '../client-authentication/presented-client.ts'
 import { invalidClient, invalidTokenRequest, OAuthError, temporarilyUnavailable } from '../oauth-error.ts'
 import type { ClientLookup } from '../token/cache/client-lookup.ts'
 
@@ -24,7 +23,6 @@ export interface SelfRotationOptions {
   tables: Pick<Tables, 'ofSite'>
   lookup: ClientLookup
   macKeys: MacKeys
-  assertionUses: AssertionUses
   recovery: LostMacKeyRecovery
   limiter: FailureLimiter
   issuer: string
@@ -51,7 +49,7 @@ export async function rotateOwnSecret(
   if (credential.kind !== 'secret') {
     throw invalidTokenRequest('This endpoint rotates Client secrets. Authenticate by the current one.', 'not_a_secret')
   }
-  const matched = await authenticate(options, client, context.source)
+  const matched = await authenticate(options, clientId, credential, context.source)
   const { site_id: siteId } = matched.row
   const site = { siteId, db: options.tables.ofSite(siteId) }
   const target = { clientId, ifMatch: undefined, context }
@@ -70,37 +68,20 @@ export async function rotateOwnSecret(
 /** Authenticates as the token endpoint does, always by a row that was read now. */
 async function authenticate(
   options: SelfRotationOptions,
-  client: PresentedClient,
+  clientId: string,
+  credential: PresentedSecret,
   source: string
 ): Promise<MatchedClient> {
-  const { lookup, limiter, recovery, now } = options
-  const { clientId, credential } = client
-  const refuse: Refuse = reason => {
-    limiter.count(source, clientId, now(), reason)
-    return invalidClient(reason)
-  }
+  const client = { clientId, credential }
+  const refuse = refuserOf(options, source, clientId)
   refuseMalformed(client, refuse)
-  const proof = proofOf(options, client)
-  const find = async (): Promise<ClientRow> => {
-    const { row, isFresh } = await lookup.find(clientId)
-    if (!isFresh) throw temporarilyUnavailable('database_unavailable')
-    return row
-  }
-  try {
-    let row = await find()
-    let matched = proof.match(row)
-    if (matched === undefined && credential.kind === 'secret' && recovery.isUnderWay) {
-      await recovery.restoreMac(clientId, credential.secret)
-      row = await find()
-      matched = proof.match(row)
-    }
-    const at = now()
-    const proved = requireProved(credential, row, matched, at, refuse)
-    requireInForce(row, at)
-    return proved
-  } catch (error) {
-    throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('database_unavailable') : error
-  }
+  const proof = proofOfSecret(options.macKeys, clientId, credential.secret)
+  const { row, isFresh, matched } = await lookUpClient(options, client, proof)
+  if (!isFresh) throw temporarilyUnavailable('database_unavailable')
+  const at = options.now()
+  const proved = requireProved(credential, row, matched, at, refuse)
+  requireInForce(row, at)
+  return proved
 }
 
 function rightOf(

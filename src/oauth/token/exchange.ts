@@ -8,12 +8,13 @@ import {
   isRetired,
   type Refuse,
   refuseMalformed,
+  refuserOf,
   requireInForce,
   requireProved
 } from '../client-authentication/authenticate.ts'
 import type { CredentialProof, MatchedClient } from '../client-authentication/credential-proof.ts'
 import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
-import { proveWorkload } from '../client-authentication/federated-assertion.ts'
+import { lookUpClient } from '../client-authentication/look-up-client.ts'
 import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import { proofOf } from '../client-authentication/match-credential.ts'
 import type { MissingDigests } from '../client-authentication/missing-digests.ts'
@@ -77,19 +78,14 @@ export interface Exchange {
  * @throws OAuthError
  */
 export async function exchange(options: ExchangeOptions, request: TokenRequest, source: string): Promise<Exchange> {
-  const { cache, limiter, lookup, revalidator, now } = options
-  const { clientId, credential } = request.client
-  const refuse: Refuse = reason => {
-    limiter.count(source, clientId, now(), reason)
-    return invalidClient(reason)
-  }
+  const { cache, lookup, revalidator, now } = options
+  const { clientId } = request.client
+  const refuse = refuserOf(options, source, clientId)
   refuseMalformed(request.client, refuse)
-  // It waits for keys of an issuer at most, never for the database.
-  const isOfPlatform = credential.kind === 'assertion' && !credential.isOwn
-  const workload = isOfPlatform ? await proveWorkload(credential.assertion, options, refuse) : undefined
+  const prepared = proofOf(options, request.client, refuse)
+  const proof = prepared instanceof Promise ? await prepared : prepared
   // Before anything is recorded: a use is never recorded for a token that cannot be signed.
   const key = signingKeyOrUnavailable(options.keySet)
-  const proof = workload ?? proofOf(options, request.client)
   const attempt = { request, key, proof, refuse }
   const cached = proof.match(cache.find(clientId))
   const at = now()
@@ -139,45 +135,24 @@ async function exchangeAsRead(
   attempt: Attempt,
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Promise<Exchange> {
-  const { cache, lookup, recovery, now } = options
+  const { cache, lookup, now } = options
   const { request, key, proof, refuse } = attempt
-  const { clientId, credential } = request.client
-  const find = () => databaseOrUnavailable(() => lookup.find(clientId))
-  let found = await find()
-  let matched = proof.match(found.row)
-  if (matched === undefined) proof.pad?.()
-  // A wrong secret must not reveal that the cache has this client.
-  if (matched === undefined && !found.isFresh) throw temporarilyUnavailable('database_unavailable')
-  if (matched === undefined && credential.kind === 'secret' && recovery.isUnderWay) {
-    await databaseOrUnavailable(() => recovery.restoreMac(clientId, credential.secret))
-    // Read again: the registration may have changed while the hash was verified.
-    found = await find()
-    matched = proof.match(found.row)
-  }
+  const { credential } = request.client
+  const { row, isFresh, matched } = await lookUpClient(options, request.client, proof)
   const at = now()
-  const authenticated = requireProved(credential, found.row, matched, at, refuse)
+  const authenticated = requireProved(credential, row, matched, at, refuse)
   const fault = proof.findFault?.(at)
   if (fault !== undefined) throw invalidClient(fault.reason, fault.description)
   if (proof.use !== undefined) await proof.use()
-  requireInForce(found.row, at)
-  const { scopes, audiences } = found.row
-  const scope = requireScope(decideScope(request.scope, scopes))
-  const audience = requireAudience(decideAudience(request.resource, audiences, options.audience))
+  requireInForce(row, at)
+  const scope = requireScope(decideScope(request.scope, row.scopes))
+  const audience = requireAudience(decideAudience(request.resource, row.audiences, options.audience))
   const exchange = issue(options, key, authenticated, { scope, audience }, at, lastUsedWrite)
-  if (found.isFresh) {
-    cache.keep(found.row, at)
+  if (isFresh) {
+    cache.keep(row, at)
     options.missingDigests.note(authenticated, credential)
   } else lookup.noteServedStale()
   return exchange
-}
-
-/** @throws OAuthError 503 in place of DatabaseUnavailable */
-async function databaseOrUnavailable<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('database_unavailable') : error
-  }
 }
 
 /** @throws OAuthError 503 when no key may sign now */

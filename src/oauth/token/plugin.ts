@@ -96,5 +96,5 @@ export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpoint
     missingDigests: new MissingDigests({ db: background, macKeys }),
     limiter
   })
-  await selfRotationRoutes(app, { ...options, lookup, recovery, limiter, assertionUses })
+  await selfRotationRoutes(app, { ...options, lookup, recovery, limiter })
 }

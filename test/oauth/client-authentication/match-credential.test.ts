@@ -1,16 +1,12 @@
 import t from 'tap'
 import { createClientSecret } from '../../../src/credentials/secret.ts'
 import { PresentedMacs } from '../../../src/credentials/secret-mac.ts'
-import { AssertionUses } from '../../../src/oauth/client-authentication/assertion-uses/assertion-uses.ts'
-import { proofOf } from '../../../src/oauth/client-authentication/match-credential.ts'
+import { proofOfSecret } from '../../../src/oauth/client-authentication/match-credential.ts'
 import { CLIENT_ID, clientRow, macFor, macKeySet, right, wrong } from '../../fixtures/app/client-row.ts'
 
 const macKeys = { present: (clientId: string, secret: string) => new PresentedMacs(macKeySet, clientId, secret) }
 
-const assertionUses = new AssertionUses({ record: async () => [], servesStale: () => false, now: () => 0 })
-
-const matcher = (secret: string, clientId = CLIENT_ID) =>
-  proofOf({ macKeys, assertionUses, issuer: '' }, { clientId, credential: { kind: 'secret', secret } }).match
+const matcher = (secret: string, clientId = CLIENT_ID) => proofOfSecret(macKeys, clientId, secret).match
 
 t.test('only the right secret matches, for its own client', async t => {
   const row = clientRow()
