@@ -1,3 +1,5 @@
+import { SECOND_MS } from '../time.ts'
+
 /** Error codes of RFC 6749 §5.2 and RFC 8707 §2, and of §4.1.2.1 for what §5.2 has no code for. */
 export const OAUTH_ERROR_CODES = [
   'invalid_request',
@@ -63,6 +65,17 @@ export class OAuthError extends Error {
     this.headers = headers
     this.failure = failure
   }
+}
+
+/** Makes a 429 `slow_down` with `Retry-After`. @param waitMs until the client may try again, milliseconds */
+export function slowDown(
+  description: string,
+  reason: RefusalReason,
+  waitMs: number,
+  failure?: RefusalReason
+): OAuthError {
+  const headers = { 'retry-after': String(Math.max(1, Math.ceil(waitMs / SECOND_MS))) }
+  return new OAuthError(429, 'slow_down', description, reason, headers, failure)
 }
 
 /** Makes a 400 `invalid_request`, or another status where that says more. */

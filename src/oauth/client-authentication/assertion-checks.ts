@@ -3,6 +3,7 @@ import { SECOND_MS } from '../../time.ts'
 import type { RefusalReason } from '../oauth-error.ts'
 import { algorithmOf } from './assertion-algorithms.ts'
 import type { ProofFault } from './credential-proof.ts'
+import { hasPlainHeader, isNumericDate, isOfType, isOnlyFor } from './jwt-rules.ts'
 import type { SignedJwt } from './signed-jwt.ts'
 
 /*
@@ -72,21 +73,16 @@ export function endOf({ claims: { exp, iat } }: SignedJwt): number {
   return Math.min(isNumericDate(exp) ? exp : Number.NEGATIVE_INFINITY, latest) * SECOND_MS
 }
 
-/**
- * Check 1. grantd knows no extension that `crit` could name (RFC 7515 §4.1.11), `b64` among them (RFC 7797). It reads
- * neither `kid` nor the members that carry a key or lead to one (RFC 8725 §3.10).
- */
+/** Check 1. grantd reads neither `kid` nor the members that carry a key or lead to one (RFC 8725 §3.10). */
 function hasUsableHeader(jwt: SignedJwt): boolean {
-  return algorithmOf(jwt) !== undefined && !('crit' in jwt.header) && !('b64' in jwt.header)
+  return algorithmOf(jwt) !== undefined && hasPlainHeader(jwt)
 }
 
-/** Check 2: a JWT of another kind is not taken for an assertion (RFC 8725 §3.11). Libraries send no type, or `JWT`. */
-function isForClientAuthentication({ header: { typ } }: SignedJwt): boolean {
-  if (typ === undefined) return true
-  return typeof typ === 'string' && TYPES.has(typ.toLowerCase().replace(/^application\//, ''))
+/** Check 2. Libraries send no type, or `JWT`. */
+function isForClientAuthentication(jwt: SignedJwt): boolean {
+  return isOfType(jwt, TYPES)
 }
 
-/** Without `application/`, which may be left out (RFC 7515 §4.1.9). */
 const TYPES: ReadonlySet<string> = new Set(['jwt', 'client-authentication+jwt'])
 
 /** Check 3 (RFC 7523 §3). */
@@ -94,10 +90,9 @@ function isIssuedByItsSubject({ claims: { iss, sub } }: SignedJwt): boolean {
   return typeof sub === 'string' && iss === sub && isClientId(sub)
 }
 
-/** Check 6: another audience of the same assertion could use it here (RFC 10070). */
-function audienceFault({ claims: { aud } }: SignedJwt, { issuer }: ClaimContext): string | undefined {
-  const [audience, ...others] = Array.isArray(aud) ? aud : [aud]
-  if (audience === issuer && others.length === 0) return undefined
+/** Check 6 (RFC 10070). */
+function audienceFault(jwt: SignedJwt, { issuer }: ClaimContext): string | undefined {
+  if (isOnlyFor(jwt, issuer)) return undefined
   return `aud must be the issuer, ${issuer}, and nothing else (RFC 10070).`
 }
 
@@ -129,8 +124,4 @@ function idFault({ claims: { jti } }: SignedJwt): string | undefined {
   // A lone surrogate has no UTF-8, so that different ids would have the same digest.
   if (typeof jti === 'string' && jti !== '' && jti.isWellFormed() && [...jti].length <= MAX_ID_LENGTH) return undefined
   return `jti is required: 1 to ${MAX_ID_LENGTH} characters that are new in each assertion.`
-}
-
-function isNumericDate(value: unknown): value is number {
-  return Number.isFinite(value)
 }

@@ -1,8 +1,8 @@
 import { isIPv6 } from 'node:net'
 import { BoundedMap } from '../../concurrency/bounded-map.ts'
 import { isClientId } from '../../registrations/client-id.ts'
-import { MINUTE_MS, SECOND_MS } from '../../time.ts'
-import { OAuthError, type RefusalReason } from '../oauth-error.ts'
+import { MINUTE_MS } from '../../time.ts'
+import { type OAuthError, type RefusalReason, slowDown } from '../oauth-error.ts'
 
 const WINDOW_MS = MINUTE_MS
 /** At most this many pairs are kept. An attacker with more of them only drives out its own. */
@@ -50,9 +50,7 @@ export class FailureLimiter {
 }
 
 function tooManyFailures(waitMs: number, failure: RefusalReason | undefined): OAuthError {
-  const headers = { 'retry-after': String(Math.ceil(waitMs / SECOND_MS)) }
-  const description = 'Too many failures. Wait before trying again.'
-  return new OAuthError(429, 'slow_down', description, 'too_many_failures', headers, failure)
+  return slowDown('Too many failures. Wait before trying again.', 'too_many_failures', waitMs, failure)
 }
 
 /** Ids that grantd cannot have created share one entry, so that no input is kept. */

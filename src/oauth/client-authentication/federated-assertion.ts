@@ -1,12 +1,13 @@
 import { compactVerify, errors, type JWTVerifyGetKey } from 'jose'
 import type { Credential, FederatedCredential } from '../../credentials/credential.ts'
 import { IssuerUnavailable } from '../../issuer-keys/issuer-keys.ts'
-import { ALGORITHMS, mediaTypeOf, verifyWithEachKey } from '../../issuer-keys/signature.ts'
+import { ALGORITHMS, verifyWithEachKey } from '../../issuer-keys/signature.ts'
 import type { ClientRow } from '../../registrations/clients/repository.ts'
 import { HOUR_MS, SECOND_MS } from '../../time.ts'
 import { temporarilyUnavailable } from '../oauth-error.ts'
 import type { Refuse } from './authenticate.ts'
 import { type CredentialProof, type MatchedClient, matchedAs, type ProofFault } from './credential-proof.ts'
+import { hasPlainHeader, isNumericDate, isOfType, isOnlyFor } from './jwt-rules.ts'
 import type { SignedJwt } from './signed-jwt.ts'
 
 export interface FederationOptions {
@@ -72,11 +73,6 @@ class FederatedAssertion implements CredentialProof {
   }
 }
 
-/** grantd knows no extension that `crit` could name (RFC 7515 §4.1.11), `b64` among them (RFC 7797). */
-function hasPlainHeader({ header }: SignedJwt): boolean {
-  return !('crit' in header) && !('b64' in header)
-}
-
 /**
  * Members of the header that carry a key or lead to one are not read (RFC 8725 §3.10).
  *
@@ -98,18 +94,16 @@ async function isSignedBy(keys: JWTVerifyGetKey, { signed, signature }: SignedJw
 /** Platforms send no type or `JWT`. A JWT-SVID may have `JOSE` (JWT-SVID §2.3). The last one is of RFC 10070. */
 const TYPES: ReadonlySet<string> = new Set(['jwt', 'jose', 'client-authentication+jwt'])
 
-/** A token that was issued for another use is none of a workload (RFC 8725 §3.11). */
-function typeFault({ header: { typ } }: SignedJwt): ProofFault | undefined {
-  if (typ === undefined || (typeof typ === 'string' && TYPES.has(mediaTypeOf(typ)))) return undefined
+function typeFault(jwt: SignedJwt): ProofFault | undefined {
+  if (isOfType(jwt, TYPES)) return undefined
   const description =
     'typ must be absent, JWT, JOSE or client-authentication+jwt. Access tokens, DPoP proofs and logout tokens prove no workload.'
   return { reason: 'assertion_typ', description }
 }
 
-/** With another audience beside it, the other service could use the token here (RFC 7523 §3). */
-function audienceFault({ claims: { aud } }: SignedJwt, audience: string): ProofFault | undefined {
-  const [first, ...others] = Array.isArray(aud) ? aud : [aud]
-  if (first === audience && others.length === 0) return undefined
+/** RFC 7523 §3. */
+function audienceFault(jwt: SignedJwt, audience: string): ProofFault | undefined {
+  if (isOnlyFor(jwt, audience)) return undefined
   return { reason: 'assertion_audience', description: `aud must be the issuer, ${audience}, and nothing else.` }
 }
 
@@ -137,8 +131,4 @@ function describeTimeFault({ exp, iat, nbf }: SignedJwt['claims'], now: number):
     return 'The token is older than 3600 seconds. Read it again from its platform for each request.'
   }
   return undefined
-}
-
-function isNumericDate(value: unknown): value is number {
-  return Number.isFinite(value)
 }

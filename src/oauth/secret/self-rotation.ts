@@ -6,7 +6,7 @@ import { Problem } from '../../http/problem.ts'
 import type { Announcer } from '../../registrations/announcement.ts'
 import { type RotationRight, rotate } from '../../registrations/rotation/service.ts'
 import type { CredentialRequest, RegistrationOptions } from '../../registrations/service.ts'
-import { HOUR_MS, SECOND_MS } from '../../time.ts'
+import { HOUR_MS } from '../../time.ts'
 import { refuseMalformed, refuserOf, requireInForce, requireProved } from '../client-authentication/authenticate.ts'
 import type { MatchedClient } from '../client-authentication/credential-proof.ts'
 import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
@@ -14,7 +14,7 @@ import { lookUpClient } from '../client-authentication/look-up-client.ts'
 import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import { proofOfSecret } from '../client-authentication/match-credential.ts'
 import type { PresentedClient, PresentedSecret } from '../client-authentication/presented-client.ts'
-import { invalidClient, invalidTokenRequest, OAuthError, temporarilyUnavailable } from '../oauth-error.ts'
+import { invalidClient, invalidTokenRequest, OAuthError, slowDown, temporarilyUnavailable } from '../oauth-error.ts'
 import type { ClientLookup } from '../token/cache/client-lookup.ts'
 
 export interface SelfRotationOptions {
@@ -112,8 +112,7 @@ function unauthorizedClient(description: string, reason: 'self_rotation_not_allo
 }
 
 function rotatedRecently(waitMs: number): OAuthError {
-  const headers = { 'retry-after': String(Math.ceil(waitMs / SECOND_MS)) }
-  return new OAuthError(429, 'slow_down', 'A Client secret can be rotated once an hour.', 'rotated_recently', headers)
+  return slowDown('A Client secret can be rotated once an hour.', 'rotated_recently', waitMs)
 }
 
 function asOAuthError(error: Problem | DatabaseUnavailable): OAuthError | Problem {

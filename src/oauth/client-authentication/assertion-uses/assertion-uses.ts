@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { Batcher, BatcherFull } from '../../../concurrency/batcher.ts'
 import { BoundedMap } from '../../../concurrency/bounded-map.ts'
 import { DatabaseUnavailable } from '../../../database/errors.ts'
-import { MINUTE_MS, SECOND_MS } from '../../../time.ts'
-import { invalidClient, OAuthError, temporarilyUnavailable } from '../../oauth-error.ts'
+import { MINUTE_MS } from '../../../time.ts'
+import { invalidClient, OAuthError, slowDown, temporarilyUnavailable } from '../../oauth-error.ts'
 import { type AssertionUse, MAX_LIVE_USES, type RecordedUses } from './repository.ts'
 
 /**
@@ -134,11 +134,6 @@ function usedBefore(): OAuthError {
 }
 
 function tooMany(waitMs: number): OAuthError {
-  return new OAuthError(
-    429,
-    'slow_down',
-    `More than ${MAX_LIVE_USES} assertions have not ended. Use each access token until it is about to expire.`,
-    'too_many_assertions',
-    { 'retry-after': String(Math.max(1, Math.ceil(waitMs / SECOND_MS))) }
-  )
+  const description = `More than ${MAX_LIVE_USES} assertions have not ended. Use each access token until it is about to expire.`
+  return slowDown(description, 'too_many_assertions', waitMs)
 }
