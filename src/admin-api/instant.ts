@@ -30,3 +30,8 @@ export function parseInstantParameter(parameter: string, text: string | undefine
 function daysInMonth(year: number, month: number): number {
   return new Date(Date.UTC(year, month, 0)).getUTCDate()
 }
+
+/** Returns an instant as an answer or an event has it, null for none. */
+export function instantOrNull(instant: Date | null | undefined): string | null {
+  return instant?.toISOString() ?? null
+}

@@ -1,3 +1,4 @@
+import { instantOrNull } from '../admin-api/instant.ts'
 import type { Delivery, Notice } from './repository.ts'
 import type { DeliveryBody, NoticeBody } from './schemas.ts'
 
@@ -25,9 +26,9 @@ export function representDelivery(row: Delivery): DeliveryBody {
     kind: row.kind,
     state: row.state,
     attempts: row.attempts,
-    lastAttemptAt: row.last_attempt_at?.toISOString() ?? null,
+    lastAttemptAt: instantOrNull(row.last_attempt_at),
     nextAttemptAt: row.state === 'pending' ? row.due_at.toISOString() : null,
-    deliveredAt: row.delivered_at?.toISOString() ?? null,
+    deliveredAt: instantOrNull(row.delivered_at),
     lastError: shownError(row)
   }
 }

@@ -1,9 +1,11 @@
 /** The audit events of a change. Pure. */
 
+import { instantOrNull } from '../admin-api/instant.ts'
 import type { NewEvent } from '../audit/record.ts'
 import { type Credential, credentialOf } from '../credentials/credential.ts'
 import { describeCredential } from './credentials.ts'
 import { changesBetween, fieldsOf } from './fields.ts'
+import { disabledReasonOf } from './lifecycle.ts'
 import type { Registration } from './repository.ts'
 
 type RegistrationEvent = Pick<NewEvent, 'action' | 'changes'>
@@ -91,19 +93,10 @@ function currentOf(registration: Registration | undefined) {
 
 /** Names a credential. The instant of its creation tells one secret from another. */
 function auditedCredential(credential: Credential, createdAt: Date | null) {
-  return { ...describeCredential(credential), createdAt: iso(createdAt) }
-}
-
-/** Null while it is enabled, and when an administrator has disabled it. */
-function disabledReasonOf({ enabled, disabled_reason: reason }: Registration): string | null {
-  return enabled ? null : reason
+  return { ...describeCredential(credential), createdAt: instantOrNull(createdAt) }
 }
 
 /** Both are as stored, so that the next event begins where this one ends. */
 function previousExpiryChange(before: Registration, after: Registration) {
-  return { from: iso(before.previous_secret_expires_at), to: iso(after.previous_secret_expires_at) }
-}
-
-function iso(instant: Date | null): string | null {
-  return instant?.toISOString() ?? null
+  return { from: instantOrNull(before.previous_secret_expires_at), to: instantOrNull(after.previous_secret_expires_at) }
 }

@@ -10,6 +10,11 @@ export type RegistrationState = (typeof REGISTRATION_STATES)[number]
 /** Why grantd itself disables a registration. */
 export const DISABLED_REASONS = ['leaked', 'unused'] as const
 
+/** Returns why grantd has disabled a registration. Null while it is enabled, and when an administrator has disabled it. */
+export function disabledReasonOf(row: { enabled: boolean; disabled_reason: string | null }): string | null {
+  return row.enabled ? null : row.disabled_reason
+}
+
 /** How long before its expiry a registration enters the state of that name. */
 export const EXPIRING_MS = { expiring_30d: 30 * DAY_MS, expiring_7d: 7 * DAY_MS } as const
 

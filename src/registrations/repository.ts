@@ -63,6 +63,11 @@ export function lockRegistration(
     .executeTakeFirst()
 }
 
+/** Reads a registration as a change of this transaction has left it. @param before the row that the transaction has locked */
+export async function rereadRegistration(trx: Transaction<Database>, before: Registration): Promise<Registration> {
+  return (await lockRegistration(trx, before.site_id, before.client_id)) ?? before
+}
+
 /**
  * Locks the Last used of a registration until the transaction ends. It waits for an exchange that another instance is
  * committing, and returns what is committed then. Lock the registration first.
@@ -122,6 +127,9 @@ export async function insertRegistration(
 export type RegistrationChange = Partial<
   Pick<
     RegistrationTable,
+    | keyof CurrentCredentialColumns
+    | 'secret_created_at'
+    | 'previous_secret_expires_at'
     | 'name'
     | 'name_folded'
     | 'enabled'

@@ -1,7 +1,8 @@
+import { instantOrNull } from '../admin-api/instant.ts'
 import { credentialOf } from '../credentials/credential.ts'
 import { credentialUses, describeCredential, previousCredentialOf } from './credentials.ts'
 import { fieldsOf } from './fields.ts'
-import { expiresInDays, registrationState } from './lifecycle.ts'
+import { disabledReasonOf, expiresInDays, registrationState } from './lifecycle.ts'
 import type { Registration } from './repository.ts'
 import type { RegistrationBody } from './schemas.ts'
 
@@ -16,7 +17,7 @@ export function representRegistration(row: Registration, now: number): Registrat
     exchangeCount: row.exchange_count,
     expiresInDays: expiresInDays(expiresAt, now),
     state: registrationState(expiresAt, now),
-    disabledReason: row.enabled ? null : row.disabled_reason,
+    disabledReason: disabledReasonOf(row),
     unclaimed: row.unclaimed,
     credential: {
       ...describeCredential(credentialOf(row.credential)),
@@ -36,8 +37,4 @@ function representPrevious(row: Registration, now: number): RegistrationBody['pr
     lastUsedAt: instantOrNull(previous.lastUsedAt),
     expiresAt: previous.expiresAt.toISOString()
   }
-}
-
-function instantOrNull(instant: Date | null): string | null {
-  return instant?.toISOString() ?? null
 }

@@ -2,6 +2,7 @@
 
 import { type Static, Type } from 'typebox'
 import { DURATION_PATTERN, durationFault, parseDurationParameter } from '../admin-api/duration.ts'
+import { instantOrNull } from '../admin-api/instant.ts'
 import { nullable } from '../http/json-schema.ts'
 import { Problem, ProblemSchema } from '../http/problem.ts'
 
@@ -95,5 +96,5 @@ export function requireUnused({ lastUsedAt, createdAt }: Used, unusedForMs: numb
 }
 
 function recentlyUsed(detail: string, lastUsedAt: Date | null): Problem {
-  return new Problem(409, 'recently_used', detail, { members: { lastUsedAt: lastUsedAt?.toISOString() ?? null } })
+  return new Problem(409, 'recently_used', detail, { members: { lastUsedAt: instantOrNull(lastUsedAt) } })
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Transaction } from 'kysely'
 import type { AuditContext } from '../../admin-api/audit-context.ts'
+import { instantOrNull } from '../../admin-api/instant.ts'
 import { withLocked } from '../../admin-api/locked.ts'
 import { requireRoom } from '../../admin-api/quota.ts'
 import type { Site } from '../../admin-api/site.ts'
@@ -152,7 +153,7 @@ export async function rotateSigningSecret(
     if (isUnderWay) await replaceSecret(trx, id, jwe)
     else await beginOverlap(trx, id, jwe, previousExpiresAt)
     const changes = {
-      previousSecretExpiresAt: { from: from?.toISOString() ?? null, to: previousExpiresAt.toISOString() }
+      previousSecretExpiresAt: { from: instantOrNull(from), to: previousExpiresAt.toISOString() }
     }
     await record(trx, found, 'receiver.secret_rotated', changes, at, context)
     return { ...found, previous_secret_expires_at: previousExpiresAt }

@@ -11,8 +11,8 @@ import { previousCredentialOf } from '../credentials.ts'
 import { throughGate } from '../gate.ts'
 import { leakEvent } from '../history.ts'
 import { columnsOfCredential, type NewCredentialOptions } from '../new-credential.ts'
-import { lockRegistration, type Registration } from '../repository.ts'
-import { replaceCredential, retirePreviousCredential, rotateCredential } from '../rotation/repository.ts'
+import { lockRegistration, type Registration, rereadRegistration, updateRegistration } from '../repository.ts'
+import { rotateCredential } from '../rotation/repository.ts'
 import { atOnce } from '../rotation/service.ts'
 import { findSecrets, type SecretMatch } from './find.ts'
 import { disableLeaked } from './repository.ts'
@@ -77,9 +77,9 @@ async function stop(
       const at = now()
       const credential = before === undefined ? undefined : stoppable(before, match, at)
       if (before === undefined || credential === undefined) return undefined
-      if (credential === 'previous') await retirePreviousCredential(trx, clientId, atOnce(at))
+      if (credential === 'previous') await updateRegistration(trx, clientId, { previous_secret_expires_at: atOnce(at) })
       else await replaceLeaked(trx, options, before, at)
-      const after = (await lockRegistration(trx, siteId, clientId)) ?? before
+      const after = await rereadRegistration(trx, before)
       await announcer.record(trx, after, { type: 'secret_leaked', at, details: detailsOf(credential, report, context) })
       const reported = { url: report.url, reporter: report.source }
       await recordEvents(trx, after, [leakEvent(before, after, credential, reported)], at, context)
@@ -103,9 +103,9 @@ async function replaceLeaked(
   const { client_id: clientId } = before
   const unknown = columnsOfCredential(options, clientId, makeUnknownSecret(options.secretPrefix))
   const columns = { ...unknown, secret_created_at: new Date(at) }
-  const previous = previousCredentialOf(before, at)
-  if (previous === undefined) await rotateCredential(trx, clientId, columns, atOnce(at))
-  else await replaceCredential(trx, clientId, columns, previous.expiresAt)
+  const hasPrevious = previousCredentialOf(before, at) !== undefined
+  if (hasPrevious) await updateRegistration(trx, clientId, columns)
+  else await rotateCredential(trx, clientId, columns, atOnce(at))
   await disableLeaked(trx, clientId)
 }
 

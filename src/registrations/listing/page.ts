@@ -1,5 +1,5 @@
 import type { CursorKeys } from '../../admin-api/cursor.ts'
-import { parseInstantParameter } from '../../admin-api/instant.ts'
+import { instantOrNull, parseInstantParameter } from '../../admin-api/instant.ts'
 import { type Page, readPage } from '../../admin-api/page.ts'
 import type { Sites } from '../../admin-api/site.ts'
 import { expiryRange } from '../lifecycle.ts'
@@ -58,7 +58,7 @@ function sortValue(row: Registration, sort: SortKey): SortValue {
     registeredAt: row.registered_at.toISOString(),
     expiresAt: row.expires_at.toISOString(),
     enabled: row.enabled,
-    lastUsedAt: row.last_used_at?.toISOString() ?? null,
+    lastUsedAt: instantOrNull(row.last_used_at),
     exchangeCount: row.exchange_count
   }[sort]
 }

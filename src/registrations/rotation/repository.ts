@@ -1,4 +1,4 @@
-import { sql, type Transaction } from 'kysely'
+import type { Transaction } from 'kysely'
 import type { Database } from '../../database/schema.ts'
 import type { CurrentCredentialColumns } from '../repository.ts'
 
@@ -28,56 +28,6 @@ export async function rotateCredential(
       previous_secret_expires_at: previousExpiresAt,
       version: eb('version', '+', 1)
     }))
-    .where('client_id', '=', clientId) // Index: registrations_pkey
-    .execute()
-}
-
-/** Stores a new credential in place of the current one. The previous one is refused from `previousExpiresAt` on. */
-export async function replaceCredential(
-  trx: Transaction<Database>,
-  clientId: string,
-  columns: StoredCredentialColumns,
-  previousExpiresAt: Date
-): Promise<void> {
-  await trx
-    .updateTable('registrations')
-    .set(({ eb }) => ({
-      ...columns,
-      previous_secret_expires_at: previousExpiresAt,
-      version: eb('version', '+', 1)
-    }))
-    .where('client_id', '=', clientId) // Index: registrations_pkey
-    .execute()
-}
-
-/**
- * Stores the first credential that somebody has, in place of one that nobody knows. A previous credential ends no later than
- * `previousExpiresAt`. One that has ended never comes back: it may be one that has leaked.
- */
-export async function putFirstCredential(
-  trx: Transaction<Database>,
-  clientId: string,
-  columns: StoredCredentialColumns,
-  previousExpiresAt: Date
-): Promise<void> {
-  await trx
-    .updateTable('registrations')
-    .set(({ eb }) => ({
-      ...columns,
-      // Null without a previous credential. `least` would ignore the null.
-      previous_secret_expires_at: sql<Date | null>`case when previous_secret_expires_at > ${previousExpiresAt}
-        then ${previousExpiresAt} else previous_secret_expires_at end`,
-      version: eb('version', '+', 1)
-    }))
-    .where('client_id', '=', clientId) // Index: registrations_pkey
-    .execute()
-}
-
-/** Refuses the previous credential from this instant on. It stays, so that its use is noticed. */
-export async function retirePreviousCredential(trx: Transaction<Database>, clientId: string, at: Date): Promise<void> {
-  await trx
-    .updateTable('registrations')
-    .set(({ eb }) => ({ previous_secret_expires_at: at, version: eb('version', '+', 1) }))
     .where('client_id', '=', clientId) // Index: registrations_pkey
     .execute()
 }

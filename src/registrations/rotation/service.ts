@@ -16,7 +16,13 @@ import { rotationUnderWay, sameCredential } from '../errors.ts'
 import { retirementEvent, rotationEvent } from '../history.ts'
 import { answerOnce } from '../idempotency/service.ts'
 import { columnsOfCredential, type NewCredential, readCredential } from '../new-credential.ts'
-import { findRegistration, lockLastUse, lockRegistration, type Registration } from '../repository.ts'
+import {
+  findRegistration,
+  lockLastUse,
+  type Registration,
+  rereadRegistration,
+  updateRegistration
+} from '../repository.ts'
 import {
   answerWith,
   type CredentialAnswer,
@@ -25,7 +31,7 @@ import {
   type RegistrationOptions
 } from '../service.ts'
 import { requireUnused } from '../unused-guard.ts'
-import { putFirstCredential, replaceCredential, retirePreviousCredential, rotateCredential } from './repository.ts'
+import { rotateCredential, type StoredCredentialColumns } from './repository.ts'
 import { OVERLAP_DEFAULT_SECONDS, type RotationInput } from './schemas.ts'
 
 /** The right of somebody to rotate. */
@@ -87,14 +93,13 @@ export async function rotate(
         right.check(before, at)
         await right.use(trx, before, at)
         if (!right.endsOlder) requireRotatable(before, credential, overlapSeconds, at)
-        const previousExpiresAt = overlapSeconds === 0 ? atOnce(at) : new Date(at + overlapSeconds * SECOND_MS)
-        const put = before.unclaimed
-          ? putFirstCredential
-          : !right.endsOlder && replacesUnused(before, credential, at)
-            ? replaceCredential
-            : rotateCredential
         const columns = { ...columnsOfCredential(options, clientId, credential), secret_created_at: new Date(at) }
-        await put(trx, clientId, columns, previousExpiresAt)
+        const overlapEnd = overlapSeconds === 0 ? atOnce(at) : new Date(at + overlapSeconds * SECOND_MS)
+        const isReplaced = !right.endsOlder && replacesUnused(before, credential, at)
+        if (before.unclaimed) await replaceUnclaimed(trx, before, columns, overlapEnd)
+        else if (isReplaced)
+          await updateRegistration(trx, clientId, { ...columns, previous_secret_expires_at: overlapEnd })
+        else await rotateCredential(trx, clientId, columns, overlapEnd)
         const after = await recordChange(trx, before, rotationEvent, at, target)
         return answerWith(credential, after, at)
       }
@@ -102,6 +107,20 @@ export async function rotate(
   )
   options.onChanged(clientId, answer.version)
   return completed(answer)
+}
+
+/**
+ * Stores the first credential that somebody has, in place of one that nobody knows. A previous credential ends no later than
+ * the overlap. One that has ended never comes back: it may be one that has leaked.
+ */
+async function replaceUnclaimed(
+  trx: Transaction<Database>,
+  { client_id: clientId, previous_secret_expires_at: expiresAt }: Registration,
+  columns: StoredCredentialColumns,
+  overlapEnd: Date
+): Promise<void> {
+  const previous_secret_expires_at = expiresAt !== null && expiresAt > overlapEnd ? overlapEnd : expiresAt
+  await updateRegistration(trx, clientId, { ...columns, previous_secret_expires_at })
 }
 
 /** Returns what else a retry is recognised by. Release 0.2.0 rotates to secrets only, and a retry may come to it or from it. */
@@ -154,7 +173,8 @@ export async function retirePrevious(
     const previous = previousCredentialOf({ ...before, ...use }, at)
     if (previous === undefined) throw notFound()
     if (unusedForMs !== undefined) requireUnused(previous, unusedForMs, at)
-    await retirePreviousCredential(trx, target.clientId, atOnce(at))
+    // It stays, so that its use is noticed.
+    await updateRegistration(trx, target.clientId, { previous_secret_expires_at: atOnce(at) })
     return recordChange(trx, before, retirementEvent, at, target)
   })
   onChanged(target.clientId, version)
@@ -175,7 +195,7 @@ async function recordChange(
   at: number,
   { context }: Target
 ): Promise<Registration> {
-  const after = (await lockRegistration(trx, before.site_id, before.client_id)) ?? before
+  const after = await rereadRegistration(trx, before)
   await recordEvents(trx, after, [eventOf(before, after)], at, context)
   return after
 }

@@ -1,9 +1,6 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { Database } from '../../database/schema.ts'
-import type { DISABLED_REASONS } from '../lifecycle.ts'
 import type { Gap } from './quiet.ts'
-
-const UNUSED: (typeof DISABLED_REASONS)[number] = 'unused'
 
 /** Begins a round. @returns when the round before it began; undefined for the first one. `false` when none is due yet */
 export async function beginRound(db: Kysely<Database>, now: Date, notAfter: Date): Promise<Date | undefined | false> {
@@ -95,14 +92,6 @@ export async function setUnusedNoticed(trx: Transaction<Database>, clientId: str
   await trx
     .updateTable('registrations')
     .set({ unused_noticed_at: at })
-    .where('client_id', '=', clientId) // Index: registrations_pkey
-    .execute()
-}
-
-export async function disableUnused(trx: Transaction<Database>, clientId: string): Promise<void> {
-  await trx
-    .updateTable('registrations')
-    .set(({ eb }) => ({ enabled: false, disabled_reason: UNUSED, version: eb('version', '+', 1) }))
     .where('client_id', '=', clientId) // Index: registrations_pkey
     .execute()
 }

@@ -5,12 +5,12 @@ import { DAY_MS } from '../../time.ts'
 import type { Announcer } from '../announcement.ts'
 import { recordEvents } from '../changes.ts'
 import { eventsBetween } from '../history.ts'
-import { lockLastUse, lockRegistration, type Registration } from '../repository.ts'
+import type { DISABLED_REASONS } from '../lifecycle.ts'
+import { lockLastUse, lockRegistration, type Registration, updateRegistration } from '../repository.ts'
 import { dueStep, type Gap, quietSince, type UnusedPolicy } from './quiet.ts'
 import {
   beginRound,
   type Candidate,
-  disableUnused,
   findEndOfBatch,
   insertGap,
   listCandidates,
@@ -108,13 +108,15 @@ async function notice(
   })
 }
 
+const UNUSED: (typeof DISABLED_REASONS)[number] = 'unused'
+
 async function disable(
   trx: Transaction<Database>,
   { announcer, issuer }: UnusedOptions,
   registration: Registration,
   now: number
 ): Promise<void> {
-  await disableUnused(trx, registration.client_id)
+  await updateRegistration(trx, registration.client_id, { enabled: false, disabled_reason: UNUSED })
   const after = { ...registration, enabled: false }
   await announcer.record(trx, after, {
     ...{ type: 'unused_disabled', at: now, details: { quietSince: instantOf(registration) } }

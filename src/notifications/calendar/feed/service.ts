@@ -1,5 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { AuditContext } from '../../../admin-api/audit-context.ts'
+import { instantOrNull } from '../../../admin-api/instant.ts'
 import type { Site } from '../../../admin-api/site.ts'
 import { recordEvent } from '../../../audit/record.ts'
 import { lockUntilCommit } from '../../../database/advisory-lock.ts'
@@ -44,5 +45,5 @@ async function lockFeed(trx: Transaction<Database>, siteId: string): Promise<Dat
 }
 
 function changes(from: Date | undefined, to: Date | undefined) {
-  return { createdAt: { from: from?.toISOString() ?? null, to: to?.toISOString() ?? null } }
+  return { createdAt: { from: instantOrNull(from), to: instantOrNull(to) } }
 }
