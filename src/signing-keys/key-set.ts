@@ -5,6 +5,7 @@ import type { Sealing } from '../crypto/key-encryption.ts'
 import { DatabaseUnavailable } from '../database/errors.ts'
 import type { Database } from '../database/schema.ts'
 import { DAY_MS, HOUR_MS } from '../time.ts'
+import { generateNextKey, latestOf } from './next-key.ts'
 import {
   addSigningKey,
   databaseTime,
@@ -13,17 +14,8 @@ import {
   reencryptSigningKey,
   type SigningKeyRow
 } from './repository.ts'
-import {
-  cacheMs,
-  isNextKeyDue,
-  isRetired,
-  type KeyTimes,
-  type Known,
-  nextKeyTimes,
-  publishedKeys,
-  signingKey
-} from './rotation.ts'
-import { generateSigningKey, type OpenedKey, openSigningKey, reencrypt, type SigningKey } from './signing-key.ts'
+import { cacheMs, isNextKeyDue, isRetired, type KeyTimes, type Known, publishedKeys, signingKey } from './rotation.ts'
+import { type OpenedKey, openSigningKey, reencrypt, type SigningKey } from './signing-key.ts'
 
 export interface KeySet {
   /** The key that signs. @throws DatabaseUnavailable when the database has been away so long that others may have retired it */
@@ -160,20 +152,13 @@ class DatabaseKeySet implements RotatingKeySet {
   }
 
   async #addNext(): Promise<void> {
-    const { db, sealing, algorithm, rotationDays, now } = this.#options
+    const { db } = this.#options
     const decidedAt = await databaseTime(db)
     await this.#read()
     if (!this.#isNextDue()) return
     const { keys } = this.#known
-    const latest = latestOf(keys)
-    const times = nextKeyTimes(keys, rotationDays * DAY_MS, now())
-    const key = await generateSigningKey(
-      sealing,
-      algorithm,
-      { generation: (latest?.generation ?? 0) + 1, ...times },
-      now()
-    )
-    await addSigningKey(db, key, latest?.opened?.proof, decidedAt)
+    const key = await generateNextKey(this.#options, keys)
+    await addSigningKey(db, key, latestOf(keys)?.opened?.proof, decidedAt)
     await this.#read()
   }
 
@@ -220,9 +205,4 @@ async function refreshIfPossible(keySet: RotatingKeySet): Promise<void> {
   } catch (error) {
     if (!(error instanceof DatabaseUnavailable) || keySet.activeKid === undefined) throw error
   }
-}
-
-/** Returns the key that was added last. */
-function latestOf<Key extends { generation: number }>(keys: readonly Key[]): Key | undefined {
-  return keys.toSorted((one, other) => other.generation - one.generation)[0]
 }

@@ -1,8 +1,7 @@
-import { DAY_MS } from '../time.ts'
 import type { KeySetOptions } from './key-set.ts'
+import { generateNextKey, latestOf } from './next-key.ts'
 import { addSigningKey, databaseTime, destroyAllKeys, listSigningKeys, lockSigningKeys } from './repository.ts'
-import { nextKeyTimes } from './rotation.ts'
-import { generateSigningKey, openSigningKey } from './signing-key.ts'
+import { openSigningKey } from './signing-key.ts'
 
 /** Instants are milliseconds since the epoch. */
 export interface RotatedByHand {
@@ -21,24 +20,18 @@ const MAX_ATTEMPTS = 20
  * @throws Error when KEY_ENCRYPTION_KEY does not decrypt the latest key; DatabaseUnavailable
  */
 export async function rotateNow(options: KeySetOptions): Promise<RotatedByHand> {
-  const { db, sealing, algorithm, rotationDays, now } = options
+  const { db, sealing } = options
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
     const decidedAt = await databaseTime(db)
     const keys = await listSigningKeys(db)
-    const [latest] = keys.toSorted((one, other) => other.generation - one.generation)
+    const latest = latestOf(keys)
     const opened = latest && (await openSigningKey(sealing, latest))
     if (latest !== undefined && opened === undefined) {
       throw new Error(`KEY_ENCRYPTION_KEY does not decrypt the signing key ${latest.kid}`)
     }
-    const times = nextKeyTimes(keys, rotationDays * DAY_MS, now())
-    const key = await generateSigningKey(
-      sealing,
-      algorithm,
-      { generation: (latest?.generation ?? 0) + 1, ...times },
-      now()
-    )
+    const key = await generateNextKey(options, keys)
     const isAdded = await addSigningKey(db, key, opened?.proof, decidedAt)
-    if (isAdded) return { kid: key.kid, signsFrom: times.signsFrom, destroyed: [] }
+    if (isAdded) return { kid: key.kid, signsFrom: key.signs_from.getTime(), destroyed: [] }
   }
   throw new Error('other instances add signing keys all the time. Try again')
 }
@@ -50,14 +43,12 @@ export async function rotateNow(options: KeySetOptions): Promise<RotatedByHand> 
  * @throws DatabaseUnavailable
  */
 export async function replaceCompromised(options: KeySetOptions): Promise<RotatedByHand> {
-  const { db, sealing, algorithm, rotationDays, now } = options
-  return db.transaction().execute(async trx => {
+  return options.db.transaction().execute(async trx => {
     await lockSigningKeys(trx)
     const decidedAt = await databaseTime(trx)
     const destroyed = await destroyAllKeys(trx)
-    const times = nextKeyTimes([], rotationDays * DAY_MS, now())
-    const key = await generateSigningKey(sealing, algorithm, { generation: 1, ...times }, now())
+    const key = await generateNextKey(options, [])
     if (!(await addSigningKey(trx, key, undefined, decidedAt))) throw new Error('the database took too long. Try again')
-    return { kid: key.kid, signsFrom: times.signsFrom, destroyed }
+    return { kid: key.kid, signsFrom: key.signs_from.getTime(), destroyed }
   })
 }
