@@ -1,4 +1,5 @@
 import type { AuditContext } from '../../admin-api/audit-context.ts'
+import { throughGate } from '../../admin-api/gate.ts'
 import { withLocked } from '../../admin-api/locked.ts'
 import type { Site } from '../../admin-api/site.ts'
 import type { Semaphore } from '../../concurrency/semaphore.ts'
@@ -6,7 +7,7 @@ import type { Tables } from '../../database/site-scoped-pool.ts'
 import { Problem } from '../../http/problem.ts'
 import type { Announcer } from '../announcement.ts'
 import { lockOf, recordEvents, type Target } from '../changes.ts'
-import { throughGate } from '../gate.ts'
+import { TOO_MANY_PUBLIC_REQUESTS } from '../public-requests.ts'
 import { lockRegistration, type Registration } from '../repository.ts'
 import { type RotationRight, rotate } from '../rotation/service.ts'
 import type { CredentialAnswer, CredentialRequest, RegistrationOptions } from '../service.ts'
@@ -59,7 +60,7 @@ export async function claim(
   const { background, gate, tables, tokenEndpoint, now } = options
   if (ticket === undefined || !isWellFormedTicket(ticket)) throw invalidTicket('malformed_ticket')
   const digest = digestOfTicket(ticket)
-  const found = await throughGate(gate, () => findTicket(background, digest, new Date(now())))
+  const found = await throughGate(gate, TOO_MANY_PUBLIC_REQUESTS, () => findTicket(background, digest, new Date(now())))
   if (found === undefined) throw invalidTicket('unknown_ticket')
   const { clientId, siteId, overlapSeconds } = found
   const site = { siteId, db: tables.ofSite(siteId) }

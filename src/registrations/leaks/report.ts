@@ -1,5 +1,6 @@
 import type { Transaction } from 'kysely'
 import type { AuditContext } from '../../admin-api/audit-context.ts'
+import { throughGate } from '../../admin-api/gate.ts'
 import type { Semaphore } from '../../concurrency/semaphore.ts'
 import type { MacKeys } from '../../credentials/mac-keys.ts'
 import type { Database } from '../../database/schema.ts'
@@ -8,9 +9,9 @@ import type { Announcer } from '../announcement.ts'
 import { recordEvents } from '../changes.ts'
 import { makeUnknownSecret } from '../client-secret.ts'
 import { previousCredentialOf } from '../credentials.ts'
-import { throughGate } from '../gate.ts'
 import { leakEvent } from '../history.ts'
 import { columnsOfCredential, type NewCredentialOptions } from '../new-credential.ts'
+import { TOO_MANY_PUBLIC_REQUESTS } from '../public-requests.ts'
 import { lockRegistration, type Registration, rereadRegistration, updateRegistration } from '../repository.ts'
 import { rotateCredential } from '../rotation/repository.ts'
 import { atOnce } from '../rotation/service.ts'
@@ -47,7 +48,7 @@ export async function stopLeakedSecrets(
 ): Promise<SecretReportResult[]> {
   const { background, macKeys, gate, announcer } = options
   const secrets = reported.map(({ secret }) => secret)
-  return throughGate(gate, async () => {
+  return throughGate(gate, TOO_MANY_PUBLIC_REQUESTS, async () => {
     const matches = await findSecrets(background, macKeys, secrets)
     const results = secrets.map((): SecretReportResult => 'not_live')
     for (const [index, match] of matches.entries()) {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { Semaphore, SemaphoreFull, SemaphoreTimeout } from '../../../concurrency/semaphore.ts'
+import { throughGate } from '../../../admin-api/gate.ts'
+import { Semaphore } from '../../../concurrency/semaphore.ts'
 import type { Tables } from '../../../database/site-scoped-pool.ts'
-import { notFound, Problem } from '../../../http/problem.ts'
+import { notFound } from '../../../http/problem.ts'
 import { writeCalendar } from '../calendar.ts'
 import { listExpirations } from '../repository.ts'
 import { digestFeedKey, isFeedKey } from './feed-key.ts'
@@ -21,6 +22,7 @@ export interface FeedReaderOptions {
  * administrators the other connections of their pool.
  */
 const AT_ONCE = { permits: 2, maxWaiting: 100, maxWaitMs: 1_000 }
+const TOO_MANY_READERS = { detail: 'Too many calendars are being read. Try again later.', reason: 'overloaded' }
 
 /** Reads calendars by the key in their URL, a few at a time. */
 export class FeedReader {
@@ -39,12 +41,7 @@ export class FeedReader {
   async read(key: string): Promise<{ etag: string; text: string }> {
     // The form of a key is public, so that refusing junk without a look-up reveals nothing.
     if (!isFeedKey(key)) throw notFound()
-    try {
-      return await this.#turns.run(() => this.#read(key))
-    } catch (error) {
-      if (error instanceof SemaphoreFull || error instanceof SemaphoreTimeout) throw tooManyReaders()
-      throw error
-    }
+    return throughGate(this.#turns, TOO_MANY_READERS, () => this.#read(key))
   }
 
   async #read(key: string): Promise<{ etag: string; text: string }> {
@@ -72,11 +69,4 @@ function etagOf(shown: object): string {
 export function matchesEtag(ifNoneMatch: string | undefined, etag: string): boolean {
   if (ifNoneMatch === undefined) return false
   return ifNoneMatch.split(',').some(tag => ['*', etag, etag.replace('W/', '')].includes(tag.trim()))
-}
-
-function tooManyReaders(): Problem {
-  return new Problem(503, 'unavailable', 'Too many calendars are being read. Try again later.', {
-    reason: 'overloaded',
-    headers: { 'retry-after': '1' }
-  })
 }
