@@ -1,4 +1,5 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
+import { PRIVATE_MEMBERS } from '../crypto/private-members.ts'
 import type { KeyCredential } from './credential.ts'
 import { isEd25519PublicKey } from './ed25519-point.ts'
 
@@ -43,9 +44,6 @@ const KEY_TYPES: readonly KeyType[] = [
   { kty: 'RSA', algs: ['PS256', 'RS256'], members: ['e', 'kty', 'n'] }
 ]
 const SUPPORTED = 'must be of type EC with crv P-256 or P-384, OKP with crv Ed25519, or RSA'
-
-/** Members of private and of symmetric keys (RFC 7518 §6.2.2, §6.3.2, §6.4, RFC 8037 §2). */
-const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 
 /**
  * Reads a public key that is to prove a client.

@@ -1,13 +1,11 @@
 import { createPublicKey } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { createLocalJWKSet, type JSONWebKeySet, type JWK, type JWTVerifyGetKey } from 'jose'
+import { PRIVATE_MEMBERS } from '../crypto/private-members.ts'
 import type { IssuerLog } from './issuer-keys.ts'
 
 /** A key set has a few kilobytes. */
 export const MAX_KEY_SET_BYTES = 1_048_576
-
-/** Private and secret members of a JWK (RFC 7518 §6.2.2, §6.3.2, §6.4.1). */
-const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv']
 
 /** The keys of an issuer whose key set is a file, for an issuer that grantd cannot reach. */
 export class KeyFile {

@@ -75,6 +75,7 @@ t.test('a private or a symmetric key is refused, and the answer does not repeat 
   t.same(faultsOf({ ...rsa2048, oth: [] }), ['oth private_key'])
   t.same(faultsOf({ ...p256, d: null }), ['d private_key'])
   t.same(faultsOf({ kty: 'oct', k: 'c2VjcmV0' }), ['k private_key', ' unsupported_key'])
+  t.same(faultsOf({ kty: 'AKP', priv: 'c2VjcmV0' }), ['priv private_key', ' unsupported_key'])
 })
 
 t.test('keys of other types and curves are refused', async t => {
