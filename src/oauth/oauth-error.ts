@@ -1,12 +1,13 @@
 import { SECOND_MS } from '../time.ts'
 
-/** Error codes of RFC 6749 §5.2 and RFC 8707 §2, and of §4.1.2.1 for what §5.2 has no code for. */
+/** Error codes of RFC 6749 §5.2, RFC 8707 §2 and RFC 9449 §5, and of §4.1.2.1 for what §5.2 has no code for. */
 export const OAUTH_ERROR_CODES = [
   'invalid_request',
   'invalid_client',
   'unauthorized_client',
   'invalid_scope',
   'invalid_target',
+  'invalid_dpop_proof',
   'unsupported_grant_type',
   'unsupported_response_type',
   'temporarily_unavailable',
@@ -28,6 +29,8 @@ export const REFUSAL_REASONS = [
   ...['wrong_assertion', 'retired_assertion', 'assertion_audience', 'assertion_time', 'assertion_jti'],
   ...['assertion_used', 'too_many_assertions', 'untrusted_issuer', 'issuer_unavailable'],
   ...['malformed_scope', 'scope_not_allowed', 'repeated_resource', 'malformed_resource', 'resource_not_allowed'],
+  ...['no_dpop_proof', 'malformed_dpop_proof', 'dpop_header', 'dpop_key', 'wrong_dpop_proof'],
+  ...['dpop_target', 'dpop_time', 'dpop_jti'],
   ...['too_many_failures'],
   ...['hashing_overloaded', 'database_unavailable', 'signing_key_unavailable', 'server_error'],
   ...['unsupported_response_type'],

@@ -6,7 +6,9 @@ const WITH_CREDENTIAL: ReadonlySet<string> = new Set<RefusalReason>([
   ...(['retired_assertion', 'assertion_audience', 'assertion_time', 'assertion_jti', 'assertion_used'] as const),
   ...(['too_many_assertions', 'malformed_scope', 'scope_not_allowed'] as const),
   ...(['self_rotation_not_allowed', 'previous_secret', 'rotated_recently'] as const),
-  ...(['repeated_resource', 'malformed_resource', 'resource_not_allowed'] as const)
+  ...(['repeated_resource', 'malformed_resource', 'resource_not_allowed'] as const),
+  ...(['no_dpop_proof', 'malformed_dpop_proof', 'dpop_header', 'dpop_key', 'wrong_dpop_proof'] as const),
+  ...(['dpop_target', 'dpop_time', 'dpop_jti'] as const)
 ])
 
 /**

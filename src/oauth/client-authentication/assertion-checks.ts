@@ -3,7 +3,7 @@ import { SECOND_MS } from '../../time.ts'
 import type { RefusalReason } from '../oauth-error.ts'
 import { algorithmOf } from './assertion-algorithms.ts'
 import type { ProofFault } from './credential-proof.ts'
-import { hasPlainHeader, isNumericDate, isOfType, isOnlyFor } from './jwt-rules.ts'
+import { hasPlainHeader, isJwtId, isNumericDate, isOfType, isOnlyFor, MAX_JWT_ID_LENGTH } from './jwt-rules.ts'
 import type { SignedJwt } from './signed-jwt.ts'
 
 /*
@@ -65,7 +65,6 @@ export function findClaimFault(jwt: SignedJwt, context: ClaimContext): ProofFaul
 const MAX_LIFETIME_SECONDS = 300
 /** How far the clock of a client may be ahead. */
 const MAX_AHEAD_SECONDS = 10
-const MAX_ID_LENGTH = 255
 
 /** Returns the instant from which an assertion is refused, milliseconds since the epoch. It depends on its claims only. */
 export function endOf({ claims: { exp, iat } }: SignedJwt): number {
@@ -121,7 +120,6 @@ function timeFault(jwt: SignedJwt, { now }: ClaimContext): string | undefined {
 
 /** Check 8, the part that needs no memory (RFC 7519 §4.1.7). */
 function idFault({ claims: { jti } }: SignedJwt): string | undefined {
-  // A lone surrogate has no UTF-8, so that different ids would have the same digest.
-  if (typeof jti === 'string' && jti !== '' && jti.isWellFormed() && [...jti].length <= MAX_ID_LENGTH) return undefined
-  return `jti is required: 1 to ${MAX_ID_LENGTH} characters that are new in each assertion.`
+  if (isJwtId(jti)) return undefined
+  return `jti is required: 1 to ${MAX_JWT_ID_LENGTH} characters that are new in each assertion.`
 }

@@ -1,4 +1,4 @@
-/** Rules that hold for every JWT by which a client proves itself: its own assertion, and the token of a platform. */
+/** Rules that hold for every JWT that a client sends: its own assertion, the token of a platform, and a DPoP proof. */
 
 import { mediaTypeOf } from '../../issuer-keys/signature.ts'
 import type { SignedJwt } from './signed-jwt.ts'
@@ -17,6 +17,13 @@ export function isOfType({ header: { typ } }: SignedJwt, types: ReadonlySet<stri
 export function isOnlyFor({ claims: { aud } }: SignedJwt, audience: string): boolean {
   const [first, ...others] = Array.isArray(aud) ? aud : [aud]
   return first === audience && others.length === 0
+}
+
+export const MAX_JWT_ID_LENGTH = 255
+
+/** Whether a claim can be a `jti` (RFC 7519 §4.1.7). A lone surrogate has no UTF-8: different ids would have one digest. */
+export function isJwtId(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.isWellFormed() && [...value].length <= MAX_JWT_ID_LENGTH
 }
 
 /** Whether a claim is a number of seconds since 1970 (RFC 7519 §2). */
