@@ -1,3 +1,4 @@
+import { columnsOf } from '../contestants/client-copies.ts'
 import { type Grantd, startGrantd } from '../contestants/grantd.ts'
 import { query } from '../contestants/postgres.ts'
 import { measureAtRate, measureFullLoad, type Sample, warmUp } from '../measure.ts'
@@ -74,17 +75,6 @@ async function addRegistrations(databaseUrl: string, count: number): Promise<voi
        from copies where copies.client_id = registration_last_used.client_id and random() < 0.8`
   )
   await query(databaseUrl, 'vacuum analyze')
-}
-
-/** Returns the columns of a table that can be copied, without these. */
-async function columnsOf(databaseUrl: string, table: string, excluded: readonly string[]): Promise<string> {
-  const columns = await query<{ name: string }>(
-    databaseUrl,
-    `select column_name as name from information_schema.columns
-     where table_schema = 'public' and table_name = $1 and is_generated = 'NEVER' and column_name <> all ($2)`,
-    [table, excluded]
-  )
-  return columns.map(({ name }) => name).join(', ')
 }
 
 function reportGrowth(entries: readonly Entry[]): Pick<Result, 'title' | 'body' | 'targets' | 'foreignShares'> {
