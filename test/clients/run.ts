@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { installPackages } from '../fixtures/run/packages.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 
 /** `npm run test:clients`: clients that generators make of openapi.yaml compile, and stock clients get tokens. */
@@ -46,13 +47,7 @@ function testFault(file: string): string | undefined {
   return run(path.join(ROOT, 'node_modules/.bin/tap'), [file], ROOT)
 }
 
-mkdirSync(FOLDER, { recursive: true })
-for (const file of ['package.json', 'package-lock.json']) {
-  copyFileSync(path.join(import.meta.dirname, file), path.join(FOLDER, file))
-}
-// Exactly what the lockfile says, and no script of a package.
-const installFault = run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
-if (installFault !== undefined) throw new Error(installFault)
+installPackages(import.meta.dirname, FOLDER)
 rmSync(OUTPUT, { recursive: true, force: true })
 mkdirSync(OUTPUT)
 writeFileSync(path.join(OUTPUT, 'control.ts'), 'export const count: number = "one"\n')

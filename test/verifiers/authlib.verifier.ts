@@ -2,8 +2,15 @@ import { execFile } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { startApp } from '../fixtures/app/app.ts'
+import { freePort, startApp } from '../fixtures/app/app.ts'
 import { leftOutFor } from '../fixtures/faults/debian.ts'
+import { exampleOf } from './page.ts'
+import { startProgram } from './program.ts'
+import { startIssuer } from './tokens.ts'
+import { holdsAgainst, verifierAt } from './verifier.ts'
+
+/** The Python of Debian, which finds Debian's packages. */
+const PYTHON = '/usr/bin/python3'
 
 const NEEDS = {
   '/usr/lib/python3/dist-packages/authlib': 'python3-authlib',
@@ -40,7 +47,7 @@ t.test(
       const values = [clientId, `${grantd.baseUrl}/oauth/token`, audience, pem]
       // Authlib refuses plain http otherwise.
       const env = { ...process.env, AUTHLIB_INSECURE_TRANSPORT: '1' }
-      const { stdout } = await promisify(execFile)('/usr/bin/python3', ['-c', PROGRAM, ...values], { env })
+      const { stdout } = await promisify(execFile)(PYTHON, ['-c', PROGRAM, ...values], { env })
       return stdout.trim().split('\n')
     }
     t.same(await run(grantd.baseUrl), ['Bearer', 'Bearer'])
@@ -49,3 +56,14 @@ t.test(
     }
   }
 )
+
+t.test('Authlib verifies the tokens for its audience, scope and Site only', { skip: leftOutFor(NEEDS) }, async t => {
+  const tokens = await startIssuer(t)
+  const port = await freePort()
+  const program = exampleOf('Python with Authlib', {
+    'https://grantd.example.com': tokens.issuer,
+    "('127.0.0.1', 4000)": `('127.0.0.1', ${port})`
+  })
+  startProgram(t, PYTHON, ['-c', program])
+  await holdsAgainst(t, await verifierAt(port), tokens)
+})

@@ -6,7 +6,10 @@ import t from 'tap'
 import { freePort } from '../fixtures/app/app.ts'
 import { leftOutFor } from '../fixtures/faults/debian.ts'
 import { temporaryFolder } from '../fixtures/run/process.ts'
-import { exampleOf, holdsAgainst, serverAt, startIssuer } from './tokens.ts'
+import { exampleOf } from './page.ts'
+import { startProgram } from './program.ts'
+import { startIssuer } from './tokens.ts'
+import { holdsAgainst, verifierAt } from './verifier.ts'
 
 const GO_PATH = '/usr/share/gocode'
 const NEEDS = {
@@ -18,9 +21,10 @@ t.test('go-oidc finds grantd by NewProvider(issuer), and verifies its tokens', {
   const tokens = await startIssuer(t)
   const port = await freePort()
   const folder = temporaryFolder(t)
-  // Debian has the second major version, whose import path has no version.
-  const program = exampleOf('Go with go-oidc', tokens.issuer, {
+  const program = exampleOf('Go with go-oidc', {
+    'https://grantd.example.com': tokens.issuer,
     '127.0.0.1:4000': `127.0.0.1:${port}`,
+    // Debian has the second major version, whose import path has no version.
     'github.com/coreos/go-oidc/v3/oidc': 'github.com/coreos/go-oidc'
   })
   writeFileSync(path.join(folder, 'main.go'), program)
@@ -30,7 +34,6 @@ t.test('go-oidc finds grantd by NewProvider(issuer), and verifies its tokens', {
   const build = spawn('go', ['build', '-o', binary, path.join(folder, 'main.go')], { env, stdio: 'inherit' })
   const [status] = await once(build, 'exit')
   t.equal(status, 0, 'it compiles')
-  const server = spawn(binary, { stdio: 'inherit' })
-  t.teardown(() => server.kill('SIGKILL'))
-  await holdsAgainst(t, await serverAt(`http://127.0.0.1:${port}/`), tokens)
+  startProgram(t, binary, [])
+  await holdsAgainst(t, await verifierAt(port), tokens)
 })

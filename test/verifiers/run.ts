@@ -3,16 +3,26 @@ import { once } from 'node:events'
 import { globSync } from 'node:fs'
 import path from 'node:path'
 import { Parser, type Result } from 'tap-parser'
+import { installPackages } from '../fixtures/run/packages.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
+import { FOLDER } from './node-program.ts'
 
 /**
  * `npm run test:verifiers`: the examples of docs/resource-servers.md, in unmodified programs of other people, verify
- * tokens of grantd, and a client library of Debian obtains them. The programs are Debian packages, which are installed when this runs as root on Debian. A program
- * that is not there is left out, and the run fails, unless `--allow-left-out` is given.
+ * tokens of grantd, and a client library of Debian obtains them. The programs come from npm, by the lockfile beside this
+ * file, and from Debian, when this runs as root on Debian. A program that is not there is left out, and the run fails,
+ * unless `--allow-left-out` is given.
+ *
+ *   npm run test:verifiers -- nginx   # the files whose name has this word
  */
 
 const ALLOW_LEFT_OUT = '--allow-left-out'
-const files = globSync('test/verifiers/*.verifier.ts', { cwd: ROOT }).sort()
+const words = process.argv.slice(2).filter(argument => argument !== ALLOW_LEFT_OUT)
+const files = globSync('test/verifiers/*.verifier.ts', { cwd: ROOT })
+  .filter(file => words.every(word => path.basename(file).includes(word)))
+  .sort()
+
+installPackages(import.meta.dirname, FOLDER)
 
 const counts = { ok: 0, failed: 0, leftOut: 0 }
 const tap = spawn(

@@ -1,95 +1,76 @@
-import { readFileSync } from 'node:fs'
-import path from 'node:path'
+import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
+import { decodeJwt, decodeProtectedHeader, type JWTPayload, SignJWT } from 'jose'
 import type { Test } from 'tap'
+import { Sealing } from '../../src/crypto/key-encryption.ts'
+import { loadKeySet } from '../../src/signing-keys/key-set.ts'
 import { startApp } from '../fixtures/app/app.ts'
-import { send } from '../fixtures/app/grantd.ts'
-import { ROOT } from '../fixtures/run/paths.ts'
-import { until } from '../fixtures/run/until.ts'
+import { createDatabase, openTestDatabase } from '../fixtures/app/database.ts'
+import type { Grantd } from '../fixtures/app/grantd.ts'
 
-/** Of the API in the examples of docs/resource-servers.md. */
+/** The API in the examples of docs/resource-servers.md. */
 export const AUDIENCE = 'https://devices.example.com'
+export const SCOPE = 'devices:read'
 const OTHER_AUDIENCE = 'https://billing.example.com'
+const OTHER_SCOPE = 'devices:write'
 
-const PAGE = path.join(ROOT, 'docs/resource-servers.md')
-
-/**
- * Returns an example of docs/resource-servers.md for another issuer.
- *
- * @param heading that the example stands below, in bold
- * @param replacements of other texts in it, such as its port
- */
-export function exampleOf(heading: string, issuer: string, replacements: Record<string, string>): string {
-  const [, below] = readFileSync(PAGE, 'utf8').split(`**${heading}`)
-  const [, example] = /```\w+\n([\s\S]*?)```/.exec(below ?? '') ?? []
-  if (example === undefined) throw new Error(`${PAGE} has no example of ${heading}`)
-  return Object.entries({ 'https://grantd.example.com': issuer, ...replacements }).reduce((text, [from, to]) => {
-    if (!text.includes(from)) throw new Error(`the example of ${heading} has no ${from}`)
-    return text.replaceAll(from, to)
-  }, example)
+/** Tokens of one issuer, for AUDIENCE, SCOPE and the Site `acme` where nothing else is said. */
+export interface Tokens {
+  grantd: Grantd
+  /** The URL of the issuer. */
+  issuer: string
+  good: string
+  /** Tokens that a verifier must reject, by what is wrong with them. */
+  rejected: Record<string, string | undefined>
+  /** Returns a token with other claims, signed by the key of grantd. */
+  sign: (claims: JWTPayload, typ?: string) => Promise<string>
 }
 
+/** A token that only its `typ` tells from an access token (RFC 9068 §4). Some verifiers cannot look at it. */
+export const OTHER_TYPE = 'a JWT of another type, signed by the same key'
+
 /**
- * Starts grantd. Returns a token that a verifier for AUDIENCE must accept, and tokens that it must reject.
+ * Starts grantd. Returns a token that a verifier must accept, and tokens that it must reject.
  *
  * @param issuer the URL of grantd by default
  */
-export async function startIssuer(t: Test, issuer?: string) {
+export async function startIssuer(t: Test, issuer?: string): Promise<Tokens> {
+  const databaseUrl = await createDatabase(t)
+  const db = openTestDatabase(t, databaseUrl)
+  const sealing = new Sealing(randomBytes(32))
+  const keySet = await loadKeySet({ db, sealing, algorithm: 'ES256', rotationDays: 90, now: Date.now })
   const environment = issuer === undefined ? {} : { ISSUER: issuer }
-  const grantd = await startApp(t, { environment })
-  const url = issuer ?? grantd.baseUrl
-  const foreign = await startApp(t, { environment: { ISSUER: url } })
-  const late = await startApp(t, {
-    databaseUrl: grantd.databaseUrl,
-    now: () => Date.now() - 7_200_000,
-    environment: { ISSUER: url }
-  })
-  const elsewhere = await startApp(t, { databaseUrl: grantd.databaseUrl })
-  const audiences = [AUDIENCE, OTHER_AUDIENCE]
-  const client = await grantd.register({ scopes: ['devices:read'], audiences })
-  const tokenOf = async (of: typeof grantd, by = client, resource = AUDIENCE): Promise<string> => {
-    const credentials = { client_id: by.clientId, client_secret: by.clientSecret }
-    return (await of.requestToken({ ...credentials, resource })).json().access_token
+  const grantd = await startApp(t, { databaseUrl, keySet, environment })
+  const members = { scopes: [SCOPE, OTHER_SCOPE], audiences: [AUDIENCE, OTHER_AUDIENCE] }
+  const client = await grantd.register(members)
+  const tokenOf = async ({ clientId, clientSecret }: typeof client, parameters = {}): Promise<string> => {
+    const credentials = { client_id: clientId, client_secret: clientSecret }
+    const answer = await grantd.requestToken({ ...credentials, resource: AUDIENCE, scope: SCOPE, ...parameters })
+    return answer.json().access_token
   }
-  const good = await tokenOf(grantd)
+  const good = await tokenOf(client)
+  const claims = decodeJwt(good)
+  const { alg, kid } = decodeProtectedHeader(good)
+  const signBy = (key: KeyObject, payload: JWTPayload, typ: string) =>
+    new SignJWT(payload).setProtectedHeader({ alg: String(alg), kid: String(kid), typ }).sign(key)
+  const sign = (others: JWTPayload, typ = 'at+jwt') => signBy(keySet.active.privateKey, { ...claims, ...others }, typ)
+  const { privateKey: stranger } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const [header = '', payload = '', signature = ''] = good.split('.')
-  const claims = JSON.parse(Buffer.from(payload, 'base64url').toString())
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
-  const rejected: Record<string, string | undefined> = {
+  const now = Math.floor(Date.now() / 1_000)
+  const rejected = {
     'no token': undefined,
-    'a token for another audience': await tokenOf(grantd, client, OTHER_AUDIENCE),
-    'a token with another iss, signed by the same key': await tokenOf(elsewhere),
-    'a token that another key signed': await tokenOf(foreign, await foreign.register({ audiences })),
-    'an expired token': await tokenOf(late),
+    'a token for another audience': await tokenOf(client, { resource: OTHER_AUDIENCE }),
+    'a token without the scope': await tokenOf(client, { scope: OTHER_SCOPE }),
+    'a token of another Site': await tokenOf(await grantd.register(members, 'umbrella')),
+    'a token of another issuer, signed by the same key': await sign({ iss: 'https://other.example.com' }),
+    'a token that another key signed': await signBy(stranger, claims, 'at+jwt'),
+    'an expired token': await sign({ iat: now - 7_200, exp: now - 3_600 }),
+    'a token that is bound to a key, as a Bearer token': await sign({
+      cnf: { jkt: randomBytes(32).toString('base64url') }
+    }),
     'a changed token': `${header}.${encode({ ...claims, sub: 'eve' })}.${signature}`,
-    'an unsigned token': `${encode({ alg: 'none', typ: 'at+jwt' })}.${payload}.`
+    'an unsigned token': `${encode({ alg: 'none', typ: 'at+jwt' })}.${payload}.`,
+    [OTHER_TYPE]: await sign({}, 'JWT')
   }
-  return { grantd, issuer: url, good, rejected }
-}
-
-type Tokens = Pick<Awaited<ReturnType<typeof startIssuer>>, 'good' | 'rejected'>
-/** Whether a verifier accepts a token. */
-type Accepts = (token: string | undefined) => Promise<boolean>
-
-/** Holds a verifier against the tokens: it accepts the good one, and no other. */
-export async function holdsAgainst(t: Test, accepts: Accepts, { good, rejected }: Tokens): Promise<void> {
-  t.equal(await accepts(good), true, 'a token for this audience')
-  for (const [what, token] of Object.entries(rejected)) t.equal(await accepts(token), false, what)
-  t.equal(await accepts(good), true, 'and again')
-}
-
-/** Asks a server that verifies tokens, once it listens. @throws Error when it answers neither 200 nor 401 or 403 */
-export async function serverAt(url: string): Promise<Accepts> {
-  const accepts: Accepts = async token => {
-    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
-    const { status, text } = await send('GET', url, { headers })
-    if (status !== 200 && status !== 401 && status !== 403) throw new Error(`the verifier answers ${status}: ${text}`)
-    return status === 200
-  }
-  const isListening = () =>
-    accepts(undefined).then(
-      () => true,
-      () => false
-    )
-  await until('the verifier listens', isListening)
-  return accepts
+  return { grantd, issuer: issuer ?? grantd.baseUrl, good, rejected, sign }
 }
