@@ -43,6 +43,7 @@ begin
       ('select, insert',                 'unused_round_gaps'),
       ('select, insert, update',         'assertion_uses'),
       ('select, insert, update, delete', 'claim_tickets'),
+      ('select, insert, update, delete', 'token_revocations'),
       ('select, insert, update, delete', 'idempotent_answers'),
       ('select',                         'signing_keys'),
       ('execute',                        'function add_signing_key'),

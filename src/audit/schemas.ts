@@ -18,7 +18,7 @@ const represented = {
   action: Type.String({
     pattern: ACTION_PATTERN,
     description:
-      'Action of the event. Registrations: registration.created, registration.changed, registration.renewed (`expiresAt` moved forward), registration.deleted. Credentials: credential.rotated, credential.retired, credential.leaked (a report has stopped it). Claim tickets: claim.created. Receivers: receiver.created, receiver.changed, receiver.secret_rotated, receiver.deleted. Deliveries: delivery.retried. Calendar feeds: calendar_feed.created, calendar_feed.replaced, calendar_feed.revoked. More actions may be added.',
+      'Action of the event. Registrations: registration.created, registration.changed, registration.renewed (`expiresAt` moved forward), registration.deleted. Credentials: credential.rotated, credential.retired, credential.leaked (a report has stopped it). Access tokens: tokens.revoked (all that were issued so far). Claim tickets: claim.created. Receivers: receiver.created, receiver.changed, receiver.secret_rotated, receiver.deleted. Deliveries: delivery.retried. Calendar feeds: calendar_feed.created, calendar_feed.replaced, calendar_feed.revoked. More actions may be added.',
     examples: ['registration.renewed']
   }),
   subject: Type.String({

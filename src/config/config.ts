@@ -133,6 +133,7 @@ function arrange(variables: Variables, rereadUrl: () => string | undefined) {
       /** The only scopes that a registration can be given. Undefined for any. */
       scopesSupported: variables.scopesSupported,
       secretPrefix: variables.secretPrefix,
+      maxTokenLifetimeSeconds: variables.accessTokenTtlSeconds,
       maxLifetimeDays: variables.maxLifetimeDays,
       maxPerSite: variables.maxPerSite,
       /** Issuers that the credential of a registration may name. */

@@ -11,6 +11,7 @@ export interface Database {
   mac_keys: MacKeyTable
   signing_keys: SigningKeyTable
   claim_tickets: ClaimTicketTable
+  token_revocations: TokenRevocationTable
   audit_events: AuditEventTable
   audit_chains: AuditChainTable
   idempotent_answers: IdempotentAnswerTable
@@ -37,7 +38,15 @@ export interface RegistrationTable {
   scopes: string[]
   /** The default audience first. Empty for ACCESS_TOKEN_AUDIENCE. */
   audiences: string[]
+  /** Lifetime of access tokens; null for ACCESS_TOKEN_TTL_SECONDS. */
+  token_lifetime_seconds: number | null
+  /** Whether the client gets only tokens that are bound to its key (RFC 9449). */
+  dpop_bound: boolean
+  /** Whether the client may introspect the tokens of its Site (RFC 7662). */
+  may_introspect: boolean
   enabled: boolean
+  /** Tokens issued before are not active. A whole second; null for no cut-off. A trigger moves it with `enabled`. */
+  tokens_valid_from: Date | null
   /** Whether the client may exchange its current secret for a new one. */
   self_rotation: boolean
   /** Why grantd has disabled it. Null when an administrator has. */
@@ -92,6 +101,14 @@ export interface ClaimTicketTable {
   used_at: Date | null
   /** When it was first presented again after its use. */
   reused_at: Date | null
+}
+
+/** Access tokens that their clients have revoked. */
+export interface TokenRevocationTable {
+  client_id: string
+  jti: string
+  /** `exp` of the token. */
+  ends_at: Date
 }
 
 export interface RegistrationLastUsedTable {

@@ -8,6 +8,7 @@
 import { Type } from 'typebox'
 import { parseInstant } from '../admin-api/instant.ts'
 import type { RegistrationTable } from '../database/schema.ts'
+import { nullable } from '../http/json-schema.ts'
 import type { Fault } from '../http/problem.ts'
 import { audienceFaults } from './audience.ts'
 import { expiryFault } from './lifecycle.ts'
@@ -18,6 +19,10 @@ const MAX_SCOPES = 50
 const SCOPE_MAX_LENGTH = 128
 const MAX_AUDIENCES = 10
 const AUDIENCE_MAX_LENGTH = 512
+/** A shorter token would cost its client a request a minute. */
+const TOKEN_LIFETIME_MIN_SECONDS = 60
+/** The longest that ACCESS_TOKEN_TTL_SECONDS can be. */
+const TOKEN_LIFETIME_MAX_SECONDS = 3_600
 
 export const fieldSchemas = {
   name: Type.String({
@@ -65,6 +70,24 @@ export const fieldSchemas = {
       examples: [['https://devices.example.com']]
     }
   ),
+  tokenLifetimeSeconds: nullable(
+    Type.Integer({
+      minimum: TOKEN_LIFETIME_MIN_SECONDS,
+      maximum: TOKEN_LIFETIME_MAX_SECONDS,
+      description:
+        'Lifetime of access tokens, in seconds: from 60 to `ACCESS_TOKEN_TTL_SECONDS`. It is null for `ACCESS_TOKEN_TTL_SECONDS`. Tokens that were issued before keep their expiry.',
+      examples: [300]
+    })
+  ),
+  dpopBound: Type.Boolean({
+    description:
+      'Whether the client gets only access tokens that are bound to a key of its own (DPoP, RFC 9449). When true, the token endpoint refuses a request without a `DPoP` header.',
+    examples: [false]
+  }),
+  mayIntrospect: Type.Boolean({
+    description: 'Whether the client may introspect the access tokens of its Site (`POST /oauth/introspect`, RFC 7662)',
+    examples: [false]
+  }),
   mayIdle: Type.Boolean({
     description:
       'Whether the registration may stay unused, such as that of a job that runs once a year. When true, grantd neither sends a notice that it is unused nor disables it.',
@@ -87,26 +110,44 @@ type FirstFields = Pick<RegistrationFields, 'name' | 'expiresAt' | 'enabled' | '
 /** Fields that came after release 0.2.0, with the values of a registration that does not set them. */
 export const addedFields: Omit<RegistrationFields, keyof FirstFields> = {
   audiences: [],
+  tokenLifetimeSeconds: null,
+  dpopBound: false,
+  mayIntrospect: false,
   mayIdle: false,
   selfRotation: false
 }
 
 type FieldColumns = Pick<
   RegistrationTable,
-  'name' | 'name_folded' | 'expires_at' | 'enabled' | 'scopes' | 'audiences' | 'may_idle' | 'self_rotation'
+  | ('name' | 'name_folded' | 'expires_at' | 'enabled' | 'scopes' | 'audiences')
+  | ('token_lifetime_seconds' | 'dpop_bound' | 'may_introspect' | 'may_idle' | 'self_rotation')
 >
 
 /** Returns the fields of a row as an answer has them. */
 export function fieldsOf(row: Omit<FieldColumns, 'name_folded'>): RegistrationFields {
-  const { name, enabled, scopes, audiences, may_idle: mayIdle, self_rotation: selfRotation } = row
-  return { name, expiresAt: row.expires_at.toISOString(), enabled, scopes, audiences, mayIdle, selfRotation }
+  const { name, enabled, scopes, audiences } = row
+  return {
+    ...{ name, expiresAt: row.expires_at.toISOString(), enabled, scopes, audiences },
+    tokenLifetimeSeconds: row.token_lifetime_seconds,
+    dpopBound: row.dpop_bound,
+    mayIntrospect: row.may_introspect,
+    mayIdle: row.may_idle,
+    selfRotation: row.self_rotation
+  }
 }
 
 /** Returns the columns of these fields. @param fields without faults, as `normaliseFields` returns them */
-export function columnsOf({ name, expiresAt, mayIdle, selfRotation, ...others }: RegistrationFields): FieldColumns {
-  const expires_at = new Date(parseInstant(expiresAt))
-  const flags = { may_idle: mayIdle, self_rotation: selfRotation }
-  return { name, name_folded: foldName(name), expires_at, ...flags, ...others }
+export function columnsOf(fields: RegistrationFields): FieldColumns {
+  const { name, enabled, scopes, audiences } = fields
+  return {
+    ...{ name, name_folded: foldName(name), enabled, scopes, audiences },
+    expires_at: new Date(parseInstant(fields.expiresAt)),
+    token_lifetime_seconds: fields.tokenLifetimeSeconds,
+    dpop_bound: fields.dpopBound,
+    may_introspect: fields.mayIntrospect,
+    may_idle: fields.mayIdle,
+    self_rotation: fields.selfRotation
+  }
 }
 
 /** Returns the fields in the form in which they are kept and answered. */
@@ -136,30 +177,43 @@ export interface FieldRules {
   maxLifetimeDays: number
   /** The only scopes that a registration can be given. Undefined for any. */
   scopesSupported: readonly string[] | undefined
+  /** ACCESS_TOKEN_TTL_SECONDS */
+  maxTokenLifetimeSeconds: number
 }
 
 /** Returns the fields that the rules judge, in their normal form. @param body members that the schema accepts */
 export function judgeableFields(body: object): Partial<RegistrationFields> {
-  const { name, expiresAt, scopes, audiences } = Object(body)
+  const { name, expiresAt, scopes, audiences, tokenLifetimeSeconds } = Object(body)
   return {
     ...(typeof name === 'string' && { name: normaliseName(name) }),
     ...(typeof expiresAt === 'string' && { expiresAt: normaliseInstant(expiresAt) }),
     ...(Array.isArray(scopes) && { scopes: scopes.map(String) }),
-    ...(Array.isArray(audiences) && { audiences: audiences.map(String) })
+    ...(Array.isArray(audiences) && { audiences: audiences.map(String) }),
+    ...(typeof tokenLifetimeSeconds === 'number' && { tokenLifetimeSeconds })
   }
 }
 
 /** Returns what the schemas cannot tell: the faults of normalised fields. */
 export function faultsOf(
-  { name, expiresAt, scopes, audiences }: Partial<RegistrationFields>,
+  { name, expiresAt, scopes, audiences, tokenLifetimeSeconds }: Partial<RegistrationFields>,
   rules: FieldRules
 ): Fault[] {
   return [
     name === undefined ? undefined : nameFault(name),
     expiresAt === undefined ? undefined : expiryFault(parseInstant(expiresAt), rules.now, rules.maxLifetimeDays),
     ...(scopes === undefined ? [] : scopeFaults(scopes, rules.scopesSupported)),
-    ...(audiences === undefined ? [] : audienceFaults(audiences))
+    ...(audiences === undefined ? [] : audienceFaults(audiences)),
+    tokenLifetimeFault(tokenLifetimeSeconds ?? 0, rules.maxTokenLifetimeSeconds)
   ].filter(fault => fault !== undefined)
+}
+
+function tokenLifetimeFault(seconds: number, maxSeconds: number): Fault | undefined {
+  if (seconds <= maxSeconds) return undefined
+  return {
+    pointer: '/tokenLifetimeSeconds',
+    code: 'beyond_token_lifetime',
+    detail: `must be at most ${maxSeconds}, which is ACCESS_TOKEN_TTL_SECONDS`
+  }
 }
 
 /** Returns what the rules refuse in fields that differ. A field that keeps its value is not judged again. */

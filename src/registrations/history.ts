@@ -24,7 +24,7 @@ export function eventsBetween(before: Registration | undefined, after: Registrat
   if (after === undefined) return [{ action: 'registration.deleted', changes: { ...changes, credential } }]
   const { expiresAt, ...others } = changes
   const isRenewed = expiresAt !== undefined && after.expires_at > before.expires_at
-  const changed = isRenewed ? others : changes
+  const changed = { ...(isRenewed ? others : changes), ...cutOffChange(before, after) }
   return [
     ...(isRenewed ? [{ action: 'registration.renewed' as const, changes: { expiresAt } }] : []),
     ...(Object.keys(changed).length > 0 ? [{ action: 'registration.changed' as const, changes: changed }] : [])
@@ -54,6 +54,11 @@ export function retirementEvent(before: Registration, after: Registration): Regi
   }
 }
 
+/** Returns the event of a cut-off that somebody has asked for. */
+export function cutOffEvent(before: Registration, after: CutOff): RegistrationEvent {
+  return { action: 'tokens.revoked', changes: cutOffChange(before, after) }
+}
+
 /**
  * Returns the event of a secret that a report has stopped.
  *
@@ -79,6 +84,7 @@ export function leakEvent(
     changes: {
       ...stopped,
       ...changesBetween(fieldsOf(before), fieldsOf(after)),
+      ...cutOffChange(before, after),
       ...(disabledReason.from !== disabledReason.to && { disabledReason }),
       ...(previousExpiry.from !== previousExpiry.to && { previousCredentialExpiresAt: previousExpiry }),
       ...Object.fromEntries(said)
@@ -94,6 +100,13 @@ function currentOf(registration: Registration | undefined) {
 /** Names a credential. The instant of its creation tells one secret from another. */
 function auditedCredential(credential: Credential, createdAt: Date | null) {
   return { ...describeCredential(credential), createdAt: instantOrNull(createdAt) }
+}
+
+type CutOff = Pick<Registration, 'tokens_valid_from'>
+
+function cutOffChange(before: CutOff, after: CutOff): RegistrationEvent['changes'] {
+  const [from, to] = [instantOrNull(before.tokens_valid_from), instantOrNull(after.tokens_valid_from)]
+  return from === to ? {} : { tokensValidFrom: { from, to } }
 }
 
 /** Both are as stored, so that the next event begins where this one ends. */

@@ -11,6 +11,7 @@ interface RegistrationSettings
     | 'maxLifetimeDays'
     | 'maxPerSite'
     | 'scopesSupported'
+    | 'maxTokenLifetimeSeconds'
     | 'federatedIssuers'
     | 'macKeys'
     | 'recordsUse'

@@ -140,6 +140,9 @@ export type RegistrationChange = Partial<
     | 'expiry_set_at'
     | 'scopes'
     | 'audiences'
+    | 'token_lifetime_seconds'
+    | 'dpop_bound'
+    | 'may_introspect'
     | 'self_rotation'
   >
 >
@@ -179,7 +182,11 @@ export function registrations(
       'name_folded',
       'scopes',
       'audiences',
+      'token_lifetime_seconds',
+      'dpop_bound',
+      'may_introspect',
       'enabled',
+      'tokens_valid_from',
       'self_rotation',
       'disabled_reason',
       'may_idle',

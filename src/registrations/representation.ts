@@ -18,6 +18,7 @@ export function representRegistration(row: Registration, now: number): Registrat
     expiresInDays: expiresInDays(expiresAt, now),
     state: registrationState(expiresAt, now),
     disabledReason: disabledReasonOf(row),
+    tokensValidFrom: instantOrNull(row.tokens_valid_from),
     unclaimed: row.unclaimed,
     credential: {
       ...describeCredential(credentialOf(row.credential)),

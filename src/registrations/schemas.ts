@@ -15,7 +15,8 @@ export interface CreatedRegistrationBody extends RegistrationBody {
 }
 
 const instant = { format: 'date-time' }
-const { enabled, scopes, audiences, mayIdle, selfRotation } = fieldSchemas
+const { enabled, scopes, audiences, tokenLifetimeSeconds, dpopBound, mayIntrospect, mayIdle, selfRotation } =
+  fieldSchemas
 
 export const CreateRegistrationSchema = Type.Object(
   {
@@ -23,6 +24,9 @@ export const CreateRegistrationSchema = Type.Object(
     enabled: Type.Optional({ ...enabled, default: true }),
     scopes: Type.Optional({ ...scopes, default: [] }),
     audiences: Type.Optional({ ...audiences, default: addedFields.audiences }),
+    tokenLifetimeSeconds: Type.Optional({ ...tokenLifetimeSeconds, default: addedFields.tokenLifetimeSeconds }),
+    dpopBound: Type.Optional({ ...dpopBound, default: addedFields.dpopBound }),
+    mayIntrospect: Type.Optional({ ...mayIntrospect, default: addedFields.mayIntrospect }),
     mayIdle: Type.Optional({ ...mayIdle, default: addedFields.mayIdle }),
     selfRotation: Type.Optional({ ...selfRotation, default: addedFields.selfRotation }),
     ...credentialInput,
@@ -90,6 +94,14 @@ const represented = {
     Type.String({
       description: `Why grantd itself has disabled the registration: ${DISABLED_REASONS.join(', ')}. It is null while the registration is enabled, and when an administrator has disabled it. Later versions may add reasons.`,
       examples: ['leaked']
+    })
+  ),
+  tokensValidFrom: nullable(
+    Type.String({
+      ...instant,
+      description:
+        'Access tokens that were issued before this instant are not active. `POST …/revoke-tokens`, disabling and enabling move it. It is null when no token was ever stopped.',
+      examples: ['2026-11-23T09:05:13.000Z']
     })
   ),
   unclaimed: Type.Boolean({

@@ -40,6 +40,7 @@ import {
   NEVER_USED,
   type Registration,
   type RegistrationColumns,
+  rereadRegistration,
   updateRegistration
 } from './repository.ts'
 import { representRegistration } from './representation.ts'
@@ -53,6 +54,8 @@ export interface RegistrationOptions extends NewCredentialOptions, IdempotencyOp
   maxPerSite: number
   /** The only scopes that a registration can be given. Undefined for any. */
   scopesSupported: readonly string[] | undefined
+  /** ACCESS_TOKEN_TTL_SECONDS */
+  maxTokenLifetimeSeconds: number
   /** Called when a change is committed, with the new version; Infinity for a deletion. */
   onChanged: (clientId: string, version: number) => void
 }
@@ -147,6 +150,7 @@ const addedMembers: Omit<RegistrationBody, keyof FirstMembers> = {
   ...addedFields,
   exchangeCount: 0,
   disabledReason: null,
+  tokensValidFrom: null,
   unclaimed: false
 }
 
@@ -178,6 +182,7 @@ function createdColumns(
     registered_at: now,
     version: 1,
     disabled_reason: null,
+    tokens_valid_from: null,
     enabled_at: null,
     unused_noticed_at: null,
     credential_number: 1,
@@ -217,8 +222,8 @@ export async function faultsOfChange(
   return faultsOfChanged(fields, { ...fields, ...judgeableFields(body) }, rulesOf(options))
 }
 
-function rulesOf({ now, maxLifetimeDays, scopesSupported }: RegistrationOptions): FieldRules {
-  return { now: now(), maxLifetimeDays, scopesSupported }
+function rulesOf({ now, ...limits }: RegistrationOptions): FieldRules {
+  return { ...limits, now: now() }
 }
 
 /**
@@ -248,7 +253,7 @@ export async function changeRegistration(
       ...('enabled' in changes && fields.enabled && { enabled_at: new Date(at) })
     }
     await updateRegistration(trx, target.clientId, columns)
-    const after = { ...before, ...columns, version: before.version + 1 }
+    const after = await rereadRegistration(trx, before)
     await recordEvents(trx, before, eventsBetween(before, after), at, target.context)
     return after
   })

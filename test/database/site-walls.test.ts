@@ -161,7 +161,7 @@ t.test('every table that has a Site, or belongs to one that has, is behind the w
     [
       ...['assertion_uses', 'audit_chains', 'audit_events', 'calendar_feeds', 'claim_tickets'],
       ...['notice_deliveries', 'notice_receivers', 'notices'],
-      ...['registration_last_used', 'registration_refusals', 'registrations']
+      ...['registration_last_used', 'registration_refusals', 'registrations', 'token_revocations']
     ].map(relname => ({ relname, walled: true, has_policy: true }))
   )
 })

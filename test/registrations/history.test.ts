@@ -13,6 +13,10 @@ const registration = {
   expiry_set_at: new Date('2026-11-23T09:00:00.000Z'),
   version: 1,
   disabled_reason: null,
+  token_lifetime_seconds: null,
+  dpop_bound: false,
+  may_introspect: false,
+  tokens_valid_from: null,
   self_rotation: false,
   unclaimed: false,
   credential_number: 1,
@@ -45,6 +49,8 @@ t.test('creating and deleting record every field', async t => {
       enabled: { from: null, to: true },
       scopes: { from: null, to: ['devices:read'] },
       audiences: { from: null, to: ['https://devices.example'] },
+      dpopBound: { from: null, to: false },
+      mayIntrospect: { from: null, to: false },
       mayIdle: { from: null, to: false },
       selfRotation: { from: null, to: false },
       credential: { from: null, to: { kind: 'secret', createdAt: '2026-11-23T09:00:00.000Z' } }
@@ -89,6 +95,19 @@ t.test('moving the expiry forward is recorded as a renewal, moving it back as a 
       events
     )
   }
+})
+
+t.test('disabling and enabling record the cut-off of tokens that comes with them', async t => {
+  const tokens_valid_from = new Date('2026-11-23T09:05:13.000Z')
+  t.same(eventsBetween(registration, { ...registration, enabled: false, tokens_valid_from }), [
+    {
+      action: 'registration.changed',
+      changes: {
+        enabled: { from: true, to: false },
+        tokensValidFrom: { from: null, to: '2026-11-23T09:05:13.000Z' }
+      }
+    }
+  ])
 })
 
 t.test('without a change of a field there is no event, and other columns are never recorded', async t => {

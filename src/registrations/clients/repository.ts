@@ -3,6 +3,7 @@ import { type Credential, SECRET } from '../../credentials/credential.ts'
 import type { NewSecretMac } from '../../credentials/secret-mac.ts'
 import type { Database, RegistrationTable } from '../../database/schema.ts'
 import { statement } from '../../database/statement.ts'
+import { tokensValidInMs } from '../token-revocation/repository.ts'
 
 /**
  * A row of the look-up of clients. For an unknown client id it is a decoy, which is not registered. Without a previous
@@ -16,6 +17,8 @@ export interface ClientRow
   /** Whether the secret has no digest yet, because release 0.2.0 has made it. */
   lacks_digest: boolean
   previous_lacks_digest: boolean
+  /** Time until `tokens_valid_from` when the row was read, milliseconds: 0 when it had come, at most a second. */
+  tokens_valid_in_ms: number
   credential: Credential
   previous_credential: Credential
 }
@@ -36,6 +39,10 @@ const CLIENT_COLUMNS = [
   'previous_secret_expires_at',
   'scopes',
   'audiences',
+  'token_lifetime_seconds',
+  'dpop_bound',
+  'may_introspect',
+  'tokens_valid_from',
   'enabled',
   'expires_at',
   'version'
@@ -43,6 +50,9 @@ const CLIENT_COLUMNS = [
 
 /** In place of the id of a MAC key, where there is no MAC. */
 export const NO_MAC_KEY = '00000000-0000-0000-0000-000000000000'
+
+/** In place of a lifetime of tokens, where the registration has none of its own: the largest integer of Postgres. */
+const NO_LIFETIME = 2_147_483_647
 
 /** With milliseconds, as other instants have them, so that it takes as long to write and parse. */
 const LONG_AGO = `'2000-01-01 00:00:00.123Z'::timestamptz`
@@ -67,6 +77,10 @@ const DECOY: Record<ClientColumn, string> = {
   previous_secret_expires_at: LONG_AGO,
   scopes: `'{}'::text[]`,
   audiences: `'{}'::text[]`,
+  token_lifetime_seconds: String(NO_LIFETIME),
+  dpop_bound: 'false',
+  may_introspect: 'false',
+  tokens_valid_from: LONG_AGO,
   enabled: 'true',
   expires_at: LONG_AGO,
   version: '1'
@@ -89,6 +103,11 @@ export const DECOY_ROW: ClientRow = {
   previous_secret_expires_at: new Date(0),
   scopes: [],
   audiences: [],
+  token_lifetime_seconds: NO_LIFETIME,
+  dpop_bound: false,
+  may_introspect: false,
+  tokens_valid_from: new Date(0),
+  tokens_valid_in_ms: 0,
   enabled: true,
   expires_at: new Date(0),
   version: 0
@@ -126,6 +145,7 @@ export const findClients = statement((db, clientIds: readonly string[]) =>
       sql<boolean>`registrations.client_id is not null`.as('is_registered'),
       lacksDigest('secret').as('lacks_digest'),
       lacksDigest('previous_secret').as('previous_lacks_digest'),
+      tokensValidInMs.as('tokens_valid_in_ms'),
       ...CLIENT_COLUMNS.map(orDecoy)
     ])
     .orderBy('wanted.place')

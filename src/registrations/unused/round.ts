@@ -6,7 +6,13 @@ import type { Announcer } from '../announcement.ts'
 import { recordEvents } from '../changes.ts'
 import { eventsBetween } from '../history.ts'
 import type { DISABLED_REASONS } from '../lifecycle.ts'
-import { lockLastUse, lockRegistration, type Registration, updateRegistration } from '../repository.ts'
+import {
+  lockLastUse,
+  lockRegistration,
+  type Registration,
+  rereadRegistration,
+  updateRegistration
+} from '../repository.ts'
 import { dueStep, type Gap, quietSince, type UnusedPolicy } from './quiet.ts'
 import {
   beginRound,
@@ -117,7 +123,7 @@ async function disable(
   now: number
 ): Promise<void> {
   await updateRegistration(trx, registration.client_id, { enabled: false, disabled_reason: UNUSED })
-  const after = { ...registration, enabled: false }
+  const after = await rereadRegistration(trx, registration)
   await announcer.record(trx, after, {
     ...{ type: 'unused_disabled', at: now, details: { quietSince: instantOf(registration) } }
   })

@@ -87,11 +87,11 @@ t.test('a retry that comes from release 0.2.0 is recognised, and gets an answer 
   const grantd = await startApp(t)
   const { answer } = await grantd.register({ name: 'billing', expiresAt: '2027-01-01T00:00:00.000Z' })
   const body = answer.json()
-  const { clientId, name, expiresAt, enabled, scopes, audiences, mayIdle, selfRotation } = body
+  const { clientId, name, expiresAt, enabled, scopes } = body
   const { registeredAt, lastUsedAt, expiresInDays, state, credential, previousCredential } = body
   // The members that 0.2.0 has, in the request and in the answer.
   const asked = { name, expiresAt, enabled, scopes }
-  t.same(withoutAddedDefaults({ ...asked, audiences, mayIdle, selfRotation }), asked)
+  t.same(withoutAddedDefaults({ ...asked, ...addedFields }), asked)
   const first = { clientId, ...asked, registeredAt, lastUsedAt, expiresInDays, state, credential, previousCredential }
   const whole = completed({ body: Object(first), version: 1 }).body
   t.same(Object.keys(whole).sort(), Object.keys(RegistrationSchema.properties).sort())
@@ -100,7 +100,10 @@ t.test('a retry that comes from release 0.2.0 is recognised, and gets an answer 
 
 t.test('a registration with a member that release 0.2.0 lacks is another request', async t => {
   const fields = { name: 'billing', expiresAt: '2027-01-01T00:00:00.000Z', enabled: true, scopes: [], ...addedFields }
-  for (const added of [{ audiences: ['a'] }, { mayIdle: true }, { selfRotation: true }]) {
+  for (const added of [
+    ...[{ audiences: ['a'] }, { mayIdle: true }, { selfRotation: true }],
+    ...[{ tokenLifetimeSeconds: 60 }, { dpopBound: true }, { mayIntrospect: true }]
+  ]) {
     t.match(withoutAddedDefaults({ ...fields, ...added }), added)
   }
 })
@@ -366,6 +369,7 @@ t.test('a retry computes no hash, and the table holds nothing of the answer in c
     macKeys: { create: () => ({ keyId: 'k', mac: randomBytes(32), digest: randomBytes(16) }) },
     onChanged: () => {},
     maxLifetimeDays: 730,
+    maxTokenLifetimeSeconds: 900,
     maxPerSite: 10,
     scopesSupported: undefined,
     federatedIssuers: []
@@ -377,6 +381,9 @@ t.test('a retry computes no hash, and the table holds nothing of the answer in c
     enabled: true,
     scopes: ['canary:scope'],
     audiences: ['canary'],
+    tokenLifetimeSeconds: null,
+    dpopBound: false,
+    mayIntrospect: false,
     mayIdle: false,
     selfRotation: false
   }
@@ -412,6 +419,7 @@ t.test('while KEY_ENCRYPTION_KEY is changed, a retry finds what the first try ma
     macKeys: { create: () => ({ keyId: 'k', mac: randomBytes(32), digest: randomBytes(16) }) },
     onChanged: () => {},
     maxLifetimeDays: 730,
+    maxTokenLifetimeSeconds: 900,
     maxPerSite: 100,
     scopesSupported: undefined,
     federatedIssuers: []
@@ -423,6 +431,9 @@ t.test('while KEY_ENCRYPTION_KEY is changed, a retry finds what the first try ma
     enabled: true,
     scopes: [],
     audiences: [],
+    tokenLifetimeSeconds: null,
+    dpopBound: false,
+    mayIntrospect: false,
     mayIdle: false,
     selfRotation: false
   }
