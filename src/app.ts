@@ -11,8 +11,9 @@ import type { Config } from './config/config.ts'
 import type { MacKeys } from './credentials/mac-keys.ts'
 import { macKeyRefresh } from './credentials/plugin.ts'
 import type { Sealing } from './crypto/key-encryption.ts'
-import { databaseClock } from './database/clock.ts'
+import { DatabaseClock } from './database/clock.ts'
 import type { Connection } from './database/connect.ts'
+import { databaseTime } from './database/plugin.ts'
 import { discoveryRoutes } from './discovery/routes.ts'
 import type { Drain } from './http/drain.ts'
 import { health } from './http/health.ts'
@@ -47,6 +48,7 @@ import { idempotentAnswerPurge } from './registrations/idempotency/plugin.ts'
 import { registrationOptions } from './registrations/options.ts'
 import { allRegistrations, PUBLIC_PATHS, publicRegistrations, siteRegistrations } from './registrations/plugin.ts'
 import { assertReadable } from './registrations/repository.ts'
+import { revocationPurge } from './registrations/token-revocation/plugin.ts'
 import { unusedRegistrations } from './registrations/unused/plugin.ts'
 import type { RotatingKeySet } from './signing-keys/key-set.ts'
 import { signingKeys } from './signing-keys/plugin.ts'
@@ -78,6 +80,8 @@ export interface AppOptions
   now: () => number
   /** Time of the database, milliseconds since the epoch. By default, the database is asked. */
   databaseNow?: () => Promise<number>
+  /** The time of the database as far as it is known without asking; Infinity when it is not. */
+  databaseEstimate?: () => number
 }
 
 /**
@@ -90,7 +94,9 @@ export async function buildApp(
   beforeRoutes: (app: FastifyInstance) => Promise<void> = async () => {}
 ): Promise<FastifyInstance> {
   const { config, tables, background, lookups, lastUsedWriter, sealing, macKeys, keySet, metrics, now } = options
-  const { recordsUse = true, maxDelayMs = MAX_DELAY_MS, databaseNow = databaseClock(background) } = options
+  const clock = new DatabaseClock(background)
+  const { databaseNow = clock.now, databaseEstimate = clock.estimate } = options
+  const { recordsUse = true, maxDelayMs = MAX_DELAY_MS } = options
   // One statement revalidates all clients that wait. With the last-used plugin, the same statement records their use.
   const useRecorder = createUseRecorder({ db: lastUsedWriter, watch: measureLastUsed(metrics), log: options.log })
   const revalidation = recordsUse ? revalidateAndRecordUse(lastUsedWriter, useRecorder) : revalidateOnly(lookups)
@@ -122,12 +128,13 @@ export async function buildApp(
     registry: metrics,
     observers: [measureTokenRequests(metrics), measureAdminRequests(metrics, ADMIN_PREFIX)]
   })
+  await app.register(databaseTime, { clock })
   if (recordsUse) await app.register(lastUsed, { db: lastUsedWriter, recorder: useRecorder, maxDelayMs })
   await app.register(tokenEndpoint, {
     ...options,
     ...config,
     ...config.tokens,
-    ...{ registrations, announcer, revalidation, maxDelayMs, cache }
+    ...{ registrations, announcer, revalidation, maxDelayMs, cache, databaseEstimate }
   })
   await app.register(refusalRecording, {
     ...{
@@ -175,6 +182,7 @@ export async function buildApp(
   }
   await app.register(auditRetention, { db: background, ...config.audit })
   await app.register(idempotentAnswerPurge, { db: background, now })
+  await app.register(revocationPurge, { db: background })
   await app.register(health, { drain: options.drain, check: () => assertReadable(options.health) })
   await app.register(apiReferenceRoutes)
   return app

@@ -1,3 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Waits at least this long by the monotonic clock. A single timer may fire early. @param ms milliseconds; 0 for no wait */
+export async function waitAtLeast(ms: number): Promise<void> {
+  const end = performance.now() + ms
+  for (let left = ms; left > 0; left = end - performance.now()) await sleep(Math.ceil(left))
+}
+
 /**
  * Waits for work, but no longer than a limit. The work goes on when the limit is over.
  *

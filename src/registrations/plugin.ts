@@ -9,6 +9,7 @@ import { REPORTS_PATH, secretLookupRoutes, secretReportRoutes } from './leaks/ro
 import { PUBLIC_REQUESTS } from './public-requests.ts'
 import { rotationRoutes } from './rotation/routes.ts'
 import { allRegistrationRoutes, type RegistrationRoutesOptions, siteRegistrationRoutes } from './routes.ts'
+import { tokenRevocationRoutes } from './token-revocation/routes.ts'
 
 /** Paths of the endpoints that anybody can call. */
 export const PUBLIC_PATHS = [CLAIMS_PATH, REPORTS_PATH]
@@ -26,6 +27,7 @@ export interface RegistrationRoomsOptions
 export async function siteRegistrations(scope: FastifyInstance, options: RegistrationRoomsOptions): Promise<void> {
   await siteRegistrationRoutes(scope, options)
   await rotationRoutes(scope, options)
+  await tokenRevocationRoutes(scope, options)
   await claimTicketRoutes(scope, options)
   await diagnosisRoutes(scope, options)
 }

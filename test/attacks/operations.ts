@@ -49,6 +49,7 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
     await grantd.asAdmin('POST', `/v1/sites/${siteId}/app-registrations/${clientId}/rotate-secret`)
     return {}
   },
+  revokeTokens: () => ({}),
   createClaim: () => ({}),
   claimCredentials: async ({ siteId, clientId }, grantd) => {
     const made = await grantd.asAdmin('POST', `/v1/sites/${siteId}/app-registrations/${clientId}/claim`)

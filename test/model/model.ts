@@ -19,6 +19,8 @@ export interface Modelled {
   replaced: string[]
   name: string
   enabled: boolean
+  /** Whether its tokens were stopped once, by a change of `enabled`. */
+  hasCutOff: boolean
   scopes: string[]
   audiences: string[]
   expiresAt: number

@@ -47,14 +47,28 @@ export function list(of: Site, which: number): Command {
     const { items } = (await administer(model, real, which, of, 'GET', path)).json()
     const expected = listed(model, of)
     assert.deepEqual(
-      items.map(({ registeredAt: _, expiresInDays: __, credential, previousCredential, ...rest }: Json) => ({
-        ...rest,
-        secretCreatedAt: credential.createdAt,
-        hasPrevious: previousCredential !== null
-      })),
+      items.map(
+        ({ registeredAt: _, expiresInDays: __, credential, previousCredential, tokensValidFrom, ...rest }: Json) => ({
+          ...rest,
+          hasCutOff: tokensValidFrom !== null,
+          secretCreatedAt: credential.createdAt,
+          hasPrevious: previousCredential !== null
+        })
+      ),
       expected.map(
-        ({ clientId, name, enabled, scopes, audiences, expiresAt, lastUsedAt, exchangeCount, ...secrets }) => ({
-          ...{ clientId, name, enabled, scopes, audiences, ...UNCHANGED },
+        ({
+          clientId,
+          name,
+          enabled,
+          scopes,
+          audiences,
+          expiresAt,
+          lastUsedAt,
+          exchangeCount,
+          hasCutOff,
+          ...secrets
+        }) => ({
+          ...{ clientId, name, enabled, scopes, audiences, hasCutOff, ...UNCHANGED },
           secretCreatedAt: instantOf(secrets.secretCreatedAt),
           hasPrevious: secrets.previous !== undefined && now() < secrets.previous.expiresAt,
           expiresAt: instantOf(expiresAt),
@@ -68,7 +82,10 @@ export function list(of: Site, which: number): Command {
 }
 
 /** Members that no command changes. */
-const UNCHANGED = { mayIdle: false, selfRotation: false, disabledReason: null, unclaimed: false }
+const UNCHANGED = {
+  ...{ tokenLifetimeSeconds: null, dpopBound: false, mayIntrospect: false },
+  ...{ mayIdle: false, selfRotation: false, disabledReason: null, unclaimed: false }
+}
 
 /** Returns what the list of a Site has, in its order: by name, then by client id. */
 function listed({ registrations }: Model, of: Site): Modelled[] {
@@ -138,7 +155,7 @@ export function createTwice(of: Site, ms: number, which: number): Command {
     model.registrations.push({
       ...{ site: of, clientId, clientSecret, name, enabled: true, scopes: [], audiences: [], expiresAt },
       ...{ secretCreatedAt: now(), secretUsedAt: null, previous: undefined, replaced: [] },
-      ...{ lastUsedAt: null, exchangeCount: 0, isDeleted: false }
+      ...{ lastUsedAt: null, exchangeCount: 0, hasCutOff: false, isDeleted: false }
     })
   })
 }

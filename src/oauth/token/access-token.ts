@@ -36,7 +36,9 @@ export function issueAccessToken(key: SigningKey, grant: Grant): { accessToken: 
     ...(grant.scope !== undefined && { scope: grant.scope })
   }
   const input = `${key.header}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`
-  return { accessToken: `${input}.${signatureOf(key, input)}`, expiresInSeconds: exp - iat }
+  // The registration may have expired by a clock that is ahead of that of this instance.
+  const expiresInSeconds = Math.max(0, exp - iat)
+  return { accessToken: `${input}.${signatureOf(key, input)}`, expiresInSeconds }
 }
 
 /** Signs by RFC 7518 §3.3 (RS256), §3.4 (ES256: r and s, not DER), or RFC 8037 §3.1 (EdDSA). */

@@ -1,3 +1,4 @@
+import { waitAtLeast } from '../../concurrency/timeout.ts'
 import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { DatabaseUnavailable } from '../../database/errors.ts'
 import type { TrustedIssuers } from '../../issuer-keys/trusted-issuers.ts'
@@ -41,9 +42,12 @@ export interface ExchangeOptions {
   keySet: KeySet
   /** Milliseconds since the epoch. */
   now: () => number
+  /** The time of the database as far as it is known without asking; Infinity when it is not. Milliseconds since the epoch. */
+  databaseEstimate: () => number
   issuer: string
   /** Of tokens for a registration without audiences. */
   audience: string
+  /** Of tokens for a registration without a lifetime of its own. */
   ttlSeconds: number
 }
 
@@ -147,6 +151,8 @@ async function exchangeAsRead(
   requireInForce(row, at)
   const scope = requireScope(decideScope(request.scope, row.scopes))
   const audience = requireAudience(decideAudience(request.resource, row.audiences, options.audience))
+  // A token that is issued before the cut-off of its registration would be dead, or dated in the future.
+  if (isFresh && row.tokens_valid_in_ms > 0) await waitAtLeast(row.tokens_valid_in_ms)
   const exchange = issue(options, key, authenticated, { scope, audience }, at, lastUsedWrite)
   if (isFresh) {
     cache.keep(row, at)
@@ -165,17 +171,20 @@ function signingKeyOrUnavailable(keySet: KeySet): SigningKey {
 }
 
 function issue(
-  { issuer, ttlSeconds }: ExchangeOptions,
+  options: ExchangeOptions,
   key: SigningKey,
   matched: MatchedClient,
   { scope, audience }: { scope: string | undefined; audience: string },
   at: number,
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Exchange {
-  const { client_id: clientId, site_id: siteId, expires_at } = matched.row
+  const { issuer, databaseEstimate } = options
+  const { client_id: clientId, site_id: siteId, expires_at, tokens_valid_from, token_lifetime_seconds } = matched.row
   const expiresAt = expires_at.getTime()
-  const grant = { issuer, audience, clientId, siteId, scope, issuedAt: at, ttlSeconds, expiresAt }
-  const token = issueAccessToken(key, grant)
+  // By the clock of the database, which dates the cut-off. It has come, also where the clock of this instance is behind.
+  const issuedAt = Math.max(Math.min(at, databaseEstimate()), tokens_valid_from.getTime())
+  const ttlSeconds = Math.min(options.ttlSeconds, token_lifetime_seconds)
+  const token = issueAccessToken(key, { issuer, audience, clientId, siteId, scope, issuedAt, ttlSeconds, expiresAt })
   return { clientId, siteId, scope, at, expiresAt, credentialNumber: numberOf(matched), lastUsedWrite, ...token }
 }
 

@@ -55,6 +55,8 @@ interface TokenEndpointOptions {
   metrics: Registry
   /** Milliseconds since the epoch. */
   now: () => number
+  /** The time of the database as far as it is known without asking; Infinity when it is not. Milliseconds since the epoch. */
+  databaseEstimate: () => number
 }
 
 /** Default of libuv. Argon2 shares these threads with signatures, files and DNS. */

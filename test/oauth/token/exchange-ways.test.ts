@@ -37,6 +37,7 @@ async function start(t: Test) {
   const hashing = new Semaphore({ permits: 1, maxWaiting: 10 })
   const needs: ExchangeOptions = {
     ...{ cache, macKeys, now, issuer: 'https://i.example', audience: 'https://a.example', ttlSeconds: 900 },
+    databaseEstimate: () => Number.POSITIVE_INFINITY,
     revalidator: new Revalidator({ findCurrent, recordsUse: false }),
     lookup: new ClientLookup({ db, cache, macKeys, staleMs: 60_000, now }),
     assertionUses: new AssertionUses({ record: async () => [], servesStale: () => false, now }),

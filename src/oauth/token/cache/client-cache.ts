@@ -52,11 +52,12 @@ export class ClientCache {
     if (cached?.row === row) cached.exchangedAt = exchangedAt
   }
 
-  /** Replaces a cached row by one that was read now. A client that is not cached stays so. */
+  /** Replaces a cached row by one that was read now, if it can be exchanged with. A client that is not cached stays so. */
   refresh(row: ClientRow): void {
     const cached = this.#clients.get(row.client_id)
     if (cached === undefined) return
-    if (!row.is_registered) this.#clients.delete(row.client_id)
+    // Until the cut-off of a registration has come, each exchange reads the row and waits for it.
+    if (!row.is_registered || row.tokens_valid_in_ms > 0) this.#clients.delete(row.client_id)
     else if (cached.row.version <= row.version) cached.row = row
   }
 
