@@ -18,6 +18,7 @@ const ROOT = path.join(import.meta.dirname, '..')
 export const PAGES = [
   'README.md',
   'docs/administer.md',
+  'docs/command-line.md',
   'docs/notices.md',
   'docs/clients.md',
   'docs/resource-servers.md',
@@ -40,7 +41,7 @@ const LINE_LENGTH = 118
  */
 const READ_ATTEMPTS = 40
 const READ_PAUSE_MS = 100
-const WRITES = /\s(-X|-d|--data\S*)\s|&$/
+const WRITES = /\s(-X|-d|--data\S*)\s|&$|\bcli -- (?!get|list|diagnose)/
 
 /** Receivers on this machine are allowed, and get their notices at once. */
 const ENVIRONMENT = { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1' }
@@ -131,7 +132,7 @@ async function answerCommand(
     if (answer.join('\n') === shown) break
     if (attempt < attempts) await sleep(READ_PAUSE_MS)
   }
-  if (command.includes('/oauth/token')) await untilUseIsWritten(service)
+  if (/\/oauth\/token|exchangeCredentials/.test(command)) await untilUseIsWritten(service)
   return answer.join('\n') === '' ? [] : answer
 }
 
@@ -146,8 +147,9 @@ async function untilUseIsWritten({ metricsUrl }: RunningService): Promise<void> 
 
 /** As a reader does, takes the ids and secrets of an answer for the commands that follow. */
 function takeVariables(session: ShellSession, output: string): void {
-  for (const line of output.split('\n').filter(line => line.startsWith('{'))) {
-    for (const [member, value] of Object.entries(JSON.parse(line))) {
+  const documents = output.startsWith('{\n') ? [output] : output.split('\n').filter(line => line.startsWith('{'))
+  for (const document of documents) {
+    for (const [member, value] of Object.entries(JSON.parse(document))) {
       if (typeof value === 'string') session.set(member.replaceAll(/[A-Z]/g, '_$&').toUpperCase(), value)
     }
   }

@@ -20,16 +20,19 @@ curl() { command curl --fail-with-body "$@"; }
 const START_ATTEMPTS = 200
 const START_PAUSE_MS = 50
 
+/** What a session finds in its folder of this repository. npm needs the others for its scripts. */
+const IN_REPOSITORY = ['examples', 'package.json', 'src', 'openapi.yaml', 'node_modules']
+
 /**
  * Runs commands one after the other, as a person types them: variables, files and programs in the background stay. It
- * has a folder of its own, in which `examples` is the folder of the repository.
+ * has a folder of its own, in which IN_REPOSITORY are those of the repository.
  */
 export class ShellSession {
   readonly #folder = mkdtempSync(path.join(os.tmpdir(), 'grantd-session-'))
   readonly #groups: number[] = []
 
   constructor(variables: Readonly<Record<string, string>>) {
-    symlinkSync(path.join(ROOT, 'examples'), path.join(this.#folder, 'examples'))
+    for (const name of IN_REPOSITORY) symlinkSync(path.join(ROOT, name), path.join(this.#folder, name))
     for (const [name, value] of Object.entries(variables)) this.set(name, value)
   }
 

@@ -26,8 +26,8 @@ export class ConfigError extends Error {
   }
 }
 
-/** The use of the configuration. Migrations and audit commands only need the database. */
-export type Purpose = 'serve' | 'migrate' | 'audit'
+/** The use of the configuration. Migrations and audit commands only need the database. Calling another grantd needs nothing. */
+export type Purpose = 'serve' | 'migrate' | 'audit' | 'call'
 
 /** Reads the environment of this process. No other code does. @throws ConfigError with all faults at once */
 export function processConfig(purpose: Purpose = 'serve'): Config {
@@ -63,7 +63,7 @@ export function loadConfig(environment: Environment, purpose: Purpose = 'serve')
   config.warnings.unshift(...warnings)
   // A malformed value is read as unset from here on. That it seems to be missing is not a second fault.
   const others = [
-    ...databaseFaults(variables, config),
+    ...(purpose === 'call' ? [] : databaseFaults(variables, config)),
     ...(purpose === 'serve' ? servingFaults(variables, config) : [])
   ].filter(fault => !faults.has(fault.slice(0, fault.indexOf(' '))))
   if (faults.size + others.length > 0) throw new ConfigError([...faults.values(), ...others])
@@ -187,6 +187,11 @@ function arrange(variables: Variables, rereadUrl: () => string | undefined) {
           ? undefined
           : { smtpUrl: variables.smtpUrl, from: variables.noticeMailFrom ?? '', domains: variables.noticeMailDomains },
       mailTo: variables.noticeMailTo
+    },
+    /** The grantd that commands call over HTTP. */
+    called: {
+      url: variables.calledUrl,
+      token: variables.calledToken
     }
   }
 }

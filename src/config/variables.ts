@@ -3,6 +3,7 @@ import {
   anyText,
   federatedIssuer,
   host,
+  issuer,
   keyBytes,
   mailbox,
   mailDomain,
@@ -252,6 +253,16 @@ export function readVariables(read: Read) {
       'NOTICE_MAIL_TO',
       'Recipients of the notices of all Sites by mail, separated by commas.',
       list(mailbox, 'none')
+    ),
+    calledUrl: read(
+      'GRANTD_URL',
+      'Base URL of the grantd that `npm run cli` and `npm run apply` call.',
+      optional(issuer, '`http://HOST:PORT`')
+    ),
+    calledToken: read(
+      'GRANTD_TOKEN',
+      "Bearer token that these commands send. For the admin API it is an administrator's.",
+      secret(anyText, 'a token that the key in DATA_DIR signs, in development mode and on this machine only')
     )
   }
 }

@@ -37,6 +37,7 @@ export const TokenRequestSchema = Type.Object(
     ),
     client_assertion: Type.Optional(
       Type.String({
+        format: 'password',
         maxLength: MAX_ASSERTION_LENGTH,
         description:
           'A JWT that the client has signed with its private key (private_key_jwt). iss and sub are the Client ID, aud is the issuer and nothing else, jti is new in each assertion. It is valid until exp, for at most 300 seconds after iat, and once. Or the token of a workload, by the issuer and with the subject that the registration names: aud is the issuer of access tokens and nothing else. It is valid until exp, and for at most 3600 seconds after iat.',

@@ -14,6 +14,7 @@ export const CalendarFeedSchema = Type.Object(
 
 export const FeedParams = Type.Object({
   key: Type.String({
+    format: 'password',
     description: 'Key of the feed',
     examples: ['Jx4yQ2hB0c9e7Xw1s5Tn8uKfLr3vAoZdGmPiYtEqNbU']
   })

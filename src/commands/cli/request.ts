@@ -1,0 +1,143 @@
+import { readFileSync } from 'node:fs'
+import { parse } from 'yaml'
+import { type Arguments, folded, UsageError } from './arguments.ts'
+import type { Operation, Option, Schema } from './description.ts'
+
+/** A request to grantd, without the token. */
+export interface Request {
+  method: string
+  url: URL
+  headers: Record<string, string>
+  body: string | undefined
+}
+
+const STANDARD_INPUT = 0
+
+/**
+ * Makes the request of an operation.
+ *
+ * A value `@path` is read from a file and `@-` from the standard input, without the line break at the end. A secret is
+ * only taken that way, because other users of the machine can read arguments.
+ *
+ * @param baseUrl of grantd, without a slash at its end
+ * @throws UsageError that names the option to change
+ */
+export function requestOf(operation: Operation, { given, file }: Arguments, baseUrl: string): Request {
+  const values = valuesOf(operation, given)
+  const inPlace = (place: Option['place']) =>
+    operation.options.flatMap(option => {
+      const value = values.get(option)
+      return option.place === place && value !== undefined ? [{ name: option.name, value }] : []
+    })
+  const path = inPlace('path').reduce(
+    (path, { name, value }) => path.replace(`{${name}}`, () => encodeURIComponent(String(value))),
+    operation.path
+  )
+  const url = new URL(`${baseUrl}${path}`)
+  for (const { name, value } of inPlace('query')) url.searchParams.append(name, String(value))
+  const headers = Object.fromEntries(inPlace('header').map(({ name, value }) => [name, String(value)]))
+  const members = { ...readBody(operation, file), ...Object.fromEntries(inPlace('body').map(pair)) }
+  return { method: operation.method, url, ...bodyOf(operation, members, headers) }
+}
+
+const pair = ({ name, value }: { name: string; value: unknown }) => [name, value] as const
+
+/** Returns the value of each option that was given or that has only one. */
+function valuesOf(operation: Operation, given: Arguments['given']): Map<Option, unknown> {
+  const texts = new Map<Option, string[]>()
+  for (const { name, value } of given) {
+    const option = operation.options.find(known => folded(known.name) === folded(name))
+    if (option === undefined) throw new UsageError(unknownOption(operation, name))
+    texts.set(option, [...(texts.get(option) ?? []), textOf(option, value)])
+  }
+  const values = new Map<Option, unknown>([...texts].map(([option, all]) => [option, typedValue(option, all)]))
+  for (const option of operation.options.filter(option => option.isRequired && !values.has(option))) {
+    const [only, ...others] = option.schema.enum ?? []
+    if (only !== undefined && others.length === 0) values.set(option, only)
+    // grantd itself lists all that a body lacks.
+    else if (option.place !== 'body') throw new UsageError(`--${option.name} is required: ${option.schema.description}`)
+  }
+  return values
+}
+
+function unknownOption({ id, options }: Operation, name: string): string {
+  const names = options.map(({ name }) => `--${name}`).join(', ')
+  return `${id} has no option --${name}. ${names === '' ? 'It has none.' : `It has ${names}.`}`
+}
+
+function textOf({ name, place, schema }: Option, value: string | undefined): string {
+  if (value === undefined) {
+    if (schema.type === 'boolean') return 'true'
+    throw new UsageError(`--${name} needs a value`)
+  }
+  const text = value.startsWith('@') && !value.startsWith('@@') ? readText(`--${name}`, value.slice(1)) : undefined
+  if (text === undefined && schema.format === 'password') {
+    throw new UsageError(
+      `--${name} is a secret, and other users of this machine can read arguments. Give its file as @path, or @- for the standard input`
+    )
+  }
+  const read = text ?? value.replace(/^@@/, '@')
+  // As a part of a path, these would lead to another operation.
+  if (place === 'path' && /^\.{0,2}$/.test(read)) throw new UsageError(`--${name} must not be empty, "." or ".."`)
+  return read
+}
+
+function readText(option: string, file: string): string {
+  try {
+    return readFileSync(file === '-' ? STANDARD_INPUT : file, 'utf8').replace(/\r?\n$/, '')
+  } catch (error) {
+    throw new UsageError(`${option}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+/** Returns the value of an option in the type of its schema. A list has one item for each time the option is given. */
+function typedValue({ name, place, schema }: Option, texts: readonly string[]): unknown {
+  if (schema.type === 'array' && place === 'body') return texts.map(text => typed(name, schema.items ?? {}, text))
+  const [text = '', ...others] = texts
+  if (others.length > 0) throw new UsageError(`--${name} is given more than once`)
+  // grantd reads these as text, and says what is wrong with them.
+  return place === 'body' ? typed(name, schema, text) : text
+}
+
+function typed(name: string, { type, nullable }: Schema, text: string): unknown {
+  if (type === 'string') return text
+  const value = readYaml(`--${name}`, text)
+  const isOfType =
+    (value === null && nullable === true) ||
+    (type === 'integer' && Number.isInteger(value)) ||
+    (type === 'object' && isMapping(value)) ||
+    type === undefined ||
+    typeof value === type
+  if (!isOfType) throw new UsageError(`--${name} must be of the type ${type}`)
+  return value
+}
+
+function readBody({ id, body }: Operation, file: string | undefined): Record<string, unknown> {
+  if (file === undefined) return {}
+  if (body === undefined) throw new UsageError(`${id} takes no body, so there is nothing for --file`)
+  const value = readYaml('--file', readText('--file', file))
+  if (!isMapping(value)) throw new UsageError('--file must hold the members of the body, as "name: value"')
+  return value
+}
+
+function readYaml(option: string, text: string): unknown {
+  try {
+    return parse(text)
+  } catch (error) {
+    throw new UsageError(`${option}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function bodyOf({ body }: Operation, members: Record<string, unknown>, headers: Record<string, string>) {
+  if (body === undefined || (!body.isRequired && Object.keys(members).length === 0)) return { headers, body: undefined }
+  const isJson = body.mediaType === 'application/json'
+  const form = Object.entries(members).map(([name, value]) => [name, String(value)] as const)
+  return {
+    headers: { ...headers, 'content-type': body.mediaType },
+    body: isJson ? JSON.stringify(members) : new URLSearchParams(Object.fromEntries(form)).toString()
+  }
+}
