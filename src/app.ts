@@ -184,6 +184,6 @@ export async function buildApp(
   await app.register(idempotentAnswerPurge, { db: background, now })
   await app.register(revocationPurge, { db: background })
   await app.register(health, { drain: options.drain, check: () => assertReadable(options.health) })
-  await app.register(apiReferenceRoutes)
+  await app.register(apiReferenceRoutes, { issuer })
   return app
 }

@@ -27,6 +27,11 @@ export const scalarScript = loadedOnce(async () => {
   }
 })
 
+export function textAsset(text: string): Asset {
+  const content = Buffer.from(text)
+  return { content, etag: `"${digest(content)}"` }
+}
+
 /** Loads an asset on first use. A load that fails is tried again by the next caller. */
 function loadedOnce(load: () => Promise<Buffer>): () => Promise<Asset> {
   let loading: Promise<Asset> | undefined

@@ -1,12 +1,22 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { type Asset, openApiDocument, scalarScript } from './assets.ts'
+import { type Asset, openApiDocument, scalarScript, textAsset } from './assets.ts'
+import { describeForAgents } from './llms.ts'
 import { CONTENT_SECURITY_POLICY, PAGE } from './page.ts'
 
 export const DOCS_PATH = '/docs'
 
-/** Serves `/openapi.yaml`, and the same document as a page at `/docs`. */
-export async function apiReferenceRoutes(app: FastifyInstance): Promise<void> {
+/**
+ * Serves `/openapi.yaml`, the same document as a page at `/docs`, and `/llms.txt`.
+ *
+ * @param options.issuer base of the links in `/llms.txt`
+ */
+export async function apiReferenceRoutes(app: FastifyInstance, { issuer }: { issuer: string }): Promise<void> {
   const schema = { hide: true }
+  const description = textAsset(describeForAgents(issuer))
+
+  app.get('/llms.txt', { schema }, async (request, reply) =>
+    sendAsset(request, reply, 'text/plain; charset=utf-8', description)
+  )
 
   app.get('/openapi.yaml', { schema }, async (request, reply) =>
     sendAsset(request, reply, 'application/yaml', await openApiDocument())

@@ -19,7 +19,7 @@ export interface Fault {
 }
 
 /** The codes of problems, for programs. A code never changes its meaning. */
-const PROBLEM_CODES = [
+export const PROBLEM_CODES = [
   ...['invalid_request', 'invalid_json', 'too_large', 'headers_too_large', 'unsupported_media_type', 'request_timeout'],
   ...['unauthorized', 'forbidden', 'not_found', 'method_not_allowed'],
   ...['precondition_failed', 'quota_exceeded', 'idempotency_key_reused', 'recently_used'],

@@ -12,6 +12,7 @@ t.test(
     const grantd = await startApp(t)
     for (const [file, type] of [
       ['/openapi.yaml', /yaml/],
+      ['/llms.txt', /^text\/plain; charset=utf-8$/],
       ['/docs/js/scalar.js', /javascript/]
     ] as const) {
       const first = await grantd.send('GET', file)
