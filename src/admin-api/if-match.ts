@@ -17,6 +17,17 @@ export const IfMatch = Type.Object({
   )
 })
 
+export const IfNoneMatch = Type.Object({
+  'if-none-match': Type.Optional(
+    Type.String({
+      pattern: '^\\*$',
+      'x-fault': 'must be *',
+      description: 'With `*`, the request creates or does nothing: 412 when the resource exists.',
+      examples: ['*']
+    })
+  )
+})
+
 /**
  * Checks that the `If-Match` header allows a change of this version (RFC 9110 §13.1.1). A weak tag matches too: a proxy
  * that compresses answers weakens our tags on the way out, and a version number means the same in either form.
@@ -31,6 +42,31 @@ export function requireVersion(ifMatch: string | undefined, version: number | un
     'precondition_failed',
     'If-Match names another version. Somebody may have changed the resource: read it again.'
   )
+}
+
+/**
+ * Checks that the conditions of a request allow it to create a resource, or to change the one that exists (RFC 9110 §13.1.1,
+ * §13.1.2).
+ *
+ * @param conditions the headers' values
+ * @param version of the resource, undefined when it does not exist
+ * @throws Problem 412
+ */
+export function requireConditions({ ifMatch, ifNoneMatch }: Conditions, version: number | undefined): void {
+  if (version === undefined) {
+    if (ifMatch === undefined) return
+    throw new Problem(412, 'precondition_failed', 'If-Match names a version, and the resource does not exist.')
+  }
+  if (ifNoneMatch !== undefined) {
+    throw new Problem(412, 'precondition_failed', 'If-None-Match is *, and the resource exists.')
+  }
+  requireVersion(ifMatch, version)
+}
+
+export interface Conditions {
+  ifMatch: string | undefined
+  /** `*` or undefined. */
+  ifNoneMatch: string | undefined
 }
 
 function allowsVersion(ifMatch: string, version: number): boolean {

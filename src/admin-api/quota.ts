@@ -18,8 +18,13 @@ export interface Quota {
  * @throws Problem 409 `quota_exceeded`
  */
 export async function requireRoom(trx: Transaction<Database>, siteId: string, quota: Quota): Promise<void> {
-  await lockUntilCommit(trx, `${quota.of} of ${siteId}`)
+  await holdCreates(trx, siteId, quota)
   await requireRoomForOneMore({ siteId, db: trx }, quota)
+}
+
+/** Holds back other creates in this Site until the transaction ends. */
+export async function holdCreates(trx: Transaction<Database>, siteId: string, { of }: Quota): Promise<void> {
+  await lockUntilCommit(trx, `${of} of ${siteId}`)
 }
 
 /**

@@ -24,6 +24,8 @@ export interface Database {
 export interface RegistrationTable {
   client_id: string
   site_id: string
+  /** Names it in files and pipelines; unique in its Site, and never changed. Null for none. */
+  key: string | null
   name: string
   name_folded: string
   /** The current credential. Null for a secret, which has the three columns below. They are null for any other kind. */

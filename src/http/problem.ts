@@ -24,6 +24,7 @@ export const PROBLEM_CODES = [
   ...['unauthorized', 'forbidden', 'not_found', 'method_not_allowed'],
   ...['precondition_failed', 'quota_exceeded', 'idempotency_key_reused', 'recently_used'],
   ...['rotation_under_way', 'claimed', 'disabled', 'expired', 'same_credential'],
+  ...['key_taken', 'credential_differs', 'would_enable', 'would_shorten'],
   ...['no_signing_secret', 'cancelled', 'already_delivered'],
   ...['unavailable', 'server_error']
 ] as const

@@ -20,8 +20,10 @@ type RegistrationEvent = Pick<NewEvent, 'action' | 'changes'>
 export function eventsBetween(before: Registration | undefined, after: Registration | undefined): RegistrationEvent[] {
   const changes = changesBetween(before && fieldsOf(before), after && fieldsOf(after))
   const credential = { from: currentOf(before), to: currentOf(after) }
-  if (before === undefined) return [{ action: 'registration.created', changes: { ...changes, credential } }]
-  if (after === undefined) return [{ action: 'registration.deleted', changes: { ...changes, credential } }]
+  if (before === undefined || after === undefined) {
+    const action = before === undefined ? 'registration.created' : 'registration.deleted'
+    return [{ action, changes: { ...keyChange(before, after), ...changes, credential } }]
+  }
   const { expiresAt, ...others } = changes
   const isRenewed = expiresAt !== undefined && after.expires_at > before.expires_at
   const changed = { ...(isRenewed ? others : changes), ...cutOffChange(before, after) }
@@ -29,6 +31,12 @@ export function eventsBetween(before: Registration | undefined, after: Registrat
     ...(isRenewed ? [{ action: 'registration.renewed' as const, changes: { expiresAt } }] : []),
     ...(Object.keys(changed).length > 0 ? [{ action: 'registration.changed' as const, changes: changed }] : [])
   ]
+}
+
+/** A key comes with the registration and goes with it. */
+function keyChange(before: Registration | undefined, after: Registration | undefined): RegistrationEvent['changes'] {
+  const [from = null, to = null] = [before?.key, after?.key]
+  return from === to ? {} : { key: { from, to } }
 }
 
 /** Returns the event of a rotation. */

@@ -4,6 +4,7 @@ import { Semaphore } from '../concurrency/semaphore.ts'
 import { CLAIMS_PATH, claimRoutes, claimTicketRoutes } from './claims/routes.ts'
 import type { ClaimOptions } from './claims/service.ts'
 import { type DiagnosisOptions, diagnosisRoutes } from './diagnosis/routes.ts'
+import { keyedRegistrationRoutes } from './keyed/routes.ts'
 import type { SecretReportOptions } from './leaks/report.ts'
 import { REPORTS_PATH, secretLookupRoutes, secretReportRoutes } from './leaks/routes.ts'
 import { PUBLIC_REQUESTS } from './public-requests.ts'
@@ -26,6 +27,7 @@ export interface RegistrationRoomsOptions
 /** Routes of the registrations of one Site. Register them where the Site has been checked. */
 export async function siteRegistrations(scope: FastifyInstance, options: RegistrationRoomsOptions): Promise<void> {
   await siteRegistrationRoutes(scope, options)
+  await keyedRegistrationRoutes(scope, options)
   await rotationRoutes(scope, options)
   await tokenRevocationRoutes(scope, options)
   await claimTicketRoutes(scope, options)

@@ -178,6 +178,7 @@ export function registrations(
     .select([
       'registrations.client_id',
       'site_id',
+      'key',
       'name',
       'name_folded',
       'scopes',

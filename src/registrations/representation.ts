@@ -11,6 +11,7 @@ export function representRegistration(row: Registration, now: number): Registrat
   const expiresAt = row.expires_at.getTime()
   return {
     clientId: row.client_id,
+    key: row.key,
     ...fieldsOf(row),
     registeredAt: row.registered_at.toISOString(),
     lastUsedAt: instantOrNull(row.last_used_at),

@@ -7,9 +7,9 @@ import { jsonResponse, NoQuery, problemResponses } from '../admin-api/responses.
 import { pathInSite, SiteParams, siteOf, sitesOf } from '../admin-api/site.ts'
 import { hangUpSignal } from '../http/hang-up.ts'
 import { notFound } from '../http/problem.ts'
-import type { Target } from './changes.ts'
+import { lockOf, type Target } from './changes.ts'
 import { ClaimTicketSchema } from './claims/schemas.ts'
-import { CREDENTIAL_SCHEMAS, type CredentialInput } from './credential-schemas.ts'
+import { CREDENTIAL_SCHEMAS } from './credential-schemas.ts'
 import type { RegistrationFields } from './fields.ts'
 import { IdempotencyKey } from './idempotency/schemas.ts'
 import { readRegistrationPage } from './listing/page.ts'
@@ -28,9 +28,9 @@ import {
   RegistrationSchema
 } from './schemas.ts'
 import {
+  type CreateInput,
   changeRegistration,
   createRegistration,
-  type DeliveryInput,
   faultsOfChange,
   faultsOfCreate,
   type RegistrationOptions,
@@ -73,9 +73,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
   }
 
   // The schema's defaults complete the body.
-  app.post<
-    OfSite & { Body: RegistrationFields & CredentialInput & DeliveryInput; Headers: Static<typeof IdempotencyKey> }
-  >(
+  app.post<OfSite & { Body: CreateInput; Headers: Static<typeof IdempotencyKey> }>(
     '/app-registrations',
     {
       config: { ruleFaults: (_request, body) => faultsOfCreate(options, body) },
@@ -210,7 +208,9 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
       }
     },
     async (request, reply) => {
-      await removeRegistration(siteOf(request), options, targetOf(request), readUnusedFor(options, request.query))
+      const [site, target] = [siteOf(request), targetOf(request)]
+      const unusedForMs = readUnusedFor(options, request.query)
+      await removeRegistration(site, options, lockOf(site, target), target.context, unusedForMs)
       return reply.code(204).send()
     }
   )

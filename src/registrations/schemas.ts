@@ -6,6 +6,7 @@ import type { ClaimTicket } from './claims/schemas.ts'
 import { CLIENT_ID_PATTERN } from './client-id.ts'
 import { credential, credentialInput, previousCredential } from './credential-schemas.ts'
 import { addedFields, fieldSchemas } from './fields.ts'
+import { registrationKey } from './keyed/key.ts'
 import { DISABLED_REASONS, REGISTRATION_STATES } from './lifecycle.ts'
 
 export type RegistrationBody = Type.Static<typeof RegistrationSchema>
@@ -18,26 +19,29 @@ const instant = { format: 'date-time' }
 const { enabled, scopes, audiences, tokenLifetimeSeconds, dpopBound, mayIntrospect, mayIdle, selfRotation } =
   fieldSchemas
 
+/** Members of a body that makes a registration. */
+export const newMembers = {
+  ...fieldSchemas,
+  enabled: Type.Optional({ ...enabled, default: true }),
+  scopes: Type.Optional({ ...scopes, default: [] }),
+  audiences: Type.Optional({ ...audiences, default: addedFields.audiences }),
+  tokenLifetimeSeconds: Type.Optional({ ...tokenLifetimeSeconds, default: addedFields.tokenLifetimeSeconds }),
+  dpopBound: Type.Optional({ ...dpopBound, default: addedFields.dpopBound }),
+  mayIntrospect: Type.Optional({ ...mayIntrospect, default: addedFields.mayIntrospect }),
+  mayIdle: Type.Optional({ ...mayIdle, default: addedFields.mayIdle }),
+  selfRotation: Type.Optional({ ...selfRotation, default: addedFields.selfRotation }),
+  ...credentialInput,
+  deliver: Type.Optional(
+    textEnum(['secret', 'claim'], {
+      description:
+        'How the Client secret is handed over: in this answer, as without this member, or to the holder of the claim ticket in this answer',
+      examples: ['claim']
+    })
+  )
+}
+
 export const CreateRegistrationSchema = Type.Object(
-  {
-    ...fieldSchemas,
-    enabled: Type.Optional({ ...enabled, default: true }),
-    scopes: Type.Optional({ ...scopes, default: [] }),
-    audiences: Type.Optional({ ...audiences, default: addedFields.audiences }),
-    tokenLifetimeSeconds: Type.Optional({ ...tokenLifetimeSeconds, default: addedFields.tokenLifetimeSeconds }),
-    dpopBound: Type.Optional({ ...dpopBound, default: addedFields.dpopBound }),
-    mayIntrospect: Type.Optional({ ...mayIntrospect, default: addedFields.mayIntrospect }),
-    mayIdle: Type.Optional({ ...mayIdle, default: addedFields.mayIdle }),
-    selfRotation: Type.Optional({ ...selfRotation, default: addedFields.selfRotation }),
-    ...credentialInput,
-    deliver: Type.Optional(
-      textEnum(['secret', 'claim'], {
-        description:
-          'How the Client secret is handed over: in this answer, as without this member, or to the holder of the claim ticket in this answer',
-        examples: ['claim']
-      })
-    )
-  },
+  { ...newMembers, key: Type.Optional(registrationKey) },
   {
     $id: 'CreateRegistration',
     additionalProperties: false,
@@ -61,6 +65,7 @@ const clientId = Type.String({
 
 const represented = {
   clientId,
+  key: nullable(registrationKey),
   ...fieldSchemas,
   registeredAt: Type.String({
     ...instant,
@@ -192,6 +197,8 @@ const listing = {
   ),
   state: Type.Optional(textEnum(REGISTRATION_STATES, { description: 'Only registrations in this state' })),
   enabled: Type.Optional(Type.Boolean({ description: 'Only enabled registrations, or only disabled ones' })),
+  key: Type.Optional({ ...registrationKey, description: 'Only the registration with this key' }),
+  keyed: Type.Optional(Type.Boolean({ description: 'Only registrations with a key, or only those without one' })),
   unusedSince: Type.Optional(
     Type.String({
       ...instant,

@@ -1,8 +1,10 @@
+import type { Transaction } from 'kysely'
 import type { AuditContext } from '../admin-api/audit-context.ts'
-import { withLocked } from '../admin-api/locked.ts'
-import { requireRoom, requireRoomForOneMore } from '../admin-api/quota.ts'
+import { type LockOptions, withLocked } from '../admin-api/locked.ts'
+import { type Quota, requireRoom, requireRoomForOneMore } from '../admin-api/quota.ts'
 import type { Site } from '../admin-api/site.ts'
 import { invalidRequest } from '../admin-api/validation.ts'
+import type { Database } from '../database/schema.ts'
 import type { Fault } from '../http/problem.ts'
 import { lockOf, recordEvents, type Target } from './changes.ts'
 import { openTicket } from './claims/open-ticket.ts'
@@ -24,6 +26,8 @@ import {
 } from './fields.ts'
 import { eventsBetween } from './history.ts'
 import { answerOnce, type IdempotencyOptions } from './idempotency/service.ts'
+import { keyTaken } from './keyed/errors.ts'
+import { findKeyed } from './keyed/repository.ts'
 import {
   columnsOfCredential,
   credentialFaults,
@@ -65,6 +69,10 @@ export interface DeliveryInput {
   deliver?: 'secret' | 'claim'
 }
 
+export interface CreateInput extends RegistrationFields, CredentialInput, DeliveryInput {
+  key?: string
+}
+
 /** How a caller asks for a new credential. */
 export interface CredentialRequest {
   /** The `Idempotency-Key` header. */
@@ -84,18 +92,16 @@ export interface CredentialAnswer {
  * Creates a registration with the credential that the caller gives, or with a secret. A secret exists in the answer only:
  * grantd stores a hash of it.
  *
- * @throws Problem 400 with every fault; 409 `quota_exceeded`; 422 when the Idempotency-Key was used for another request;
- * 503 when too many secrets wait to be hashed
+ * @throws Problem 400 with every fault; 409 `key_taken` or `quota_exceeded`; 422 when the Idempotency-Key was used for
+ * another request; 503 when too many secrets wait to be hashed
  */
 export async function createRegistration(
   site: Site,
   options: RegistrationOptions,
-  input: RegistrationFields & CredentialInput & DeliveryInput,
+  input: CreateInput,
   { context, idempotencyKey, signal }: CredentialRequest & { context: AuditContext }
 ): Promise<CredentialAnswer> {
-  const { siteId } = site
-  const { now, maxPerSite } = options
-  const quota = { of: 'registrations', maxPerSite, count: countOfSite }
+  const { key } = input
   const answer = await answerOnce(
     site,
     options,
@@ -103,39 +109,86 @@ export async function createRegistration(
     { idempotencyKey, context, request: ['create', withoutAddedDefaults(input)] },
     {
       prepare: async () => {
-        const { publicKey, federated, deliver, ...members } = input
-        const fields = normaliseFields(members)
-        const read = readCredential({ publicKey, federated }, options.federatedIssuers)
-        refuse([
-          ...faultsOf(fields, rulesOf(options)),
-          ...('faults' in read ? read.faults : []),
-          ...deliveryFaults(input)
-        ])
-        await requireRoomForOneMore(site, quota)
-        const given = 'given' in read ? read.given : undefined
-        const unclaimed = deliver === 'claim'
-        // Nothing is hashed for a credential that the caller gives.
-        const makeOwn = () =>
-          unclaimed ? makeUnknownSecret(options.secretPrefix) : makeSecret(options, siteId, signal)
-        return { fields, credential: given ?? (await makeOwn()), unclaimed }
+        await requireFreeKey(site, key)
+        return prepareNew(site, options, input, signal)
       },
-      change: async (trx, { fields, credential, unclaimed }) => {
-        await requireRoom(trx, siteId, quota)
-        const at = now()
-        const clientId = createClientId()
-        const credentialColumns = columnsOfCredential(options, clientId, credential)
-        const { credential: stored } = credentialColumns
-        const columns = { ...createdColumns(clientId, siteId, fields, at), credential: stored, unclaimed }
-        const registration = { ...columns, ...NEVER_USED }
-        await insertRegistration(trx, { ...columns, ...credentialColumns })
-        const claim = unclaimed ? await openTicket(trx, clientId, at) : undefined
-        await recordEvents(trx, registration, eventsBetween(undefined, registration), at, context)
-        if (claim === undefined) return answerWith(credential, registration, at)
-        return { body: { ...representRegistration(registration, at), claim }, version: registration.version }
+      change: async (trx, made) => {
+        await requireRoom(trx, site.siteId, quotaOf(options))
+        await requireFreeKey({ ...site, db: trx }, key)
+        return insertNew(trx, site, options, made, context)
       }
     }
   )
   return completed(answer)
+}
+
+/** @throws Problem 409 `key_taken` */
+async function requireFreeKey(site: Site, key: string | undefined): Promise<void> {
+  if (key !== undefined && (await findKeyed(site, key)) !== undefined) throw keyTaken(key)
+}
+
+export function quotaOf({ maxPerSite }: RegistrationOptions): Quota {
+  return { of: 'registrations', maxPerSite, count: countOfSite }
+}
+
+/** A registration that is ready to be inserted. */
+export interface NewRegistration {
+  key: string | null
+  fields: RegistrationFields
+  credential: NewCredential
+  /** Whether the secret is to be claimed. */
+  unclaimed: boolean
+}
+
+/**
+ * Checks what is to be created, and makes its secret. Nothing is hashed for a credential that the caller gives.
+ *
+ * @param signal aborts when the caller hangs up. Without one, nobody gets the secret, and none is hashed
+ * @throws Problem 400 with every fault; 409 `quota_exceeded`; 503 when too many secrets wait to be hashed
+ */
+export async function prepareNew(
+  site: Site,
+  options: RegistrationOptions,
+  input: CreateInput,
+  signal: AbortSignal | undefined
+): Promise<NewRegistration> {
+  const { key = null, publicKey, federated, deliver, ...members } = input
+  const fields = normaliseFields(members)
+  const read = readCredential({ publicKey, federated }, options.federatedIssuers)
+  const faults = [
+    ...faultsOf(fields, rulesOf(options)),
+    ...('faults' in read ? read.faults : []),
+    ...deliveryFaults(input)
+  ]
+  if ('faults' in read || faults.length > 0) throw invalidRequest(faults)
+  await requireRoomForOneMore(site, quotaOf(options))
+  const unclaimed = deliver === 'claim'
+  const makeOwn = () =>
+    unclaimed || signal === undefined
+      ? makeUnknownSecret(options.secretPrefix)
+      : makeSecret(options, site.siteId, signal)
+  return { key, fields, credential: read.given ?? (await makeOwn()), unclaimed }
+}
+
+/** Inserts a registration. Call it when there is room and the key is free, with other creates held back. */
+export async function insertNew(
+  trx: Transaction<Database>,
+  { siteId }: Site,
+  options: RegistrationOptions,
+  { key, fields, credential, unclaimed }: NewRegistration,
+  context: AuditContext
+): Promise<CredentialAnswer> {
+  const at = options.now()
+  const clientId = createClientId()
+  const credentialColumns = columnsOfCredential(options, clientId, credential)
+  const { credential: stored } = credentialColumns
+  const columns = { ...createdColumns(clientId, siteId, fields, at), key, credential: stored, unclaimed }
+  const registration = { ...columns, ...NEVER_USED }
+  await insertRegistration(trx, { ...columns, ...credentialColumns })
+  const claim = unclaimed ? await openTicket(trx, clientId, at) : undefined
+  await recordEvents(trx, registration, eventsBetween(undefined, registration), at, context)
+  if (claim === undefined) return answerWith(credential, registration, at)
+  return { body: { ...representRegistration(registration, at), claim }, version: registration.version }
 }
 
 /** Members of an answer that release 0.2.0 has. */
@@ -147,6 +200,7 @@ type FirstMembers = Pick<
 
 /** Members that came later, with their values in an answer that release 0.2.0 stored for a retry. A forgotten one is a type error. */
 const addedMembers: Omit<RegistrationBody, keyof FirstMembers> = {
+  key: null,
   ...addedFields,
   exchangeCount: 0,
   disabledReason: null,
@@ -172,7 +226,7 @@ function createdColumns(
   siteId: string,
   fields: RegistrationFields,
   at: number
-): Omit<RegistrationColumns, 'credential' | 'unclaimed'> {
+): Omit<RegistrationColumns, 'key' | 'credential' | 'unclaimed'> {
   const now = new Date(at)
   return {
     client_id: clientId,
@@ -203,7 +257,7 @@ export function faultsOfCreate(options: RegistrationOptions, body: object): Faul
 }
 
 /** A key or a subject is no secret that could be claimed. */
-function deliveryFaults(body: object): Fault[] {
+export function deliveryFaults(body: object): Fault[] {
   const { deliver, publicKey, federated } = Object(body)
   if (deliver !== 'claim' || (publicKey === undefined && federated === undefined)) return []
   return [{ pointer: '/deliver', code: 'two_credentials', detail: 'must be secret beside publicKey or federated' }]
@@ -222,7 +276,7 @@ export async function faultsOfChange(
   return faultsOfChanged(fields, { ...fields, ...judgeableFields(body) }, rulesOf(options))
 }
 
-function rulesOf({ now, ...limits }: RegistrationOptions): FieldRules {
+export function rulesOf({ now, ...limits }: RegistrationOptions): FieldRules {
   return { ...limits, now: now() }
 }
 
@@ -240,49 +294,68 @@ export async function changeRegistration(
 ): Promise<Registration> {
   const registration = await withLocked(site.db, lockOf(site, target), async (trx, before) => {
     const rules = rulesOf(options)
-    const at = rules.now
     const fields = normaliseFields({ ...fieldsOf(before), ...input })
-    const changes = changesBetween(fieldsOf(before), fields)
-    if (Object.keys(changes).length === 0) return before
     // An expired registration can be renamed.
     refuse(faultsOfChanged(fieldsOf(before), fields, rules))
-    const columns = {
-      ...columnsOf(fields),
-      ...('expiresAt' in changes && { expiry_set_at: new Date(at) }),
-      ...('enabled' in changes && { disabled_reason: null }),
-      ...('enabled' in changes && fields.enabled && { enabled_at: new Date(at) })
-    }
-    await updateRegistration(trx, target.clientId, columns)
-    const after = await rereadRegistration(trx, before)
-    await recordEvents(trx, before, eventsBetween(before, after), at, target.context)
-    return after
+    return changeFields(trx, before, fields, rules.now, target.context)
   })
   options.onChanged(target.clientId, registration.version)
   return registration
 }
 
 /**
+ * Gives a registration, whose row the transaction has locked, these fields. When it has them, nothing is written.
+ *
+ * @param fields without faults, as `normaliseFields` returns them
+ * @param at milliseconds since the epoch
+ */
+export async function changeFields(
+  trx: Transaction<Database>,
+  before: Registration,
+  fields: RegistrationFields,
+  at: number,
+  context: AuditContext
+): Promise<Registration> {
+  const changes = changesBetween(fieldsOf(before), fields)
+  if (Object.keys(changes).length === 0) return before
+  const columns = {
+    ...columnsOf(fields),
+    ...('expiresAt' in changes && { expiry_set_at: new Date(at) }),
+    ...('enabled' in changes && { disabled_reason: null }),
+    ...('enabled' in changes && fields.enabled && { enabled_at: new Date(at) })
+  }
+  await updateRegistration(trx, before.client_id, columns)
+  const after = await rereadRegistration(trx, before)
+  await recordEvents(trx, before, eventsBetween(before, after), at, context)
+  return after
+}
+
+/**
  * Deletes a registration.
  *
+ * @param lock finds it
  * @param unusedForMs only when there was no exchange in this time, milliseconds; undefined in any case
  * @throws Problem 404; 409 `recently_used`; 412 when `ifMatch` names another version
  */
 export async function removeRegistration(
-  site: Site,
+  { db }: Site,
   { now, onChanged }: RegistrationOptions,
-  target: Target,
+  lock: LockOptions<Registration>,
+  context: AuditContext,
   unusedForMs?: number
 ): Promise<void> {
-  await withLocked(site.db, lockOf(site, target), async (trx, before) => {
+  const clientId = await withLocked(db, lock, async (trx, before) => {
     const at = now()
+    const { client_id: clientId } = before
     if (unusedForMs !== undefined) {
-      const { last_used_at: lastUsedAt } = await lockLastUse(trx, target.clientId)
+      const { last_used_at: lastUsedAt } = await lockLastUse(trx, clientId)
       requireUnused({ lastUsedAt, createdAt: before.registered_at }, unusedForMs, at)
     }
-    await deleteRegistration(trx, target.clientId)
-    await recordEvents(trx, before, eventsBetween(before, undefined), at, target.context)
+    await deleteRegistration(trx, clientId)
+    await recordEvents(trx, before, eventsBetween(before, undefined), at, context)
+    return clientId
   })
-  onChanged(target.clientId, Number.POSITIVE_INFINITY)
+  onChanged(clientId, Number.POSITIVE_INFINITY)
 }
 
 function refuse(faults: readonly Fault[]): void {

@@ -44,6 +44,9 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
   changeAppRegistration: () => ({ body: { name: 'renamed' } }),
   deleteAppRegistration: () => ({}),
   listAllAppRegistrations: () => ({}),
+  putKeyedAppRegistration: ofKey({ name: 'put again', expiresAt: inDays(30) }),
+  getKeyedAppRegistration: ofKey(),
+  deleteKeyedAppRegistration: ofKey(),
   rotateClientSecret: () => ({ body: { overlapSeconds: 60 } }),
   retirePreviousCredential: async ({ siteId, clientId }, grantd) => {
     await grantd.asAdmin('POST', `/v1/sites/${siteId}/app-registrations/${clientId}/rotate-secret`)
@@ -165,6 +168,17 @@ function ofReceiver(body?: unknown) {
       { url: 'https://localhost/' }
     ])
     return { params: { receiverId }, body }
+  }
+}
+
+/** A request on a registration of the Site that has a key. */
+function ofKey(body?: unknown) {
+  return async ({ siteId }: Target, grantd: Grantd): Promise<Making> => {
+    const params = { key: 'service-17' }
+    const path = `/v1/sites/${siteId}/keyed-app-registrations/${params.key}?allowShorter=true`
+    const put = await grantd.asAdmin('PUT', path, { body: { name: 'keyed', expiresAt: inDays(20) } })
+    if (put.status >= 300) throw new Error(`not put: ${put.text}`)
+    return { params, body }
   }
 }
 

@@ -116,6 +116,8 @@ async function everyRead(db: Kysely<Database>, siteId: string): Promise<Record<s
     ...page,
     ...LISTING,
     enabled: undefined,
+    key: undefined,
+    keyed: undefined,
     expiry: {},
     unusedSince: undefined
   })

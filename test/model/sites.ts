@@ -84,7 +84,7 @@ export function list(of: Site, which: number): Command {
 /** Members that no command changes. */
 const UNCHANGED = {
   ...{ tokenLifetimeSeconds: null, dpopBound: false, mayIntrospect: false },
-  ...{ mayIdle: false, selfRotation: false, disabledReason: null, unclaimed: false }
+  ...{ key: null, mayIdle: false, selfRotation: false, disabledReason: null, unclaimed: false }
 }
 
 /** Returns what the list of a Site has, in its order: by name, then by client id. */

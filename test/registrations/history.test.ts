@@ -19,6 +19,7 @@ const registration = {
   tokens_valid_from: null,
   self_rotation: false,
   unclaimed: false,
+  key: null,
   credential_number: 1,
   audiences: ['https://devices.example'],
   credential: null,

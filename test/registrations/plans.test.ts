@@ -35,6 +35,9 @@ const FILTERS: Record<string, Partial<Listing>> = {
   'disabled only': { enabled: false },
   'unused for 300 days': { unusedSince: NOW - 300 * DAY_MS },
   'unused for a day': { unusedSince: NOW - DAY_MS },
+  'a key': { key: 'service-4711' },
+  'with a key': { keyed: true },
+  'without a key': { keyed: false },
   'a rare text': { search: 'service 4711' },
   'a text of no name': { search: 'nowhere' },
   'a text of every name': { search: 'service' },
@@ -43,7 +46,7 @@ const FILTERS: Record<string, Partial<Listing>> = {
 }
 const ANY: Listing = {
   ...{ siteId: undefined, sort: 'name', descending: false, limit: 50, after: undefined, search: undefined },
-  ...{ enabled: undefined, expiry: {}, unusedSince: undefined }
+  ...{ enabled: undefined, key: undefined, keyed: undefined, expiry: {}, unusedSince: undefined }
 }
 
 interface PlanNode {
@@ -89,13 +92,15 @@ function rowsVisited(plan: readonly PlanNode[]): number {
 
 t.test('every sort and every filter is served by an index, also over all Sites, forward and backward', async t => {
   const url = await createDatabase(t)
-  // Skewed: the first of 500 Sites has an eighth of the rows. One in fifty is disabled, one in a thousand expires soon.
+  // Skewed: the first of 500 Sites has an eighth of the rows. One in fifty is disabled, one in fifty has a key, and one in a
+  // thousand expires soon.
   await query(
     url,
     `insert into registrations (client_id, site_id, name, name_folded, secret_hash, secret_mac, secret_mac_key_id,
-       secret_created_at, scopes, enabled, registered_at, expires_at, expiry_set_at)
+       secret_created_at, scopes, enabled, key, registered_at, expires_at, expiry_set_at)
      select substr(md5(i::text), 1, 20), 'site-' || floor(500 * power(i / $1::float, 3)), 'service ' || i, 'service ' || i,
        '$argon2id$' || repeat('x', 87), decode(repeat('00', 32), 'hex'), 'none', now(), '{devices.read,devices.write}', hashint4(i) % 50 <> 0,
+       case when i % 50 = 11 then 'service-' || i end,
        $2::timestamptz - i * interval '5 minutes',
        $2::timestamptz + case when hashint4(i) % 1000 = 1 then -10 when hashint4(i) % 1000 = 2 then 5
          when hashint4(i) % 1000 = 3 then 20 else 40 + abs(hashint4(i + 1) % 300) end * interval '1 day', now()

@@ -33,6 +33,7 @@ t.test('create answers 201 with the whole registration, its secret, Location, ET
     lastUsedAt: null,
     disabledReason: null,
     unclaimed: false,
+    key: null,
     exchangeCount: 0,
     credential: { kind: 'secret', createdAt: '2026-11-23T09:00:00.000Z', lastUsedAt: null },
     previousCredential: null,

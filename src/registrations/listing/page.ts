@@ -33,21 +33,21 @@ export function readRegistrationPage(
   query: ListInput,
   now: number
 ): Promise<Page<Registration>> {
-  const { sort = DEFAULT_SORT, order = DEFAULT_ORDER, search, state, enabled } = query
-  const key = SORT_KEYS[sort]
+  const { sort = DEFAULT_SORT, order = DEFAULT_ORDER, search, state, enabled, key, keyed } = query
+  const sortKey = SORT_KEYS[sort]
   const unusedSince = parseInstantParameter('unusedSince', query.unusedSince)
   return readPage<Registration, [SortValue, string]>({
     cursorKeys,
-    listing: ['registrations', siteId, sort, order, search, state, enabled, query.unusedSince],
+    listing: ['registrations', siteId, sort, order, search, state, enabled, query.unusedSince, key, keyed],
     query,
     read: (limit, after) =>
       listRegistrations(db, {
-        ...{ siteId, sort: key, descending: order === 'desc', limit, enabled, unusedSince },
+        ...{ siteId, sort: sortKey, descending: order === 'desc', limit, enabled, unusedSince, key, keyed },
         after: after && { value: after[0], clientId: after[1] },
         search: search === undefined ? undefined : foldName(search),
         expiry: state === undefined ? {} : expiryRange(state, now)
       }),
-    position: row => [sortValue(row, key), row.client_id]
+    position: row => [sortValue(row, sortKey), row.client_id]
   })
 }
 

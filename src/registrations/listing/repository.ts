@@ -20,6 +20,9 @@ export interface Listing {
   /** Part of the folded name or of the client id, without wildcards. */
   search: string | undefined
   enabled: boolean | undefined
+  key: string | undefined
+  /** Whether only registrations with a key are listed, or only those without one. */
+  keyed: boolean | undefined
   /** Expiry later than `after` and not later than `upTo`, in milliseconds since the epoch. */
   expiry: { after?: number; upTo?: number }
   /** Not used at or after this instant, in milliseconds since the epoch. Registrations that were never used count. */
@@ -68,7 +71,7 @@ type Order = Exclude<SortKey, SplitSortKey> | Part
 
 /** Selects the rows of a page, without those before it. */
 function page(db: Kysely<Database>, listing: Listing, order: Order, matching: RawBuilder<boolean> | undefined) {
-  const { siteId, descending, limit, after, enabled, expiry, unusedSince } = listing
+  const { siteId, descending, limit, after, enabled, key, keyed, expiry, unusedSince } = listing
   const direction = descending ? 'desc' : 'asc'
   // Over all Sites, each sort and each filter has an index of its own. In a Site, its quota bounds the rows.
   let query = registrations(db).limit(limit)
@@ -76,6 +79,8 @@ function page(db: Kysely<Database>, listing: Listing, order: Order, matching: Ra
   for (const column of columns) query = query.orderBy(column, direction)
   if (siteId !== undefined) query = query.where('site_id', '=', siteId)
   if (enabled !== undefined) query = query.where('enabled', '=', enabled)
+  if (key !== undefined) query = query.where('key', '=', key) // Index: registrations_key
+  if (keyed !== undefined) query = query.where('key', keyed ? 'is not' : 'is', null)
   if (expiry.after !== undefined) query = query.where('expires_at', '>', new Date(expiry.after))
   if (expiry.upTo !== undefined) query = query.where('expires_at', '<=', new Date(expiry.upTo))
   if (unusedSince !== undefined) {
