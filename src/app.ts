@@ -35,9 +35,11 @@ import { notificationJobs } from './notifications/plugin.ts'
 import { siteNotificationRoutes } from './notifications/routes.ts'
 import { authorizationRoutes } from './oauth/authorization/routes.ts'
 import { answerMethodNotAllowed } from './oauth/endpoint-scope.ts'
-import { measureTokenRequests } from './oauth/metrics.ts'
+import { INTROSPECTION_PATH } from './oauth/introspection/routes.ts'
+import { measureIntrospections, measureRevocations, measureTokenRequests } from './oauth/metrics.ts'
 import { REFUSAL_REASONS } from './oauth/oauth-error.ts'
 import { refusalSlotOf } from './oauth/refusal-slot.ts'
+import { REVOCATION_PATH } from './oauth/revocation/routes.ts'
 import { SECRET_PATH } from './oauth/secret/routes.ts'
 import { ClientCache } from './oauth/token/cache/client-cache.ts'
 import { tokenEndpoint } from './oauth/token/plugin.ts'
@@ -126,7 +128,12 @@ export async function buildApp(
   await app.register(requestHandling, { ...options, onMethodNotAllowed: answerMethodNotAllowed })
   await app.register(requestMetrics, {
     registry: metrics,
-    observers: [measureTokenRequests(metrics), measureAdminRequests(metrics, ADMIN_PREFIX)]
+    observers: [
+      measureTokenRequests(metrics),
+      measureIntrospections(metrics),
+      measureRevocations(metrics),
+      measureAdminRequests(metrics, ADMIN_PREFIX)
+    ]
   })
   await app.register(databaseTime, { clock })
   if (recordsUse) await app.register(lastUsed, { db: lastUsedWriter, recorder: useRecorder, maxDelayMs })
@@ -139,7 +146,7 @@ export async function buildApp(
   await app.register(refusalRecording, {
     ...{
       db: background,
-      paths: [TOKEN_PATH, SECRET_PATH],
+      paths: [TOKEN_PATH, SECRET_PATH, INTROSPECTION_PATH, REVOCATION_PATH],
       slotOf: refusalSlotOf,
       workers: config.workers,
       now,

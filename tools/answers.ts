@@ -22,6 +22,7 @@ export const PAGES = [
   'docs/notices.md',
   'docs/clients.md',
   'docs/resource-servers.md',
+  'docs/introspection.md',
   'docs/workload-identity.md',
   'docs/audit.md'
 ]

@@ -121,6 +121,7 @@ function unconnected() {
     activeKid: undefined,
     activeTimes: undefined,
     published: async () => [],
+    verificationKey: () => undefined,
     cacheSeconds: () => 0,
     refresh: async () => {}
   }

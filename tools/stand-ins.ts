@@ -5,6 +5,8 @@ import { freePort } from './service.ts'
 const PAGE_TIME = Date.parse('2026-11-27T08:00:00Z')
 /** Instants are shown to the hour, so that it does not matter how long a page takes. */
 const ROUNDING_MS = 3_600_000
+/** Times of tokens, in seconds, are shown to the quarter of an hour that a token lives. */
+const TOKEN_ROUNDING_SECONDS = 900
 /** Ports in the pages: of grantd, and of servers in examples/. */
 const PORTS = ['3000', '4000', '4100']
 
@@ -58,12 +60,19 @@ export class StandIns {
     let text = output
     for (const [port, real] of this.#realPorts) text = text.replaceAll(`127.0.0.1:${real}`, `127.0.0.1:${port}`)
     text = moveInstants(text, instant => Math.round((instant - this.#shiftMs) / ROUNDING_MS) * ROUNDING_MS)
+    text = text.replaceAll(/(?<="(?:exp|iat)":)\d{10}\b/g, time => this.#roundTokenTime(Number(time)))
     return text.replaceAll(ANY_RANDOM, (value, ...groups) => {
       return this.#standInFor(
         value,
         groups.findIndex(group => group !== undefined)
       )
     })
+  }
+
+  /** @param time seconds since 1970 */
+  #roundTokenTime(time: number): string {
+    const shifted = time - this.#shiftMs / 1_000
+    return String(Math.round(shifted / TOKEN_ROUNDING_SECONDS) * TOKEN_ROUNDING_SECONDS)
   }
 
   /** Returns the same stand-in for the same value. @param kind index of RANDOM */

@@ -122,7 +122,8 @@ function arrange(variables: Variables, rereadUrl: () => string | undefined) {
       audience: variables.accessTokenAudience ?? issuer,
       ttlSeconds: variables.accessTokenTtlSeconds,
       failureLimit: variables.tokenFailureLimit,
-      staleSeconds: variables.staleCredentialsSeconds
+      staleSeconds: variables.staleCredentialsSeconds,
+      introspectionSites: variables.introspectionSites
     },
     discovery: {
       /** Undefined when any scope is supported. */

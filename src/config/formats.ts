@@ -104,6 +104,13 @@ export function scopeCatalogue(value: string): string[] {
   return scopes
 }
 
+export function siteId(value: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value)) return value
+  throw new Error(
+    'ids of Sites: up to 64 letters, digits, dots, hyphens and underscores, starting with a letter or digit'
+  )
+}
+
 /** Random keys of 32 bytes have about 30 different byte values. Fewer than this do not occur by chance. */
 const MIN_DISTINCT_BYTES = 16
 

@@ -13,6 +13,7 @@ import {
   ownIssuer,
   postgresUrl,
   scopeCatalogue,
+  siteId,
   smtpUrl,
   webAddress,
   webhookSecret
@@ -137,6 +138,11 @@ export function readVariables(read: Read) {
       'STALE_CREDENTIALS_SECONDS',
       'How long after its last exchange a client still gets tokens while the database is unavailable, in seconds. `0` turns this off.',
       wholeNumber(60, 0, 3_600)
+    ),
+    introspectionSites: read(
+      'INTROSPECTION_SITES',
+      'Sites whose registrations with `mayIntrospect` may introspect tokens of every Site, separated by commas. Meant for gateways that all Sites share.',
+      list(siteId, 'none')
     ),
     secretPrefix: read(
       'CLIENT_SECRET_PREFIX',

@@ -1,6 +1,8 @@
 import { AUTHORIZATION_PATH } from '../oauth/authorization/routes.ts'
 import { ASSERTION_ALGORITHMS } from '../oauth/client-authentication/assertion-algorithms.ts'
 import { CLIENT_AUTHENTICATION_METHODS } from '../oauth/client-authentication/methods.ts'
+import { INTROSPECTION_PATH } from '../oauth/introspection/routes.ts'
+import { REVOCATION_PATH } from '../oauth/revocation/routes.ts'
 import { TOKEN_PATH } from '../oauth/token/routes.ts'
 import { JWKS_PATH } from '../signing-keys/routes.ts'
 import type { MetadataBody } from './schemas.ts'
@@ -18,6 +20,7 @@ export interface MetadataOptions {
 export function metadataOf(options: MetadataOptions): MetadataBody {
   const { issuer, docsPath, scopesSupported, publishesAuthorizationEndpoint } = options
   const base = issuer.replace(/\/$/, '')
+  const methods = CLIENT_AUTHENTICATION_METHODS.map(({ name }) => name)
   return {
     issuer,
     ...(publishesAuthorizationEndpoint && { authorization_endpoint: `${base}${AUTHORIZATION_PATH}` }),
@@ -26,8 +29,14 @@ export function metadataOf(options: MetadataOptions): MetadataBody {
     ...(scopesSupported !== undefined && { scopes_supported: [...scopesSupported] }),
     response_types_supported: [],
     grant_types_supported: ['client_credentials'],
-    token_endpoint_auth_methods_supported: CLIENT_AUTHENTICATION_METHODS.map(({ name }) => name),
+    token_endpoint_auth_methods_supported: methods,
     token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+    revocation_endpoint: `${base}${REVOCATION_PATH}`,
+    revocation_endpoint_auth_methods_supported: methods,
+    revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+    introspection_endpoint: `${base}${INTROSPECTION_PATH}`,
+    introspection_endpoint_auth_methods_supported: methods,
+    introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
     service_documentation: `${base}${docsPath}`
   }
 }

@@ -17,6 +17,12 @@ const metadata = {
   grant_types_supported: list('Grant types that the token endpoint supports'),
   token_endpoint_auth_methods_supported: list('How a client can authenticate at the token endpoint'),
   token_endpoint_auth_signing_alg_values_supported: list('Algorithms of the assertions of `private_key_jwt`'),
+  revocation_endpoint: Type.String({ description: 'URL of the revocation endpoint (RFC 7009)' }),
+  revocation_endpoint_auth_methods_supported: list('How a client can authenticate at the revocation endpoint'),
+  revocation_endpoint_auth_signing_alg_values_supported: list('Algorithms of the assertions of `private_key_jwt`'),
+  introspection_endpoint: Type.String({ description: 'URL of the introspection endpoint (RFC 7662)' }),
+  introspection_endpoint_auth_methods_supported: list('How a caller can authenticate at the introspection endpoint'),
+  introspection_endpoint_auth_signing_alg_values_supported: list('Algorithms of the assertions of `private_key_jwt`'),
   service_documentation: Type.String({ description: 'URL of the API reference' })
 }
 

@@ -18,9 +18,10 @@ export type Caller = { readonly clientId: string } | { readonly administrator: s
  * `reason` comes from a closed set of the room that refuses. It never holds input.
  */
 export type Outcome =
-  | { readonly result: 'issued' }
+  | { readonly result: 'issued' | 'active' | 'revoked' }
   | {
-      readonly result: 'refused' | 'failed'
+      /** `inactive` is a token that is not valid. `failed` is a fault of grantd or its database. */
+      readonly result: 'refused' | 'failed' | 'inactive'
       readonly reason: string
       /** The fault of the request itself, when it was refused because too many before it had failed. */
       readonly failure?: string | undefined

@@ -31,6 +31,11 @@ export function sendNotStored(reply: FastifyReply, body: object): FastifyReply {
   return reply.headers(NOT_STORED).type('application/json').serializer(JSON.stringify).send(body)
 }
 
+/** Sends a success that has nothing to say, and must not be stored. */
+export function sendEmptyNotStored(reply: FastifyReply): FastifyReply {
+  return reply.headers(NOT_STORED).send()
+}
+
 /** Answers 405 in the format of OAuth errors. @returns whether the path is that of an OAuth endpoint */
 export function answerMethodNotAllowed(path: string, reply: FastifyReply): boolean {
   if (!path.startsWith(`${OAUTH_PREFIX}/`)) return false

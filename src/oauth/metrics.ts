@@ -1,7 +1,10 @@
 import type { EndedRequest } from '../http/metrics.ts'
+import type { Outcome } from '../http/outcome.ts'
 import type { Counter, Registry } from '../metrics/registry.ts'
 import type { FailureLimiter } from './client-authentication/failure-limiter.ts'
+import { INTROSPECTION_PATH } from './introspection/routes.ts'
 import { REFUSAL_REASONS } from './oauth-error.ts'
+import { REVOCATION_PATH } from './revocation/routes.ts'
 import type { ClientCache } from './token/cache/client-cache.ts'
 import type { LookupWatch } from './token/cache/client-lookup.ts'
 import { TOKEN_PATH } from './token/routes.ts'
@@ -33,8 +36,55 @@ export function measureTokenRequests(registry: Registry): (request: EndedRequest
     if (outcome?.result === 'issued') {
       issued.increment()
       duration.observe(seconds)
-    } else (refused.get(outcome?.reason ?? '') ?? aborted).increment()
+    } else (refused.get(outcome !== undefined && 'reason' in outcome ? outcome.reason : '') ?? aborted).increment()
   }
+}
+
+/**
+ * Measures introspections by outcome. Why a request was refused, or a token is inactive, is in the log only.
+ *
+ * @returns an observer of requests
+ */
+export function measureIntrospections(registry: Registry): (request: EndedRequest) => void {
+  const count = counterOf(
+    registry,
+    { name: 'grantd_introspections_total', subject: 'Introspection requests' },
+    ...(['active', 'inactive'] as const)
+  )
+  const duration = registry.histogram(
+    'grantd_introspection_duration_seconds',
+    'Time from the arrival of an introspection request to the end of its answer, for active and inactive tokens.',
+    DURATION_BOUNDS
+  )
+  return ({ path, outcome, seconds }) => {
+    if (path !== INTROSPECTION_PATH) return
+    count(outcome)
+    if (outcome?.result === 'active' || outcome?.result === 'inactive') duration.observe(seconds)
+  }
+}
+
+/** Measures revocations by outcome: `inactive` is a token that is not one of the client. @returns an observer of requests */
+export function measureRevocations(registry: Registry): (request: EndedRequest) => void {
+  const count = counterOf(
+    registry,
+    { name: 'grantd_revocations_total', subject: 'Revocation requests' },
+    ...(['revoked', 'inactive'] as const)
+  )
+  return ({ path, outcome }) => {
+    if (path === REVOCATION_PATH) count(outcome)
+  }
+}
+
+/** Makes a counter of requests for each outcome. @param successes outcomes beside those of any request */
+function counterOf(
+  registry: Registry,
+  { name, subject }: { name: string; subject: string },
+  ...successes: readonly Outcome['result'][]
+): (outcome: Outcome | undefined) => void {
+  const outcomes = [...successes, 'refused', 'failed', 'aborted']
+  const help = `${subject} by outcome: ${outcomes.slice(0, -1).join(', ')} or aborted.`
+  const counters = new Map(outcomes.map(outcome => [outcome, registry.counter(name, help, { outcome })]))
+  return outcome => counters.get(outcome?.result ?? 'aborted')?.increment()
 }
 
 export function measureFailureLimiter(registry: Registry, limiter: FailureLimiter): void {

@@ -34,6 +34,7 @@ export const REFUSAL_REASONS = [
   ...['too_many_failures'],
   ...['hashing_overloaded', 'database_unavailable', 'signing_key_unavailable', 'server_error'],
   ...['unsupported_response_type'],
+  ...['no_token'],
   ...['not_a_secret', 'previous_secret', 'self_rotation_not_allowed', 'rotated_recently', 'idempotency_key']
 ] as const
 export type RefusalReason = (typeof REFUSAL_REASONS)[number]

@@ -15,13 +15,19 @@ import {
   type SigningKeyRow
 } from './repository.ts'
 import { cacheMs, isNextKeyDue, isRetired, type KeyTimes, type Known, publishedKeys, signingKey } from './rotation.ts'
-import { type OpenedKey, openSigningKey, reencrypt, type SigningKey } from './signing-key.ts'
+import { type OpenedKey, openSigningKey, reencrypt, type SigningKey, type VerificationKey } from './signing-key.ts'
 
 export interface KeySet {
   /** The key that signs. @throws DatabaseUnavailable when the database has been away so long that others may have retired it */
   readonly active: SigningKey
   /** Returns the public halves of all keys that a verifier may need. */
   readonly published: () => Promise<readonly JWK[]>
+  /**
+   * Returns what verifies tokens with this `kid`. Undefined when no such key is published.
+   *
+   * @throws DatabaseUnavailable when this instance cannot decrypt that key, so that it cannot judge its tokens
+   */
+  readonly verificationKey: (kid: string) => VerificationKey | undefined
   /** Returns how long they may be cached, seconds. */
   readonly cacheSeconds: () => number
 }
@@ -97,6 +103,14 @@ class DatabaseKeySet implements RotatingKeySet {
 
   readonly published = async (): Promise<readonly JWK[]> =>
     publishedKeys(this.#known, this.#options.now()).flatMap(({ opened }) => opened?.publicJwk ?? [])
+
+  readonly verificationKey = (kid: string): VerificationKey | undefined => {
+    const { keys } = this.#known
+    const key = keys.find(known => known.kid === kid)
+    if (key === undefined || isRetired(key, keys, this.#options.now())) return undefined
+    if (key.opened === undefined) throw new DatabaseUnavailable(new Error(`the signing key ${kid} cannot be decrypted`))
+    return key.opened.verificationKey
+  }
 
   readonly cacheSeconds = (): number => Math.floor(cacheMs(this.#known, this.#options.now()) / 1_000)
 

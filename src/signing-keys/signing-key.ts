@@ -1,4 +1,4 @@
-import { createHash, createHmac, createPrivateKey, type KeyObject } from 'node:crypto'
+import { createHash, createHmac, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose'
 import type { SigningAlgorithm } from '../config/config.ts'
 import type { Sealing } from '../crypto/key-encryption.ts'
@@ -12,9 +12,16 @@ export interface SigningKey {
   header: string
 }
 
+/** The public half of a signing key, with the only algorithm that it verifies. */
+export interface VerificationKey {
+  algorithm: SigningAlgorithm
+  publicKey: KeyObject
+}
+
 /** A key that this instance could decrypt. */
 export interface OpenedKey {
   signingKey: SigningKey
+  verificationKey: VerificationKey
   /** Derived from the private key, so that the public half in the row is never published. */
   publicJwk: JWK
   /** The private key as it is encrypted in the row. */
@@ -62,13 +69,15 @@ export async function openSigningKey(
   if (opened === undefined) return undefined
   const jwk: JWK = JSON.parse(opened.text)
   const [current, previous = current] = sealing.keys(PROOF_PURPOSE)
+  const privateKey = createPrivateKey({ key: { ...jwk }, format: 'jwk' })
   return {
     signingKey: {
       kid,
       algorithm,
-      privateKey: createPrivateKey({ key: { ...jwk }, format: 'jwk' }),
+      privateKey,
       header: Buffer.from(JSON.stringify({ typ: 'at+jwt', alg: algorithm, kid })).toString('base64url')
     },
+    verificationKey: { algorithm, publicKey: createPublicKey(privateKey) },
     publicJwk: publicHalf(kid, algorithm, jwk),
     encrypted,
     proof: proofOf(opened.isCurrent ? current : previous, encrypted),

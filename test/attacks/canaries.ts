@@ -178,6 +178,12 @@ function mistakes({ clientId, clientSecret: secret }: Target, token: string): [s
     ['POST', '/oauth/token', { headers: JSON_TYPE, body: JSON.stringify({ client_secret: secret }) }],
     ['POST', '/oauth/token', { headers: FORM, body: `${form({ ...grant, client_secret: secret })}&x=%zz` }],
     ['POST', '/oauth/token', { headers: FORM, body: `client_secret=${secret}&x=${'x'.repeat(17_000)}` }],
+    ...['/oauth/introspect', '/oauth/revoke'].flatMap((path): [string, string, Sending][] => [
+      ['POST', path, { headers: FORM, body: form({ client_id: clientId, client_secret: secret, token }) }],
+      ['POST', path, { headers: FORM, body: form({ client_id: secret, client_secret: secret, token: secret }) }],
+      ['POST', path, { headers: { ...FORM, authorization: `Bearer ${token}` }, body: form({ token: secret }) }],
+      ['POST', `${path}?token=${token}`, { headers: FORM, body: form({ client_id: clientId, client_secret: secret }) }]
+    ]),
     ['PUT', `/oauth/token/${secret}`, { headers: FORM, body: `client_secret=${secret}` }],
     ['GET', `/${secret}`, {}],
     ['GET', `/%zz${secret}`, {}],

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { query } from '../fixtures/app/database.ts'
 import type { Grantd } from '../fixtures/app/grantd.ts'
+import { tokenOf } from '../fixtures/app/introspection.ts'
 import { description } from '../fixtures/app/openapi.ts'
 import { inDays } from '../fixtures/app/registration.ts'
 
@@ -35,6 +36,18 @@ const MAKINGS: Record<string, (target: Target, grantd: Grantd) => Making | Promi
     await query(grantd.databaseUrl, `update registrations set secret_created_at = now() - interval '2 hours'`)
     return { form: { client_id: clientId, client_secret: clientSecret } }
   },
+  introspectToken: async ({ siteId, clientId, clientSecret }, grantd) => {
+    const path = `/v1/sites/${siteId}/app-registrations/${clientId}`
+    await grantd.asAdmin('PATCH', path, { body: { mayIntrospect: true } })
+    const token = await tokenOf(grantd, { clientId, clientSecret })
+    return { form: { client_id: clientId, client_secret: clientSecret, token } }
+  },
+  revokeToken: async ({ clientId, clientSecret }, grantd) => ({
+    form: {
+      ...{ client_id: clientId, client_secret: clientSecret },
+      token: await tokenOf(grantd, { clientId, clientSecret })
+    }
+  }),
   getMetadata: () => ({}),
   getOpenIdConfiguration: () => ({}),
   getJwks: () => ({}),

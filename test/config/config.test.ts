@@ -290,6 +290,15 @@ const VARIABLES: Record<string, Variable> = {
     bad: [...BAD_URLS, 'http://identity.example.com/keys', 'https://u:p@identity.example.com/keys', 'file:///keys']
   },
   ADMIN_SITES_CLAIM: anyText(config => config.admin.sitesClaim, 'site_admin'),
+  INTROSPECTION_SITES: {
+    read: config => config.tokens.introspectionSites,
+    fallback: [],
+    good: [
+      ['gateways', ['gateways']],
+      [' gateways , edge-1._x, ', ['gateways', 'edge-1._x']]
+    ],
+    bad: ['*', 'a b', '-edge', 'a/b', `a${'b'.repeat(64)}`, 'édge', 'a,*']
+  },
   ADMIN_CORS_ORIGINS: {
     read: config => config.admin.corsOrigins,
     fallback: [],

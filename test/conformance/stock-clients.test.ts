@@ -3,6 +3,7 @@ import * as oauth from 'oauth4webapi'
 import * as openid from 'openid-client'
 import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
+import { registerGateway, tokenOf } from '../fixtures/app/introspection.ts'
 
 t.test('oauth4webapi, unmodified, discovers, exchanges and has a JWT that verifies (RFC 8414, 6749, 9068)', async t => {
   const grantd = await startApp(t)
@@ -100,3 +101,51 @@ t.test(
     }
   }
 )
+
+t.test('oauth4webapi, unmodified, introspects a token and revokes it (RFC 7662, RFC 7009)', async t => {
+  const grantd = await startApp(t)
+  const gateway = await registerGateway(grantd)
+  const holder = await grantd.register({ scopes: ['devices:read'] })
+  const issuer = new URL(grantd.baseUrl)
+  const insecure = { [oauth.allowInsecureRequests]: true }
+  const discovered = await oauth.discoveryRequest(issuer, { ...insecure, algorithm: 'oauth2' })
+  const server = await oauth.processDiscoveryResponse(issuer, discovered)
+  const token = await tokenOf(grantd, holder)
+  for (const authentication of [oauth.ClientSecretBasic, oauth.ClientSecretPost]) {
+    const client = { client_id: gateway.clientId }
+    const introspect = async (text: string) => {
+      const proof = authentication(gateway.clientSecret)
+      const response = await oauth.introspectionRequest(server, client, proof, text, insecure)
+      return oauth.processIntrospectionResponse(server, client, response)
+    }
+    const other = await tokenOf(grantd, holder)
+    for (const text of [token, other]) {
+      t.match(await introspect(text), { active: true, client_id: holder.clientId, scope: 'devices:read', site: 'acme' })
+    }
+    const by = { client_id: holder.clientId }
+    const proof = authentication(holder.clientSecret)
+    const revoked = await oauth.revocationRequest(server, by, proof, other, insecure)
+    t.equal(await oauth.processRevocationResponse(revoked), undefined)
+    t.same(await introspect(other), { active: false })
+    t.match(await introspect(token), { active: true }, 'other tokens go on')
+  }
+})
+
+t.test('openid-client, unmodified, introspects a token and revokes it (RFC 7662, RFC 7009)', async t => {
+  const grantd = await startApp(t)
+  const gateway = await registerGateway(grantd)
+  const holder = await grantd.register()
+  const discover = ({ clientId, clientSecret }: typeof holder) =>
+    openid.discovery(new URL(grantd.baseUrl), clientId, clientSecret, openid.ClientSecretBasic(clientSecret), {
+      execute: [openid.allowInsecureRequests]
+    })
+  const byGateway = await discover(gateway)
+  const byHolder = await discover(holder)
+  const { access_token: token } = await openid.clientCredentialsGrant(byHolder)
+  t.match(await openid.tokenIntrospection(byGateway, token), { active: true, sub: holder.clientId })
+  t.same(await openid.tokenIntrospection(byHolder, token), { active: false }, 'not without mayIntrospect')
+  await openid.tokenRevocation(byGateway, token, { token_type_hint: 'access_token' })
+  t.match(await openid.tokenIntrospection(byGateway, token), { active: true }, 'not by another client')
+  await openid.tokenRevocation(byHolder, token, { token_type_hint: 'access_token' })
+  t.same(await openid.tokenIntrospection(byGateway, token), { active: false })
+})

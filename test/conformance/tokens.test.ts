@@ -156,6 +156,18 @@ clause('8414 §2 methods', async t => {
   for (const method of methods) t.equal((await requests[method]?.())?.status, 200, method)
 })
 
+clause('8414 §2 revocation', async t => {
+  const found = await metadata()
+  for (const name of ['introspection', 'revocation']) {
+    t.equal((await grantd.send('POST', new URL(found[`${name}_endpoint`]).pathname)).status, 400)
+    t.same(found[`${name}_endpoint_auth_methods_supported`], found.token_endpoint_auth_methods_supported)
+    t.same(
+      found[`${name}_endpoint_auth_signing_alg_values_supported`],
+      found.token_endpoint_auth_signing_alg_values_supported
+    )
+  }
+})
+
 clause('8414 §3 get', async t => {
   t.equal((await grantd.send('GET', METADATA)).status, 200)
 })

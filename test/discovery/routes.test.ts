@@ -11,14 +11,22 @@ t.test('the metadata list what works and nothing else (RFC 8414 §2)', async t =
   const grantd = await startApp(t, { environment: { ISSUER: 'https://grantd.example' } })
   const answer = await grantd.send('GET', PATH)
   t.equal(answer.status, 200)
+  const methods = ['client_secret_basic', 'client_secret_post', 'private_key_jwt']
+  const algorithms = ['ES256', 'ES384', 'EdDSA', 'Ed25519', 'PS256', 'RS256']
   t.same(answer.json(), {
     issuer: 'https://grantd.example',
     token_endpoint: 'https://grantd.example/oauth/token',
     jwks_uri: 'https://grantd.example/.well-known/jwks.json',
     response_types_supported: [],
     grant_types_supported: ['client_credentials'],
-    token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
-    token_endpoint_auth_signing_alg_values_supported: ['ES256', 'ES384', 'EdDSA', 'Ed25519', 'PS256', 'RS256'],
+    token_endpoint_auth_methods_supported: methods,
+    token_endpoint_auth_signing_alg_values_supported: algorithms,
+    revocation_endpoint: 'https://grantd.example/oauth/revoke',
+    revocation_endpoint_auth_methods_supported: methods,
+    revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+    introspection_endpoint: 'https://grantd.example/oauth/introspect',
+    introspection_endpoint_auth_methods_supported: methods,
+    introspection_endpoint_auth_signing_alg_values_supported: algorithms,
     service_documentation: 'https://grantd.example/docs'
   })
 })
@@ -46,6 +54,7 @@ t.test('id_token_signing_alg_values_supported has the algorithm of each key that
     activeKid: 'k',
     activeTimes: undefined,
     published: async () => algorithms.map(alg => ({ kty: 'EC', alg, kid: 'k', use: 'sig' })),
+    verificationKey: () => undefined,
     cacheSeconds: () => 300,
     refresh: async () => {}
   }

@@ -108,6 +108,37 @@ t.test(
   }
 )
 
+t.test('a key verifies tokens for exactly as long as it is published', async t => {
+  const url = await createDatabase(t)
+  const clock = pastClock()
+  const keySet = await loadKeySet(store(t, url, { now: clock.now }))
+  const { kid } = keySet.active
+  const input = Buffer.from('signed')
+  const signature = sign('sha256', input, keySet.active.privateKey)
+  const verifies = () => {
+    const key = keySet.verificationKey(kid)
+    return key !== undefined && key.algorithm === 'ES256' && verify('sha256', input, key.publicKey, signature)
+  }
+  t.ok(verifies())
+  t.equal(keySet.verificationKey('unknown'), undefined)
+  clock.advance(90 * DAY_MS - TIMING.leadMs)
+  await keySet.refresh()
+  clock.advance(TIMING.leadMs + TIMING.handoverMs - 1)
+  await keySet.refresh()
+  t.not(keySet.active.kid, kid)
+  t.ok(verifies() && (await kids(keySet)).includes(kid))
+  clock.advance(1)
+  t.notOk(verifies() || (await kids(keySet)).includes(kid))
+})
+
+t.test('a published key that this instance cannot decrypt is not taken for an unknown one', async t => {
+  const url = await createDatabase(t)
+  const { active } = await loadKeySet(store(t, url))
+  const other = createKeySet(store(t, url, { sealing: new Sealing(randomBytes(32)) }))
+  await t.rejects(other.refresh(), /KEY_ENCRYPTION_KEY/)
+  t.throws(() => other.verificationKey(active.kid), DatabaseUnavailable)
+})
+
 t.test('the private part of a retired key is gone from the table, and that of a living one never is', async t => {
   const url = await createDatabase(t)
   const clock = pastClock()

@@ -77,6 +77,12 @@ export function requireInForce({ enabled, expires_at }: ClientRow, now: number):
   if (expires_at.getTime() <= now) throw invalidClient('expired', 'The registration has expired.')
 }
 
+/** Whether the client would be authenticated if the registration is still as the cache has it. */
+export function isEligible(matched: MatchedClient, now: number): boolean {
+  const { enabled, expires_at } = matched.row
+  return enabled && expires_at.getTime() > now && !isRetired(matched, now)
+}
+
 /** Whether the presented credential is the previous one, and no longer accepted. */
 export function isRetired({ row, credential }: MatchedClient, now: number): boolean {
   return credential === 'previous' && row.previous_secret_expires_at.getTime() <= now

@@ -7,10 +7,10 @@ import type { Announcer } from '../../registrations/announcement.ts'
 import { type RotationRight, rotate } from '../../registrations/rotation/service.ts'
 import type { CredentialRequest, RegistrationOptions } from '../../registrations/service.ts'
 import { HOUR_MS } from '../../time.ts'
-import { refuseMalformed, refuserOf, requireInForce, requireProved } from '../client-authentication/authenticate.ts'
+import { refuseMalformed, refuserOf } from '../client-authentication/authenticate.ts'
+import { authenticateNow } from '../client-authentication/authenticate-now.ts'
 import type { MatchedClient } from '../client-authentication/credential-proof.ts'
 import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
-import { lookUpClient } from '../client-authentication/look-up-client.ts'
 import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import { proofOfSecret } from '../client-authentication/match-credential.ts'
 import type { PresentedClient, PresentedSecret } from '../client-authentication/presented-client.ts'
@@ -66,7 +66,7 @@ export async function rotateOwnSecret(
 }
 
 /** Authenticates as the token endpoint does, always by a row that was read now. */
-async function authenticate(
+function authenticate(
   options: SelfRotationOptions,
   clientId: string,
   credential: PresentedSecret,
@@ -75,13 +75,7 @@ async function authenticate(
   const client = { clientId, credential }
   const refuse = refuserOf(options, source, clientId)
   refuseMalformed(client, refuse)
-  const proof = proofOfSecret(options.macKeys, clientId, credential.secret)
-  const { row, isFresh, matched } = await lookUpClient(options, client, proof)
-  if (!isFresh) throw temporarilyUnavailable('database_unavailable')
-  const at = options.now()
-  const proved = requireProved(credential, row, matched, at, refuse)
-  requireInForce(row, at)
-  return proved
+  return authenticateNow(options, client, proofOfSecret(options.macKeys, clientId, credential.secret), refuse)
 }
 
 function rightOf(

@@ -6,7 +6,7 @@ import type { KeySet } from '../../signing-keys/key-set.ts'
 import type { SigningKey } from '../../signing-keys/signing-key.ts'
 import type { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
 import {
-  isRetired,
+  isEligible,
   type Refuse,
   refuseMalformed,
   refuserOf,
@@ -125,12 +125,6 @@ interface Attempt {
   key: SigningKey
   proof: CredentialProof
   refuse: Refuse
-}
-
-/** Whether the client would be authenticated if the registration is still as the cache has it. */
-function isEligible(matched: MatchedClient, now: number): boolean {
-  const { enabled, expires_at } = matched.row
-  return enabled && expires_at.getTime() > now && !isRetired(matched, now)
 }
 
 /** Looks the client up, authenticates it and issues a token. */

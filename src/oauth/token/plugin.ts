@@ -18,7 +18,12 @@ import { recordAssertionUses } from '../client-authentication/assertion-uses/rep
 import { FailureLimiter } from '../client-authentication/failure-limiter.ts'
 import { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import { MissingDigests } from '../client-authentication/missing-digests.ts'
+import { introspectionRoutes } from '../introspection/routes.ts'
+import { findStandings } from '../issued-tokens/repository.ts'
+import { Standings } from '../issued-tokens/standings.ts'
+import { VerifiedTokens } from '../issued-tokens/verified-tokens.ts'
 import { measureClientCache, measureFailureLimiter, measureLookups } from '../metrics.ts'
+import { revocationRoutes } from '../revocation/routes.ts'
 import { selfRotationRoutes } from '../secret/routes.ts'
 import type { ClientCache } from './cache/client-cache.ts'
 import { ClientLookup } from './cache/client-lookup.ts'
@@ -33,6 +38,8 @@ interface TokenEndpointOptions {
   failureLimit: number
   /** How long a recent client is served from the cache while the database is unavailable, seconds. */
   staleSeconds: number
+  /** Sites whose registrations may introspect tokens of every Site. */
+  introspectionSites: readonly string[]
   /** Workers of the instance. Together they never exceed its limits. */
   workers: number
   lookups: Kysely<Database>
@@ -65,7 +72,7 @@ const THREADS = 4
 const HASHES_AT_ONCE = Math.min(availableParallelism(), THREADS) - 1
 const WAITING_PER_HASH = 200
 
-/** Registers the token endpoint, the rotation by clients, and the parts that only these two need. */
+/** Registers the endpoints at which clients authenticate, and the parts that only these need. */
 export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpointOptions): Promise<void> {
   const { lookups, background, macKeys, cache, metrics, workers, now } = options
   const permits = Math.max(1, Math.floor(HASHES_AT_ONCE / workers))
@@ -86,17 +93,20 @@ export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpoint
   })
   // Postgres plans a statement on its first use. The first token must not wait for it.
   app.addHook('onListen', async () => {
-    await Promise.allSettled([findClients(lookups, [])])
+    await Promise.allSettled([findClients(lookups, []), findStandings(lookups, [])])
   })
-  const recovery = new LostMacKeyRecovery({ db: background, macKeys, hashing })
-  await tokenRoutes(app, {
+  const authentication = {
     ...options,
-    lookup,
-    assertionUses,
-    revalidator: new Revalidator(options.revalidation, options.maxDelayMs),
-    recovery,
-    missingDigests: new MissingDigests({ db: background, macKeys }),
-    limiter
+    ...{ lookup, assertionUses, limiter },
+    recovery: new LostMacKeyRecovery({ db: background, macKeys, hashing }),
+    missingDigests: new MissingDigests({ db: background, macKeys })
+  }
+  const verifiedTokens = new VerifiedTokens(options)
+  await tokenRoutes(app, {
+    ...authentication,
+    revalidator: new Revalidator(options.revalidation, options.maxDelayMs)
   })
-  await selfRotationRoutes(app, { ...options, lookup, recovery, limiter })
+  await selfRotationRoutes(app, authentication)
+  await introspectionRoutes(app, { ...authentication, standings: new Standings(lookups), verifiedTokens })
+  await revocationRoutes(app, { ...authentication, verifiedTokens })
 }

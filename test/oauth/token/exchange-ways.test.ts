@@ -48,6 +48,7 @@ async function start(t: Test) {
     keySet: {
       active: { kid: 'k', algorithm: 'ES256', privateKey, header: '' },
       published: async () => [],
+      verificationKey: () => undefined,
       cacheSeconds: () => 0
     }
   }

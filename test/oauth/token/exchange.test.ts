@@ -73,6 +73,7 @@ t.test('a use is never recorded for a token that cannot be signed', async t => {
     activeKid: 'k',
     activeTimes: undefined,
     published: async () => [],
+    verificationKey: () => undefined,
     cacheSeconds: () => 0,
     refresh: async () => {}
   }

@@ -9,14 +9,17 @@ const MAX_CHANGES = 10_000
 interface CachedClient {
   /** As it was read last. */
   row: ClientRow
-  /** Latest exchange here, milliseconds since the epoch. */
+  /** Latest exchange here, milliseconds since the epoch; NEVER for a client that has only introspected. */
   exchangedAt: number
 }
+
+/** Before any exchange that the service may still know of. */
+const NEVER = 0
 
 const NOT_CACHED: CachedClient = { row: DECOY_ROW, exchangedAt: Number.NEGATIVE_INFINITY }
 
 /**
- * Caches the rows of clients that have exchanged here, so that a row need not be read again while it is unchanged. The
+ * Caches the rows of clients that have exchanged or introspected here, so that a row need not be read again while it is unchanged. The
  * cache never decides: each exchange revalidates the row, unless the database is unavailable.
  */
 export class ClientCache {
@@ -38,12 +41,17 @@ export class ClientCache {
     return cached.exchangedAt > exchangedAfter ? cached.row : DECOY_ROW
   }
 
-  /** Caches the row of a client that has exchanged. A newer row stays. */
-  keep(row: ClientRow, exchangedAt: number): void {
+  /**
+   * Caches the row of a client that has authenticated. A newer row stays.
+   *
+   * @param exchangedAt none for a client that has not exchanged: while the database is unavailable, it gets no token
+   */
+  keep(row: ClientRow, exchangedAt = NEVER): void {
     const { client_id: clientId, version } = row
     if (version < (this.#changes.get(clientId) ?? 0)) return
     const cached = this.#clients.get(clientId)
-    if (cached === undefined || cached.row.version <= version) this.#clients.set(clientId, { row, exchangedAt })
+    if (cached !== undefined && cached.row.version > version) return
+    this.#clients.set(clientId, { row, exchangedAt: Math.max(exchangedAt, cached?.exchangedAt ?? NEVER) })
   }
 
   /** Notes another exchange with the same row. */

@@ -1,0 +1,119 @@
+import type { MacKeys } from '../../credentials/mac-keys.ts'
+import { DatabaseUnavailable } from '../../database/errors.ts'
+import type { TrustedIssuers } from '../../issuer-keys/trusted-issuers.ts'
+import type { ClientRow } from '../../registrations/clients/repository.ts'
+import type { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
+import { isEligible, refuseMalformed, refuserOf } from '../client-authentication/authenticate.ts'
+import { authenticateNow } from '../client-authentication/authenticate-now.ts'
+import type { CredentialProof, MatchedClient } from '../client-authentication/credential-proof.ts'
+import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
+import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
+import { proofOf } from '../client-authentication/match-credential.ts'
+import type { MissingDigests } from '../client-authentication/missing-digests.ts'
+import type { IssuedToken } from '../issued-tokens/issued-token.ts'
+import type { IssuedTokenRequest } from '../issued-tokens/request.ts'
+import { findInactivity, type Inactivity, type Standing } from '../issued-tokens/standing.ts'
+import type { Standings } from '../issued-tokens/standings.ts'
+import type { Reach, VerifiedTokens } from '../issued-tokens/verified-tokens.ts'
+import { temporarilyUnavailable } from '../oauth-error.ts'
+import type { ClientCache } from '../token/cache/client-cache.ts'
+import type { ClientLookup } from '../token/cache/client-lookup.ts'
+
+export interface IntrospectionOptions {
+  cache: ClientCache
+  lookup: ClientLookup
+  standings: Standings
+  verifiedTokens: VerifiedTokens
+  macKeys: MacKeys
+  assertionUses: AssertionUses
+  trustedIssuers: Pick<TrustedIssuers, 'keysOf'>
+  recovery: LostMacKeyRecovery
+  missingDigests: MissingDigests
+  limiter: FailureLimiter
+  issuer: string
+  /** Sites whose registrations may introspect tokens of every Site. */
+  introspectionSites: readonly string[]
+  /** Milliseconds since the epoch. */
+  now: () => number
+}
+
+/** An active token, or why there is none. The reason is for the log: every caller gets the same answer. */
+export type Introspection = { token: IssuedToken } | { inactivity: Inactivity | 'not_allowed' | 'unknown_token' }
+
+/**
+ * Introspects a token (RFC 7662). It is active when grantd has issued it, it has not expired, and its registration has it
+ * now: enabled, not expired, without a cut-off after the token, and without a revocation of it.
+ *
+ * Nothing is written, and no answer comes from a cache. For a caller whose row is cached, one statement reads what became
+ * of both registrations, its own and that of the token. What a caller may not ask about takes as long as what does not
+ * exist: one signature is verified, and only the row of the caller is read.
+ *
+ * @param source address that the request came from
+ * @throws OAuthError `invalid_client`, 401; 429; 503 while the database is unavailable
+ */
+export async function introspect(
+  options: IntrospectionOptions,
+  { client, token }: IssuedTokenRequest,
+  source: string
+): Promise<Introspection> {
+  const { cache, standings } = options
+  const refuse = refuserOf(options, source, client.clientId)
+  refuseMalformed(client, refuse)
+  const prepared = proofOf(options, client, refuse)
+  const proof = prepared instanceof Promise ? await prepared : prepared
+  const cached = proof.match(cache.find(client.clientId))
+  try {
+    const answer = cached && (await introspectAsCached(options, cached, proof, token))
+    if (answer !== undefined) return answer
+    const authenticated = await authenticateNow(options, client, proof, refuse)
+    const { row } = authenticated
+    cache.keep(row)
+    options.missingDigests.note(authenticated, client.credential)
+    const issued = findIssued(options, row, token)
+    if ('inactivity' in issued) return issued
+    const [standing] = await standings.find(issued.token.clientId)
+    return judge(issued, standing)
+  } catch (error) {
+    throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('database_unavailable') : error
+  }
+}
+
+/** Introspects for a caller whose row is cached. Returns undefined when that row does not suffice or has changed. */
+async function introspectAsCached(
+  options: IntrospectionOptions,
+  matched: MatchedClient,
+  proof: CredentialProof,
+  text: string
+): Promise<Introspection | undefined> {
+  const { lookup, standings, now } = options
+  const { row } = matched
+  const at = now()
+  if (!isEligible(matched, at) || proof.findFault?.(at) !== undefined) return undefined
+  if (proof.use !== undefined) await proof.use()
+  const issued = findIssued(options, row, text)
+  const asked = 'token' in issued ? [issued.token.clientId] : []
+  const [own, standing] = await standings.find(row.client_id, ...asked)
+  lookup.noteAnswer()
+  if (own?.version !== row.version) return undefined
+  return 'token' in issued ? judge(issued, standing) : issued
+}
+
+/** Finds the token among those that the caller may ask about. The registration of the token is not looked at yet. */
+function findIssued(options: IntrospectionOptions, caller: ClientRow, text: string): Introspection {
+  const { verifiedTokens, introspectionSites } = options
+  // The same for every token, so that it is no oracle, and a flood costs no signature.
+  if (!caller.may_introspect) return { inactivity: 'not_allowed' }
+  const { site_id: siteId } = caller
+  const reach: Reach = introspectionSites.includes(siteId) ? 'every token' : { siteId }
+  try {
+    const token = verifiedTokens.find(text, reach)
+    return token === undefined ? { inactivity: 'unknown_token' } : { token }
+  } catch (error) {
+    throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('signing_key_unavailable') : error
+  }
+}
+
+function judge({ token }: { token: IssuedToken }, standing: Standing | undefined): Introspection {
+  const inactivity = findInactivity(token, standing)
+  return inactivity === undefined ? { token } : { inactivity }
+}

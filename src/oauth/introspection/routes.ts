@@ -1,0 +1,54 @@
+import type { FastifyInstance } from 'fastify'
+import { jsonResponse } from '../../admin-api/responses.ts'
+import { setOutcome } from '../../http/outcome.ts'
+import { sourceOf } from '../../http/source.ts'
+import { isClientId } from '../../registrations/client-id.ts'
+import { type FormBody, NOT_STORED_HEADER, OAUTH_PREFIX, oauthErrors, sendNotStored } from '../endpoint-scope.ts'
+import { readIssuedTokenRequest } from '../issued-tokens/request.ts'
+import { type IntrospectionOptions, introspect } from './introspect.ts'
+import { representIntrospection } from './representation.ts'
+import { IntrospectionRequestSchema, IntrospectionResponseSchema } from './schemas.ts'
+
+export const INTROSPECTION_PATH = `${OAUTH_PREFIX}/introspect`
+
+/** Serves the introspection endpoint (RFC 7662 §2). Register it in a scope of OAuth endpoints. */
+export async function introspectionRoutes(app: FastifyInstance, options: IntrospectionOptions): Promise<void> {
+  for (const schema of [IntrospectionRequestSchema, IntrospectionResponseSchema]) app.addSchema(schema)
+
+  app.post<{ Body: FormBody }>(
+    INTROSPECTION_PATH,
+    {
+      schema: {
+        operationId: 'introspectToken',
+        summary: 'Introspect an access token',
+        description:
+          'Tells a resource server whether an access token is valid now (RFC 7662): grantd has issued it, it has not expired, and its registration is enabled, has not expired and has not stopped it. The caller is a registration with `mayIntrospect`. It may ask about tokens of its own Site, and about those of every Site if INTROSPECTION_SITES lists its Site. For any other caller and any other token, the answer is `{"active":false}`.',
+        tags: ['Tokens'],
+        security: [{ client: [] }, {}],
+        consumes: ['application/x-www-form-urlencoded'],
+        body: { $ref: 'IntrospectionRequest' },
+        response: {
+          200: jsonResponse(
+            'Whether the token is active, and what it says',
+            'IntrospectionResponse',
+            NOT_STORED_HEADER
+          ),
+          ...oauthErrors(400, 401, 413, 429, 500, 503)
+        }
+      }
+    },
+    async (request, reply) => {
+      const [, query = ''] = request.url.split('?', 2)
+      const asked = readIssuedTokenRequest(request.headers.authorization, request.body?.form, query)
+      const { clientId } = asked.client
+      // An id that grantd cannot have made may be a misplaced secret, so it is not logged.
+      if (isClientId(clientId)) request.caller = { clientId }
+      const introspection = await introspect(options, asked, sourceOf(request))
+      setOutcome(
+        request,
+        'inactivity' in introspection ? { result: 'inactive', reason: introspection.inactivity } : { result: 'active' }
+      )
+      return sendNotStored(reply, representIntrospection(introspection))
+    }
+  )
+}
