@@ -10,6 +10,7 @@ import { compareContestants } from './runs/comparison.ts'
 import { measureFlood } from './runs/flood.ts'
 import { measureGrowth } from './runs/growth.ts'
 import { measureInstances } from './runs/instances.ts'
+import { measureIntrospection } from './runs/introspection.ts'
 import { measureKeys } from './runs/keys.ts'
 import { profileGrantd } from './runs/profile.ts'
 import type { Run } from './runs/run.ts'
@@ -34,6 +35,7 @@ const RUNS: Record<string, RunDefaults> = {
   instances: { run: measureInstances },
   cold: { run: measureCold, clients: 10_000 },
   keys: { run: measureKeys, rounds: 10 },
+  introspection: { run: measureIntrospection, rounds: 10 },
   flood: { run: measureFlood, clients: 50, seconds: 10 },
   profile: { run: profileGrantd, seconds: 20 }
 }

@@ -5,14 +5,15 @@ import { parseArgs } from 'node:util'
 import { createClientSecret } from '../../src/credentials/secret.ts'
 import { ASSERTION_TYPE } from '../fixtures/app/assertion.ts'
 import { requestBytes } from '../fixtures/app/raw-http.ts'
-import { CLIENT_STATES, type ClientState, startService, type TimedService } from './service.ts'
+import { CLIENT_STATES, startService, type TimedService, TOKEN_STATES } from './service.ts'
 import { quantile, separate } from './statistics.ts'
 
 /**
- * Measures whether the time of the token endpoint reveals what is registered. It asks a real process about clients in
- * every state, in a random order, and compares each state with an unknown client: by the time of an answer, and by which
- * of two requests on two connections is answered first. Then it measures a process without the decoy row, which must be
- * caught. It ends with 1 when a state can be distinguished, or when the control cannot.
+ * Measures whether the time of the token endpoint reveals what is registered, and that of introspection what became of
+ * tokens that the caller may not ask about. It asks a real process about clients and tokens in every state, in a random
+ * order, and compares each state with an unknown one: by the time of an answer, and by which of two requests on two
+ * connections is answered first. Then it measures a process without the decoys, which must be caught. It ends with 1 when a
+ * state can be distinguished, or when the control cannot.
  */
 
 const { values } = parseArgs({
@@ -25,7 +26,7 @@ const { values } = parseArgs({
   }
 })
 const kinds = new RegExp(values.kinds)
-const states = CLIENT_STATES.filter(state => new RegExp(values.states).test(state))
+const named = new RegExp(values.states)
 
 /** Area under the ROC curve: 0.5 for no information. */
 const MAX_AUC_DEVIATION = 0.03
@@ -56,6 +57,7 @@ for (const [alg, bytes] of assertions) {
   await measure(`an assertion by ${alg}, ${8 * bytes} bits`, service, wrongAssertion(alg, bytes), 401, pairs)
 }
 await measure('a token of a workload', service, tokenOfWorkload(service.workloadToken), 401, pairs)
+await measureTokens('an introspection', service, pairs)
 await service.cutDatabase()
 await measure('a new wrong secret while the database is away', service, freshSecret, 503, pairs)
 await measure('an assertion by ES256 while the database is away', service, wrongAssertion('ES256', 64), 503, pairs)
@@ -66,7 +68,8 @@ if (controlPairs > 0) {
   const control = await startService(SKIP_DECOY)
   const caught = [
     await measure('the control, without a decoy row', control, freshSecret, 401, controlPairs, true),
-    await measure('the control, without decoy keys', control, wrongAssertion('ES256', 64), 401, controlPairs, true)
+    await measure('the control, without decoy keys', control, wrongAssertion('ES256', 64), 401, controlPairs, true),
+    await measureTokens('the control of introspection, which remembers every token', control, controlPairs, true)
   ]
   await control.stop()
   if (caught.includes(false)) {
@@ -84,7 +87,7 @@ interface Pairs {
 }
 
 /** @returns whether any state that exists was distinguished. Undefined when this kind is left out */
-async function measure(
+function measure(
   what: string,
   { port, clients }: TimedService,
   formOf: (clientId: string) => Record<string, string>,
@@ -92,12 +95,51 @@ async function measure(
   count: number,
   isControl = false
 ): Promise<boolean | undefined> {
+  const grant = { grant_type: 'client_credentials' }
+  const requestOf = (state: keyof typeof clients) =>
+    formRequest('/oauth/token', { ...grant, ...formOf(clients[state]) })
+  const absent = ['another unknown', 'deleted'] as const
+  return measureStates(what, { port, states: CLIENT_STATES, requestOf, status, absent }, count, isControl)
+}
+
+/** Measures introspections of tokens of another Site, by a gateway. @returns as `measure` does */
+function measureTokens(
+  what: string,
+  { port, gateway, tokens }: TimedService,
+  count: number,
+  isControl = false
+): Promise<boolean | undefined> {
+  const credentials = secretForm(gateway.clientId, gateway.clientSecret)
+  const requestOf = (state: keyof typeof tokens) =>
+    formRequest('/oauth/introspect', { ...credentials, token: tokens[state] })
+  const absent = ['another unknown'] as const
+  return measureStates(what, { port, states: TOKEN_STATES, requestOf, status: 200, absent }, count, isControl)
+}
+
+interface Subject<State extends string> {
+  port: number
+  states: readonly State[]
+  /** Makes the request about what is in this state. */
+  requestOf: (state: State | 'unknown') => Buffer
+  /** Of every answer. */
+  status: number
+  /** States that do not exist, so that the control does not distinguish them either. */
+  absent: readonly State[]
+}
+
+async function measureStates<State extends string>(
+  what: string,
+  { port, states: all, requestOf, status, absent }: Subject<State>,
+  count: number,
+  isControl: boolean
+): Promise<boolean | undefined> {
   if (!kinds.test(what)) return undefined
+  const states = all.filter(state => named.test(state))
   const sockets = [openSocket(port), openSocket(port)] as const
-  const results = new Map<ClientState, Pairs>(states.map(state => [state, { unknown: [], other: [], firsts: 0 }]))
+  const results = new Map<State, Pairs>(states.map(state => [state, { unknown: [], other: [], firsts: 0 }]))
   for (let pair = -WARM_UP_PAIRS; pair < count; pair++) {
     for (const state of shuffled(states)) {
-      const requests = [tokenRequest(formOf(clients.unknown)), tokenRequest(formOf(clients[state]))] as const
+      const requests = [requestOf('unknown'), requestOf(state)] as const
       const result = results.get(state)
       const times = [0, 0]
       for (const index of shuffled([0, 1])) {
@@ -112,17 +154,22 @@ async function measure(
   }
   for (const socket of sockets) socket.destroy()
   console.log(`\n${what}: ${count} pairs for each state`)
-  return report(results, count, isControl)
+  return report(results, new Set(absent), count, isControl)
 }
 
-function report(results: ReadonlyMap<ClientState, Pairs>, count: number, isControl: boolean): boolean {
+function report(
+  results: ReadonlyMap<string, Pairs>,
+  absent: ReadonlySet<string>,
+  count: number,
+  isControl: boolean
+): boolean {
   let isCaught = false
   for (const [state, { unknown, other, firsts }] of results) {
     const { auc } = separate(unknown, other)
     const z = (firsts - count / 2) / Math.sqrt(count / 4)
     const isDistinguished = Math.abs(auc - 0.5) > MAX_AUC_DEVIATION || Math.abs(z) > MAX_Z
-    if (isDistinguished && state !== 'another unknown' && state !== 'deleted') isCaught = true
-    const isWrong = isDistinguished && (!isControl || state === 'another unknown' || state === 'deleted')
+    if (isDistinguished && !absent.has(state)) isCaught = true
+    const isWrong = isDistinguished && (!isControl || absent.has(state))
     if (isWrong) failures++
     const difference = ((quantile(other, 0.5) - quantile(unknown, 0.5)) * 1_000).toFixed(1)
     const verdict = isWrong ? 'FAIL' : isDistinguished ? 'caught' : 'ok'
@@ -138,10 +185,9 @@ function openSocket(port: number): Socket {
   return connect({ port, host: '127.0.0.1', noDelay: true })
 }
 
-function tokenRequest(parameters: Record<string, string>): Buffer {
-  const form = new URLSearchParams({ grant_type: 'client_credentials', ...parameters })
+function formRequest(path: string, parameters: Record<string, string>): Buffer {
   const headers = { 'Content-Type': 'application/x-www-form-urlencoded' }
-  return requestBytes('/oauth/token', headers, Buffer.from(form.toString()))
+  return requestBytes(path, headers, Buffer.from(new URLSearchParams(parameters).toString()))
 }
 
 /** Makes assertions whose signature is random: no key has made it. @param bytes length of a signature */

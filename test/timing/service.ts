@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
@@ -18,6 +19,10 @@ export type ClientState = (typeof CLIENT_STATES)[number]
 type KeyState = Extract<ClientState, `${string}key${string}`>
 type WorkloadState = Extract<ClientState, `${string}workload`>
 
+/** States of a token of another Site that a gateway must not be able to distinguish from an unknown token. */
+export const TOKEN_STATES = ['another unknown', 'live', 'disabled', 'deleted', 'stopped', 'revoked'] as const
+export type TokenState = (typeof TOKEN_STATES)[number]
+
 /** An issuer whose keys are in a file. */
 const CLUSTER = 'https://cluster.example'
 
@@ -27,6 +32,10 @@ export interface TimedService {
   clients: Record<ClientState | 'unknown', string>
   /** A token of a trusted issuer whose subject is that of no registration. */
   workloadToken: string
+  /** A registration that may introspect the tokens of its Site. */
+  gateway: { clientId: string; clientSecret: string }
+  /** Tokens of another Site. */
+  tokens: Record<TokenState | 'unknown', string>
   /** Ends the database. */
   cutDatabase: () => Promise<void>
   stop: () => Promise<void>
@@ -49,6 +58,7 @@ export async function startService(nodeOptions: readonly string[] = []): Promise
       ...{ PATH, PORT: String(port), METRICS_PORT: '0', DATA_DIR: folder, LOG_LEVEL: 'silent' },
       TOKEN_FAILURE_LIMIT: '1000000',
       FEDERATED_ISSUERS: `${CLUSTER}=${keyFile}`,
+      ACCESS_TOKEN_TTL_SECONDS: '3600',
       // The warm client stays in the cache for the whole time that the database is away.
       STALE_CREDENTIALS_SECONDS: '3600'
     },
@@ -66,6 +76,8 @@ export async function startService(nodeOptions: readonly string[] = []): Promise
     port,
     clients: await registerClients(baseUrl, token, tokenOf),
     workloadToken: await tokenOf('nobody'),
+    gateway: await registerIn(baseUrl, token, 'acme', { mayIntrospect: true }),
+    tokens: await issueTokens(baseUrl, token),
     cutDatabase: async () => {
       const [file = ''] = globSync('**/postmaster.pid', { cwd: folder })
       process.kill(Number.parseInt(readFileSync(path.join(folder, file), 'utf8'), 10), 'SIGINT')
@@ -132,6 +144,66 @@ async function registerClients(
     ...keyed,
     ...workloads
   }
+}
+
+interface Credentials {
+  clientId: string
+  clientSecret: string
+}
+
+async function registerIn(baseUrl: string, token: string, site: string, members: object = {}): Promise<Credentials> {
+  const response = await fetch(`${baseUrl}/v1/sites/${site}/app-registrations`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ name: 'timed', expiresAt: inDays(1), ...members })
+  })
+  if (!response.ok) throw new Error(await response.text())
+  const { clientId, clientSecret }: Credentials = Object(await response.json())
+  return { clientId, clientSecret }
+}
+
+/** Issues tokens of another Site than that of the gateway, one for each state. All have the same length. */
+async function issueTokens(baseUrl: string, adminToken: string): Promise<TimedService['tokens']> {
+  const collection = `${baseUrl}/v1/sites/globex/app-registrations`
+  const issue = async () => {
+    const { clientId: client_id, clientSecret: client_secret } = await registerIn(baseUrl, adminToken, 'globex')
+    const post = async (path: string, parameters: Record<string, string>): Promise<string> => {
+      const body = new URLSearchParams({ client_id, client_secret, ...parameters })
+      const response = await fetch(`${baseUrl}/oauth/${path}`, { method: 'POST', body })
+      if (!response.ok) throw new Error(await response.text())
+      return response.text()
+    }
+    const { access_token: token = '' } = Object(JSON.parse(await post('token', { grant_type: 'client_credentials' })))
+    const administer = async (method: string, path: string, body?: object): Promise<void> => {
+      const headers = { authorization: `Bearer ${adminToken}`, 'content-type': 'application/json' }
+      const init = { method, headers, ...(body && { body: JSON.stringify(body) }) }
+      const response = await fetch(`${collection}/${client_id}${path}`, init)
+      if (!response.ok) throw new Error(await response.text())
+    }
+    return { token: String(token), revoke: () => post('revoke', { token: String(token) }), administer }
+  }
+  const [live, disabled, deleted, stopped, revoked] = [
+    await issue(),
+    await issue(),
+    await issue(),
+    await issue(),
+    await issue()
+  ]
+  await disabled.administer('PATCH', '', { enabled: false })
+  await deleted.administer('DELETE', '')
+  await stopped.administer('POST', '/revoke-tokens', {})
+  await revoked.revoke()
+  return {
+    unknown: withRandomSignature(live.token),
+    'another unknown': withRandomSignature(live.token),
+    ...{ live: live.token, disabled: disabled.token, deleted: deleted.token },
+    ...{ stopped: stopped.token, revoked: revoked.token }
+  }
+}
+
+function withRandomSignature(token: string): string {
+  const [header, claims] = token.split('.')
+  return `${header}.${claims}.${randomBytes(64).toString('base64url')}`
 }
 
 /** Registers clients with public keys. All but the cold one have exchanged. */

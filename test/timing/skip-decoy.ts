@@ -2,8 +2,8 @@ import { registerHooks } from 'node:module'
 
 /**
  * The control of the timing measure. It is loaded before the server and changes a source file as Node reads it: the
- * look-up leaves out unknown clients, which are refused once all others are answered, and no decoy takes the place of a
- * key. grantd has no such switch.
+ * look-up leaves out unknown clients, which are refused once all others are answered, no decoy takes the place of a key,
+ * and the verification of a token is remembered also for a caller that may not ask about it. grantd has no such switch.
  */
 
 const CHANGES: readonly { file: string; before: string; after: string }[] = [
@@ -18,14 +18,19 @@ const CHANGES: readonly { file: string; before: string; after: string }[] = [
     after: 'if (row === undefined) return { client_id: clientId, is_registered: false }'
   },
   {
-    file: '/src/oauth/token/exchange.ts',
-    before: 'let matched = proof.match(found.row)',
-    after: 'let matched = found.row.is_registered ? proof.match(found.row) : undefined'
+    file: '/src/oauth/client-authentication/look-up-client.ts',
+    before: 'const matched = proof.match(row)',
+    after: 'const matched = row.is_registered ? proof.match(row) : undefined'
   },
   {
     file: '/src/oauth/client-authentication/key-assertion.ts',
     before: 'this.#signature.padTo(VERIFIED.refused)',
     after: ''
+  },
+  {
+    file: '/src/oauth/issued-tokens/verified-tokens.ts',
+    before: 'const token = remembered ?? this.#verify(text)',
+    after: 'const token = remembered ?? this.#verify(text); if (token !== undefined) this.#remembered.set(id, token)'
   }
 ]
 

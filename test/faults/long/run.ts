@@ -15,6 +15,7 @@ const FAULTS: readonly (readonly [number: string, file: string, name?: string])[
   ['1', 'test/faults/long/rolling-restart.fault.ts'],
   ['2', 'test/faults/long/instance-killed.fault.ts'],
   ['2', 'test/faults/workers.test.ts'],
+  ['2', 'test/faults/long/revocations-killed.fault.ts'],
   ['3', 'test/faults/postgres-restarts.test.ts'],
   ['4', 'test/faults/database-away.test.ts'],
   ['4', 'test/faults/long/postgres-away.fault.ts'],
@@ -36,6 +37,7 @@ const FAULTS: readonly (readonly [number: string, file: string, name?: string])[
   ['14', 'test/faults/long/many-registrations.fault.ts'],
   ['15', 'test/faults/long/soak.fault.ts'],
   ['rows', 'test/faults/long/rows.fault.ts'],
+  ['rows', 'test/faults/long/introspections.fault.ts'],
   ['upgrade', 'test/faults/long/upgrade.fault.ts'],
   ['flood', 'test/faults/flood.test.ts'],
   ['flood', 'test/faults/long/cold-flood.fault.ts']
