@@ -84,7 +84,7 @@ t.test('a renewal is an event of its own beside the other changes of the same re
   const grantd = await startApp(t, { now: clock.now })
   const [first, second, third] = [inDays(10, clock.time), inDays(90, clock.time), inDays(30, clock.time)]
   const { path } = await grantd.register({ name: 'a', expiresAt: first })
-  await grantd.asAdmin('PATCH', path, {
+  const disabled = await grantd.asAdmin('PATCH', path, {
     body: { name: 'b', expiresAt: second, enabled: false },
     headers: { 'x-request-id': 'both' }
   })
@@ -92,7 +92,14 @@ t.test('a renewal is an event of its own beside the other changes of the same re
   const [, ...actions] = await actionsOf(grantd)
   t.same(actions, [
     ['registration.renewed', { expiresAt: { from: first, to: second } }],
-    ['registration.changed', { name: { from: 'a', to: 'b' }, enabled: { from: true, to: false } }],
+    [
+      'registration.changed',
+      {
+        name: { from: 'a', to: 'b' },
+        enabled: { from: true, to: false },
+        tokensValidFrom: { from: null, to: disabled.json().tokensValidFrom }
+      }
+    ],
     // Nobody is renewed by losing time.
     ['registration.changed', { expiresAt: { from: second, to: third } }]
   ])

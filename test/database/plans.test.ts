@@ -16,6 +16,7 @@ import { findTicket } from '../../src/registrations/claims/repository.ts'
 import { findClients, findUnchanged } from '../../src/registrations/clients/repository.ts'
 import { clearOldRefusals } from '../../src/registrations/diagnosis/repository.ts'
 import { findByDigests } from '../../src/registrations/leaks/repository.ts'
+import { deleteEndedRevocations } from '../../src/registrations/token-revocation/repository.ts'
 import { findEndOfBatch, listCandidates } from '../../src/registrations/unused/repository.ts'
 import { asServingRole, createDatabase, query, withClient } from '../fixtures/app/database.ts'
 
@@ -118,6 +119,11 @@ t.test(
        without_credential_at, without_credential_reason, without_credential_source)
      select client_id, now(), 'expired', '::1', now(), 'wrong_secret', '::1' from registrations`
     )
+    await query(
+      url,
+      `insert into token_revocations (client_id, jti, ends_at)
+     select client_id, gen_random_uuid(), now() + interval '1 hour' from registrations`
+    )
     await query(url, 'analyze')
     const now = new Date()
     const range = { now, quietSince: now, disablesSince: now, after: '4', upTo: '40a' }
@@ -126,7 +132,8 @@ t.test(
       ['findTicket', db => findTicket(db, Buffer.alloc(32, 1), now)],
       ['clearOldRefusals', db => clearOldRefusals(db, now.getTime() - 30 * 86_400_000, 1_000)],
       ['findEndOfBatch', db => findEndOfBatch(db, '4', 1_000)],
-      ['listCandidates', db => listCandidates(db, range)]
+      ['listCandidates', db => listCandidates(db, range)],
+      ['deleteEndedRevocations', db => deleteEndedRevocations(db, 1_000)]
     ]
     for (const [name, work] of works) {
       const statements = await statementsOf(work)

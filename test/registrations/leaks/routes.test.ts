@@ -182,6 +182,7 @@ t.test('the Site gets a notice with the URL, at once, and an audit event by the 
     changes: {
       enabled: { from: true, to: false },
       disabledReason: { from: null, to: 'leaked' },
+      tokensValidFrom: { from: null, to: /:\d\d\.000Z$/ },
       url: { to: URL },
       reporter: { to: 'gitleaks' }
     }

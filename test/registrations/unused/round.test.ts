@@ -96,6 +96,21 @@ t.test('a registration that an administrator enables again has a whole quiet per
   t.equal((await grantd.asAdmin('GET', registered.path)).json().enabled, false)
 })
 
+t.test('disabling an unused registration stops its tokens, and the audit event says so', async t => {
+  const { grantd, register, days } = await start(t)
+  const { path } = await register()
+  t.equal((await grantd.asAdmin('GET', path)).json().tokensValidFrom, null)
+  await days(DISABLE_DAYS)
+  const { enabled, tokensValidFrom } = (await grantd.asAdmin('GET', path)).json()
+  t.equal(enabled, false)
+  t.match(tokensValidFrom, /:\d\d\.000Z$/)
+  const [event] = (await grantd.asAdmin('GET', '/v1/sites/acme/audit-events?limit=1')).json().items
+  t.same(event.changes, {
+    enabled: { from: true, to: false },
+    tokensValidFrom: { from: null, to: tokensValidFrom }
+  })
+})
+
 t.test('registrations that may idle, are disabled or have expired are left alone', async t => {
   const { clock, grantd, register, days, notices } = await start(t)
   const yearly = await register({ mayIdle: true })

@@ -64,8 +64,9 @@ export class ClientCache {
   refresh(row: ClientRow): void {
     const cached = this.#clients.get(row.client_id)
     if (cached === undefined) return
-    // Until the cut-off of a registration has come, each exchange reads the row and waits for it.
-    if (!row.is_registered || row.tokens_valid_in_ms > 0) this.#clients.delete(row.client_id)
+    // Until the cut-off of its tokens has come, each exchange of an enabled registration reads the row and waits.
+    const isEarly = row.enabled && row.tokens_valid_in_ms > 0
+    if (!row.is_registered || isEarly) this.#clients.delete(row.client_id)
     else if (cached.row.version <= row.version) cached.row = row
   }
 

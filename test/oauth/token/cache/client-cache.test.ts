@@ -24,6 +24,13 @@ t.test('a row that was read later replaces the cached one, and a deleted client 
   t.equal(cache.find(CLIENT_ID), DECOY_ROW)
 })
 
+t.test('an enabled client whose cut-off has not come is not cached, so that each exchange waits for it', async t => {
+  const cache = new ClientCache()
+  cache.keep(clientRow(), 1_000)
+  cache.refresh(clientRow({ version: 2, tokens_valid_in_ms: 1 }))
+  t.equal(cache.find(CLIENT_ID), DECOY_ROW)
+})
+
 t.test('an older row never replaces a newer one', async t => {
   const cache = new ClientCache()
   const newer = clientRow({ enabled: false, version: 2 })
