@@ -1,21 +1,22 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
+import { agentsPage, withCommands } from '../../tools/agents.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 
-const read = (file: string): string => readFileSync(path.join(ROOT, file), 'utf8')
+t.test('AGENTS.md has the commands of CONTRIBUTING.md; "npm run readme" writes them', async t => {
+  const { page, wanted } = agentsPage()
+  t.equal(page, wanted)
+  t.not(
+    withCommands(page, '## Commands\n\n```sh\nnpm run new\n```\n\n## Tests\n'),
+    page,
+    'control: another command shows'
+  )
+})
 
-/** Returns the blocks of commands below a heading of a page. */
-function commandsIn(page: string, heading: string): string[] {
-  const [, below = ''] = page.split(`\n## ${heading}\n`)
-  return [...(below.split('\n## ')[0] ?? '').matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = '']) => block)
-}
-
-t.test('AGENTS.md has the commands of CONTRIBUTING.md, and each of them is a script of package.json', async t => {
-  const commands = commandsIn(read('CONTRIBUTING.md'), 'Commands')
-  t.same(commandsIn(read('AGENTS.md'), 'Commands'), commands)
-  const { scripts } = JSON.parse(read('package.json'))
-  const names = commands.flatMap(block => [...block.matchAll(/^npm run (\S+)/gm)]).map(([, name = '']) => name)
+t.test('each command of AGENTS.md is a script of package.json', async t => {
+  const { scripts } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8'))
+  const names = [...agentsPage().page.matchAll(/^npm run (\S+)/gm)].map(([, name = '']) => name)
   t.ok(names.length > 15)
   for (const name of names) t.ok(scripts[name], name)
 })
