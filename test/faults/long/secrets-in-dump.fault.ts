@@ -4,13 +4,12 @@ import { driveAssertions } from '../../attacks/assertion-canaries.ts'
 import { driveFaults, driveMistakes, driveOperations, formsOf, setStage } from '../../attacks/canaries.ts'
 import { startCluster } from '../../fixtures/faults/cluster.ts'
 import { leftOutFor } from '../../fixtures/faults/debian.ts'
+import { DEBIAN_POSTGRES, DEBIAN_POSTGRES_NEEDS, FOLDER } from '../../fixtures/faults/debian-postgres.ts'
 
-/** pg_dump refuses a server that is newer than itself, so both are of Debian's version. */
-const FOLDER = '/usr/lib/postgresql/15/bin'
-const skip = leftOutFor({ [`${FOLDER}/initdb`]: 'postgresql-15', [`${FOLDER}/pg_dump`]: 'postgresql-client-15' })
+const skip = leftOutFor(DEBIAN_POSTGRES_NEEDS)
 
 t.test('no secret, token or key is in a dump by pg_dump, in any form', { skip }, async t => {
-  const cluster = await startCluster(t, [], { initdb: `${FOLDER}/initdb`, postgres: `${FOLDER}/postgres` })
+  const cluster = await startCluster(t, [], DEBIAN_POSTGRES)
   const stage = await setStage(t, cluster.url)
   await driveOperations(stage)
   await driveAssertions(stage)
