@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import { onRequestEnd } from './request-end.ts'
 import { sourceOf } from './source.ts'
+import { traceparentOf } from './traceparent.ts'
 
 /**
  * Returns the id of a request, for the log and for audit events: the caller's `X-Request-Id` when it is well-formed, else
@@ -24,6 +25,7 @@ export function logRequests(app: FastifyInstance): void {
     request.log.info(
       {
         requestId: request.id,
+        traceparent: traceparentOf(request.headers),
         method: request.method,
         route: request.routeOptions.url ?? null,
         status: reply.statusCode,
