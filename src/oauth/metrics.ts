@@ -103,7 +103,7 @@ interface ChangeLog {
   info: (message: string) => void
 }
 
-/** Measures look-ups while the database is unavailable. @returns callbacks for them */
+/** Measures look-ups of clients, and the absence of the database. @returns callbacks for them */
 export function measureLookups(registry: Registry, log: ChangeLog): LookupWatch {
   let isAway = false
   registry.reading(
@@ -114,7 +114,12 @@ export function measureLookups(registry: Registry, log: ChangeLog): LookupWatch 
     'grantd_stale_credentials_served_total',
     'Tokens issued by a cached row because Postgres did not answer.'
   )
+  const lookups = registry.counter(
+    'grantd_client_lookups_total',
+    'Look-ups of clients. A client whose unchanged row is cached needs none.'
+  )
   return {
+    lookedUp: () => lookups.increment(),
     awayChanged: isAwayNow => {
       isAway = isAwayNow
       if (isAway) log.warn('the database is unavailable: recent clients are served from the cache')

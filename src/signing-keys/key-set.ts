@@ -14,7 +14,16 @@ import {
   reencryptSigningKey,
   type SigningKeyRow
 } from './repository.ts'
-import { cacheMs, isNextKeyDue, isRetired, type KeyTimes, type Known, publishedKeys, signingKey } from './rotation.ts'
+import {
+  cacheMs,
+  isNextKeyDue,
+  isRetired,
+  type KeyTimes,
+  type Known,
+  publishedKeys,
+  signingKey,
+  successorFrom
+} from './rotation.ts'
 import { type OpenedKey, openSigningKey, reencrypt, type SigningKey, type VerificationKey } from './signing-key.ts'
 
 export interface KeySet {
@@ -37,7 +46,7 @@ export interface RotatingKeySet extends KeySet {
   /** `kid` of the key that signs, if any. */
   readonly activeKid: string | undefined
   /** Its times, milliseconds since the epoch. */
-  readonly activeTimes: Pick<KeyTimes, 'signsFrom' | 'signsUntil'> | undefined
+  readonly activeTimes: ActiveTimes | undefined
   /**
    * Reads the keys, adds the next one when it is due, destroys retired ones, re-encrypts those of the previous
    * KEY_ENCRYPTION_KEY, and changes to the key that signs now. Call it every few seconds. Whatever fails, the active key
@@ -46,6 +55,11 @@ export interface RotatingKeySet extends KeySet {
    * @throws DatabaseUnavailable; Error that names KEY_ENCRYPTION_KEY when it does not decrypt a key
    */
   refresh(): Promise<void>
+}
+
+interface ActiveTimes extends Pick<KeyTimes, 'signsFrom' | 'signsUntil'> {
+  /** From when the next key should sign; undefined when keys do not rotate. */
+  successorFrom: number | undefined
 }
 
 export interface KeySetOptions {
@@ -97,8 +111,10 @@ class DatabaseKeySet implements RotatingKeySet {
     return this.#active?.kid
   }
 
-  get activeTimes(): KeyTimes | undefined {
-    return this.#activeTimes
+  get activeTimes(): ActiveTimes | undefined {
+    const times = this.#activeTimes
+    const rotationMs = this.#options.rotationDays * DAY_MS
+    return times && { ...times, successorFrom: rotationMs > 0 ? successorFrom(times, rotationMs) : undefined }
   }
 
   readonly published = async (): Promise<readonly JWK[]> =>

@@ -18,4 +18,9 @@ export function measureSigningKey(registry: Registry, keySet: Pick<RotatingKeySe
     'Instant until when the current signing key signs at the latest, once it has a successor.',
     () => keySet.activeTimes?.signsUntil
   )
+  reading(
+    'grantd_signing_key_successor_due_timestamp_seconds',
+    'Instant at which the next signing key should begin to sign. Absent when KEY_ROTATION_DAYS is 0.',
+    () => keySet.activeTimes?.successorFrom
+  )
 }

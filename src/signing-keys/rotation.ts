@@ -152,11 +152,18 @@ export function isNextKeyDue(
 ): boolean {
   const [newest, ...others] = keys.filter(key => key.algorithm === algorithm).sort(newestFirst)
   if (newest === undefined) return true
-  if (rotationMs > 0) {
-    return Math.min(newest.signsFrom + rotationMs, newest.signsUntil - timing.spareMs) <= now + timing.leadMs
-  }
+  if (rotationMs > 0) return successorFrom(newest, rotationMs, timing) <= now + timing.leadMs
   const isOverruled = keys.some(key => newestFirst(key, newest) < 0 && !others.includes(key))
   return isOverruled && newest.signsUntil <= now + timing.leadMs
+}
+
+/** Returns the instant from which the next key should sign in place of this one. @param rotationMs more than 0 */
+export function successorFrom(
+  { signsFrom, signsUntil }: Pick<KeyTimes, 'signsFrom' | 'signsUntil'>,
+  rotationMs: number,
+  timing = TIMING
+): number {
+  return Math.min(signsFrom + rotationMs, signsUntil - timing.spareMs)
 }
 
 /**

@@ -14,4 +14,13 @@ t.test('the period of the current signing key is a metric', async t => {
     // A day to spare.
     '': (clock.time + 11 * DAY_MS) / 1_000
   })
+  t.same(await readMetric(metrics, 'grantd_signing_key_successor_due_timestamp_seconds'), {
+    '': (clock.time + 10 * DAY_MS) / 1_000
+  })
+})
+
+t.test('no successor is due while KEY_ROTATION_DAYS is 0', async t => {
+  const metrics = new Registry()
+  await startApp(t, { metrics, environment: { KEY_ROTATION_DAYS: '0' } })
+  t.same(await readMetric(metrics, 'grantd_signing_key_successor_due_timestamp_seconds'), {})
 })

@@ -16,8 +16,10 @@ interface FoundClient {
   isFresh: boolean
 }
 
-/** Callbacks about the availability of the database, for logs and metrics. */
+/** Callbacks about look-ups and the availability of the database, for logs and metrics. */
 export interface LookupWatch {
+  /** Called for each client that is looked up, because its row is not cached or does not suffice. */
+  lookedUp: () => void
   /** Called when look-ups begin to fail because the database is unavailable, and when one succeeds again. */
   awayChanged: (isAway: boolean) => void
   /** Called for each token that was issued by a cached row because the database was unavailable. */
@@ -58,6 +60,7 @@ export class ClientLookup {
    * @throws DatabaseUnavailable when too many look-ups are waiting
    */
   async find(clientId: string): Promise<FoundClient> {
+    this.#options.watch?.lookedUp()
     try {
       return { row: await this.#batcher.add(clientId, clientId), isFresh: true }
     } catch (error) {

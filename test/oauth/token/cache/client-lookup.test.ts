@@ -64,6 +64,7 @@ t.test(
 t.test('the loss of the database is reported once, and its return once, whichever statement notices', async t => {
   const reported: string[] = []
   const watch = {
+    lookedUp: () => {},
     awayChanged: (isAway: boolean) => void reported.push(isAway ? 'away' : 'back'),
     servedStale: () => void reported.push('stale')
   }
@@ -87,7 +88,11 @@ t.test('the loss of the database is reported once, and its return once, whicheve
 
 t.test('a statement that fails is no loss of the database, and nobody is served from the cache then', async t => {
   const reported: boolean[] = []
-  const watch = { awayChanged: (isAway: boolean) => void reported.push(isAway), servedStale: () => {} }
+  const watch = {
+    lookedUp: () => {},
+    awayChanged: (isAway: boolean) => void reported.push(isAway),
+    servedStale: () => {}
+  }
   const { grantd, clock, cache, lookup } = await startLookups(t, watch)
   const warm = await grantd.register()
   cache.keep((await lookup.find(warm.clientId)).row, clock.time)
