@@ -4,6 +4,7 @@ import t from 'tap'
 import { describeConfig } from '../src/config/config.ts'
 import { readPage, withAnswers } from '../tools/answers.ts'
 import { CONFIGURATION_FILE, withConfiguration } from '../tools/configuration.ts'
+import { createDatabase } from './fixtures/app/database.ts'
 import { ROOT } from './fixtures/run/paths.ts'
 
 const readme = readPage('README.md')
@@ -16,7 +17,7 @@ t.test('docs/configuration.md lists every variable that src/config reads; "npm r
 })
 
 t.test('the commands of README.md print what it shows; "npm run docs" writes it', async t => {
-  t.equal(await withAnswers(readme), readme)
+  t.equal(await withAnswers(readme, await createDatabase(t)), readme)
 })
 
 t.test('.env.example names every variable, with its default where that is a number', async t => {

@@ -57,12 +57,17 @@ export function readPage(name: string): string {
  *
  * Each string member of an answer is a variable in the commands that follow: `clientId` is `$CLIENT_ID`.
  *
+ * @param databaseUrl of an empty database; by default, the service starts one of its own
  * @returns the page with the answers of now, in which stand-ins replace what differs from run to run
  * @throws Error when a command fails that should succeed, or the other way round
  */
-export async function withAnswers(page: string): Promise<string> {
+export async function withAnswers(page: string, databaseUrl?: string): Promise<string> {
   const platform = new Platform()
-  const service = await startService({ ...ENVIRONMENT, FEDERATED_ISSUERS: platform.trusted })
+  const service = await startService({
+    ...ENVIRONMENT,
+    FEDERATED_ISSUERS: platform.trusted,
+    ...(databaseUrl !== undefined && { DATABASE_URL: databaseUrl })
+  })
   const standIns = await StandIns.create(service.baseUrl)
   const session = new ShellSession({
     ADMIN_TOKEN: service.adminToken,

@@ -9,9 +9,9 @@ export const OPERATE_FILE = path.join(import.meta.dirname, '../docs/operate.md')
 const TABLE = /(<!-- metrics: npm run docs -->\n)[\s\S]*?(<!-- end -->)/
 const FAMILY = /^# HELP (grantd_\w+) (.*)\n# TYPE \w+ (\w+)\n((?:\w.*\n)*)/gm
 
-/** Returns this page with the table of the metrics that grantd has now. */
-export async function withMetrics(page: string): Promise<string> {
-  const { baseUrl, metricsUrl, stop } = await startService()
+/** Returns this page with the table of the metrics that grantd has now. @param environment of that grantd */
+export async function withMetrics(page: string, environment: Record<string, string> = {}): Promise<string> {
+  const { baseUrl, metricsUrl, stop } = await startService(environment)
   try {
     // Some metrics exist from the first request on.
     await fetch(`${baseUrl}/v1/app-registrations`)

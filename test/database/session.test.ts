@@ -64,4 +64,9 @@ t.test('a database that takes no writes goes on issuing tokens, because administ
   )
   t.equal((await grantd.exchange(registered)).status, 200)
   t.equal((await grantd.asAdmin('PATCH', registered.path, { body: { enabled: false } })).status, 503)
+  // So that closing can write Last used.
+  await query(
+    databaseUrl,
+    `alter database ${new URL(databaseUrl).pathname.slice(1)} reset default_transaction_read_only`
+  )
 })

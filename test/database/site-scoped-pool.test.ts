@@ -3,7 +3,7 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
 import type { Database } from '../../src/database/schema.ts'
-import { openDatabase } from '../../src/database/site-scoped-pool.ts'
+import { openDatabase, type PoolOptions } from '../../src/database/site-scoped-pool.ts'
 import { createDatabase, query, withClient } from '../fixtures/app/database.ts'
 import { proxyPostgres, type TcpProxy } from '../fixtures/faults/tcp-proxy.ts'
 import { until } from '../fixtures/run/until.ts'
@@ -16,7 +16,10 @@ interface Proxied {
   idleErrors: Error[]
 }
 
-async function openProxied(t: Test, { maxConnections = 4, queryTimeoutMs = 10_000 } = {}): Promise<Proxied> {
+async function openProxied(
+  t: Test,
+  { maxConnections = 4, queryTimeoutMs = 10_000, ...waiting }: Partial<PoolOptions> = {}
+): Promise<Proxied> {
   const directUrl = await createDatabase(t)
   const { proxy, url } = await proxyPostgres(t, directUrl)
   const idleErrors: Error[] = []
@@ -24,6 +27,7 @@ async function openProxied(t: Test, { maxConnections = 4, queryTimeoutMs = 10_00
     connectionString: url,
     maxConnections,
     queryTimeoutMs,
+    ...waiting,
     onIdleError: error => idleErrors.push(error)
   })
   t.teardown(() => db.destroy())
@@ -186,7 +190,7 @@ t.test('a connection that is taken but never answered is DatabaseUnavailable wit
 t.test(
   'a pool whose connections are all busy is DatabaseUnavailable, and serves again when one is returned',
   async t => {
-    const { db } = await openProxied(t, { maxConnections: 2 })
+    const { db } = await openProxied(t, { maxConnections: 2, waiting: { maxWaiting: 1, maxWaitMs: 200 } })
     const busy = Promise.withResolvers<void>()
     const holding = [1, 2].map(() => db.connection().execute(() => busy.promise))
     allUnavailable(t, [await failureOf(backendPid(db))])

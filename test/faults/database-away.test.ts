@@ -79,6 +79,7 @@ t.test('while the database is away, a wrong secret does not reveal which clients
   }
   t.equal(answers[0]?.status, 503)
   for (const answer of answers) t.same(answer, answers[0])
+  await proxy.accept()
 })
 
 t.test('a change by this process counts at once, also when the database is lost right after it', async t => {

@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { freePort } from '../fixtures/app/app.ts'
@@ -10,6 +9,7 @@ import { countStatuses, Traffic } from '../fixtures/faults/traffic.ts'
 import { type Instance, startInstance } from '../fixtures/run/instance.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 import { temporaryFolder } from '../fixtures/run/process.ts'
+import { until } from '../fixtures/run/until.ts'
 
 const [OLD, NEW] = [randomBytes(32).toString('base64url'), randomBytes(32).toString('base64url')]
 
@@ -53,9 +53,9 @@ t.test('while KEY_ENCRYPTION_KEY is replaced under load, no right secret is refu
     const next = await start(t, databaseUrl, folder, current, previous)
     const both = [instance.grantd.baseUrl, next.grantd.baseUrl]
     const traffic = new Traffic(both, clients, { connections: 8, perSecond: 200 })
-    await sleep(1_000)
+    await until('both serve', () => traffic.count(200) > 100)
     clients.push(await next.grantd.register())
-    await sleep(1_000)
+    await until('both serve the new one too', () => traffic.count(200) > 200)
     await traffic.stop()
     t.same(Object.keys(countStatuses(traffic.outcomes)), ['200'])
     for (const { argon2Runs } of [instance, next]) t.equal(await argon2Runs(), 0)

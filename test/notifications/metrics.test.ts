@@ -16,7 +16,8 @@ t.test('attempts to deliver a notice are counted, and dead deliveries as long as
   const grantd = await startApp(t, {
     metrics,
     now: clock.now,
-    environment: { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1' }
+    environment: { NOTICE_WEBHOOK_ALLOW: '127.0.0.1' },
+    noticeIntervalSeconds: 0.1
   })
   t.same(await readMetric(metrics, 'grantd_notice_deliveries_total'), {
     '{outcome="delivered"}': 0,

@@ -38,7 +38,8 @@ t.test('a job that throws, rejects or rejects late ends neither the process nor 
   let isFailing = false
   const receiver = await startWebhookReceiver(t)
   const grantd = await startApp(t, {
-    environment: { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1' },
+    environment: { NOTICE_WEBHOOK_ALLOW: '127.0.0.1' },
+    noticeIntervalSeconds: 0.1,
     now: clock.now,
     databaseNow: async () => (isFailing ? (failures.pop()?.() ?? clock.time) : clock.time)
   })

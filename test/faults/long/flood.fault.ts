@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createClientSecret } from '../../src/credentials/secret.ts'
-import { Registry } from '../../src/metrics/registry.ts'
-import { startApp } from '../fixtures/app/app.ts'
-import type { Answer } from '../fixtures/app/grantd.ts'
+import { createClientSecret } from '../../../src/credentials/secret.ts'
+import { Registry } from '../../../src/metrics/registry.ts'
+import { startApp } from '../../fixtures/app/app.ts'
+import type { Answer } from '../../fixtures/app/grantd.ts'
 
 const PER_SECOND = 200
 const SECONDS = 8

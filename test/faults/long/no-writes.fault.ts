@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { withClient } from '../fixtures/app/database.ts'
-import { COLLECTION, inDays } from '../fixtures/app/registration.ts'
-import { startCluster } from '../fixtures/faults/cluster.ts'
-import { countStatuses, Registering, slowest, Traffic } from '../fixtures/faults/traffic.ts'
-import { startInstance, unrecorded, warmClients } from '../fixtures/run/instance.ts'
-import { until } from '../fixtures/run/until.ts'
+import { withClient } from '../../fixtures/app/database.ts'
+import { COLLECTION, inDays } from '../../fixtures/app/registration.ts'
+import { startCluster } from '../../fixtures/faults/cluster.ts'
+import { countStatuses, Registering, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
+import { startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
+import { until } from '../../fixtures/run/until.ts'
 
 const ANOTHER = { name: 'another', expiresAt: inDays(365) }
 

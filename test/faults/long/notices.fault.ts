@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { createDatabase, query, withClient } from '../fixtures/app/database.ts'
-import { DAY_MS } from '../fixtures/app/registration.ts'
-import { insertRegistrationRow } from '../fixtures/app/registration-row.ts'
-import { startWebhookReceiver } from '../fixtures/peers/webhook-receiver.ts'
-import { type Instance, startInstance } from '../fixtures/run/instance.ts'
-import { temporaryFolder } from '../fixtures/run/process.ts'
-import { until } from '../fixtures/run/until.ts'
+import { createDatabase, query, withClient } from '../../fixtures/app/database.ts'
+import { DAY_MS } from '../../fixtures/app/registration.ts'
+import { insertRegistrationRow } from '../../fixtures/app/registration-row.ts'
+import { startWebhookReceiver } from '../../fixtures/peers/webhook-receiver.ts'
+import { type Instance, startInstance } from '../../fixtures/run/instance.ts'
+import { temporaryFolder } from '../../fixtures/run/process.ts'
+import { until } from '../../fixtures/run/until.ts'
 
 const HOUR_MS = 3_600_000
 const STEPS = [30, 7, 0]

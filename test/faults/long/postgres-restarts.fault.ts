@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import type { Answer, Grantd } from '../fixtures/app/grantd.ts'
-import { type PostgresCluster, type Stop, startCluster, untilAnswers } from '../fixtures/faults/cluster.ts'
-import { type Client, countStatuses, Registering, slowest, Traffic } from '../fixtures/faults/traffic.ts'
-import { missing, startInstance, unrecorded, warmClients } from '../fixtures/run/instance.ts'
-import { until } from '../fixtures/run/until.ts'
+import type { Answer, Grantd } from '../../fixtures/app/grantd.ts'
+import { type PostgresCluster, type Stop, startCluster, untilAnswers } from '../../fixtures/faults/cluster.ts'
+import { type Client, countStatuses, Registering, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
+import { missing, startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
+import { until } from '../../fixtures/run/until.ts'
 
 /** How long it stays away, that there is something to see. */
 const AWAY_MS = 500

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createDatabase, query, withClient } from '../fixtures/app/database.ts'
-import type { Grantd } from '../fixtures/app/grantd.ts'
-import { proxyPostgres } from '../fixtures/faults/tcp-proxy.ts'
-import { type Client, slowest, Traffic } from '../fixtures/faults/traffic.ts'
-import { startInstance, unrecorded, warmClients } from '../fixtures/run/instance.ts'
-import { until } from '../fixtures/run/until.ts'
+import { createDatabase, query, withClient } from '../../fixtures/app/database.ts'
+import type { Grantd } from '../../fixtures/app/grantd.ts'
+import { proxyPostgres } from '../../fixtures/faults/tcp-proxy.ts'
+import { type Client, slowest, Traffic } from '../../fixtures/faults/traffic.ts'
+import { startInstance, unrecorded, warmClients } from '../../fixtures/run/instance.ts'
+import { until } from '../../fixtures/run/until.ts'
 
 /** Long enough for what waits to pile up, if it did. */
 const FAULT_MS = 2_500

@@ -22,18 +22,21 @@ async function startSealed(t: Test, count: number) {
   const url = await createDatabase(t)
   const sealing = new Sealing(OLD)
   const secrets: string[][] = []
+  const rows: { id: string; sealed: string | undefined; previous: string | null }[] = []
   for (let index = 0; index < count; index++) {
     const id = randomUUID()
     const own = index % 2 === 0 ? [createSigningSecret()] : [createSigningSecret(), createSigningSecret()]
     const [sealed, previous = null] = await Promise.all(own.map(secret => encryptSigningSecret(sealing, id, secret)))
-    await query(
-      url,
-      `insert into notice_receivers (id, site_id, kind, target, secret_jwe, previous_secret_jwe, previous_secret_expires_at, created_at)
-       values ($1, 'acme', 'webhook', '{"url": "https://hooks.example.com"}', $2, $3, $4, now())`,
-      [id, sealed, previous, previous === null ? null : new Date(Date.now() + HOUR_MS)]
-    )
+    rows.push({ id, sealed, previous })
     secrets.push(own)
   }
+  await query(
+    url,
+    `insert into notice_receivers (id, site_id, kind, target, secret_jwe, previous_secret_jwe, previous_secret_expires_at, created_at)
+     select id, 'acme', 'webhook', '{"url": "https://hooks.example.com"}', sealed, previous, case when previous is not null then $2::timestamptz end, now()
+     from jsonb_to_recordset($1) as given (id uuid, sealed text, previous text)`,
+    [JSON.stringify(rows), new Date(Date.now() + HOUR_MS)]
+  )
   await query(
     url,
     `insert into notice_receivers (id, site_id, kind, target, created_at)

@@ -146,7 +146,8 @@ t.test(
   async t => {
     const grantd = await startApp(t)
     const shows = async (client: Credentials & { path: string }, slot: string, reason: string) => {
-      await rotate(grantd, client)
+      // An instance writes its first refusal at once, and the next ones ten seconds later.
+      await rotate(await startApp(t, { databaseUrl: grantd.databaseUrl }), client)
       await until(reason, async () => {
         const { refusals } = (await grantd.asAdmin('GET', `${client.path}/diagnosis`)).json()
         return refusals[slot]?.reason === reason

@@ -248,4 +248,5 @@ t.test('while the database is away both secrets are accepted, the old one until 
   clock.advance(30_000)
   t.equal((await grantd.exchange(old)).status, 401)
   t.equal((await grantd.exchange(fresh)).status, 200)
+  await proxy.accept()
 })
