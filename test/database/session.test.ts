@@ -1,6 +1,6 @@
 import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
-import { asServingRole, createDatabase, query } from '../fixtures/app/database.ts'
+import { asServingRole, createDatabase, query, withClient } from '../fixtures/app/database.ts'
 
 /** Defaults of a database on which nothing that grantd does may depend. */
 const DEFAULTS = [
@@ -65,8 +65,8 @@ t.test('a database that takes no writes goes on issuing tokens, because administ
   t.equal((await grantd.exchange(registered)).status, 200)
   t.equal((await grantd.asAdmin('PATCH', registered.path, { body: { enabled: false } })).status, 503)
   // So that closing can write Last used.
-  await query(
-    databaseUrl,
-    `alter database ${new URL(databaseUrl).pathname.slice(1)} reset default_transaction_read_only`
-  )
+  await withClient(databaseUrl, async client => {
+    await client.query('set default_transaction_read_only = off')
+    await client.query(`alter database ${new URL(databaseUrl).pathname.slice(1)} reset default_transaction_read_only`)
+  })
 })
