@@ -1,8 +1,8 @@
-import { runWithToolchains } from '../fixtures/faults/toolchains.ts'
+import { runWithPrograms } from '../fixtures/run/runner.ts'
 
 /**
  * `npm run test:guides`: the programs of docs/clients.md get tokens from a real service, and from one that refuses.
  * Compilers are Debian packages.
  */
 
-await runWithToolchains('test/guides/*.guide.ts')
+await runWithPrograms('test/guides/*.guide.ts')

@@ -1,11 +1,11 @@
-import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import path from 'node:path'
 import t, { type Test } from 'tap'
 import { createDatabase } from '../fixtures/app/database.ts'
 import { portOf } from '../fixtures/peers/webhook-receiver.ts'
 import { startInstance } from '../fixtures/run/instance.ts'
+import { installPackages } from '../fixtures/run/packages.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 import { until } from '../fixtures/run/until.ts'
 
@@ -94,13 +94,7 @@ async function startCollector(t: Test): Promise<{ endpoint: string; spans: Span[
 
 /** Installs the packages, and writes the file of the page beside them. @returns its path */
 function preload(): string {
-  mkdirSync(FOLDER, { recursive: true })
-  for (const file of ['package.json', 'package-lock.json']) {
-    copyFileSync(path.join(import.meta.dirname, 'tracing', file), path.join(FOLDER, file))
-  }
-  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
-  const { status, stderr } = spawnSync('npm', args, { cwd: FOLDER, encoding: 'utf8' })
-  if (status !== 0) throw new Error(`npm ci: ${stderr}`)
+  installPackages(path.join(import.meta.dirname, 'tracing'), FOLDER)
   const [, code] = /```js\n([^`]*@fastify\/otel[^`]*(?:`[^`]+`[^`]*)*)```/.exec(readFileSync(PAGE, 'utf8')) ?? []
   if (code === undefined) throw new Error(`${PAGE} has no file to preload`)
   const file = path.join(FOLDER, 'tracing.mjs')
