@@ -18,6 +18,7 @@ const ROOT = path.join(import.meta.dirname, '..')
 export const PAGES = [
   'README.md',
   'docs/administer.md',
+  'docs/declare.md',
   'docs/command-line.md',
   'docs/notices.md',
   'docs/clients.md',
@@ -32,8 +33,11 @@ export const PAGES = [
  * must get an answer of 4xx, and all others must succeed.
  */
 const BLOCK = /^( *)```console( refused)?\n([\s\S]*?)^ *```$/gm
-/** A command follows "$ ", and goes on in the next line after a backslash. Its answer reaches to the next command. */
-const COMMAND = /^\$ (.*(?:(?<=\\)\n.*)*)\n((?:(?!\$ ).*\n)*)/gm
+/**
+ * A command follows "$ ". It goes on in the next line after a backslash, and up to the line END after `<<'END'`. Its answer
+ * reaches to the next command.
+ */
+const COMMAND = /^\$ (.*<<'END'\n[\s\S]*?^END|.*(?:(?<=\\)\n.*)*)\n((?:(?!\$ ).*\n)*)/gm
 const LINE_LENGTH = 118
 
 /**
@@ -42,7 +46,7 @@ const LINE_LENGTH = 118
  */
 const READ_ATTEMPTS = 40
 const READ_PAUSE_MS = 100
-const WRITES = /\s(-X|-d|--data\S*)\s|&$|\bcli -- (?!get|list|diagnose)/
+const WRITES = /\s(-X|-d|--data\S*)\s|&$|\bapply -- |\bcli -- (?!get|list|diagnose)/
 
 /** Receivers on this machine are allowed, and get their notices at once. */
 const ENVIRONMENT = { NOTICE_WEBHOOK_ALLOW: '127.0.0.1', NOTICE_INTERVAL_SECONDS: '1' }

@@ -20,7 +20,7 @@ curl() { command curl --fail-with-body "$@"; }
 const START_ATTEMPTS = 200
 const START_PAUSE_MS = 50
 
-/** What a session finds in its folder of this repository. npm needs the others for its scripts. */
+/** The parts of this repository that a session finds in its folder. npm needs all but the first for its scripts. */
 const IN_REPOSITORY = ['examples', 'package.json', 'src', 'openapi.yaml', 'node_modules']
 
 /**

@@ -1,0 +1,268 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import path from 'node:path'
+import { text } from 'node:stream/consumers'
+import t, { type Test } from 'tap'
+import { stringify } from 'yaml'
+import { startApp } from '../fixtures/app/app.ts'
+import { dumpTables, query } from '../fixtures/app/database.ts'
+import type { Grantd, Json } from '../fixtures/app/grantd.ts'
+import { keyPair } from '../fixtures/app/public-key.ts'
+import { inDays } from '../fixtures/app/registration.ts'
+import { ROOT } from '../fixtures/run/paths.ts'
+import { temporaryFolder } from '../fixtures/run/process.ts'
+
+const ISSUER = 'https://token.actions.githubusercontent.com'
+const KEYED = '/v1/sites/acme/keyed-app-registrations'
+const NO_SECRET = /grantd_[0-9A-Za-z]|eyJ/
+
+interface Run {
+  exitCode: number | null
+  output: string
+  errors: string
+}
+
+/** Runs the command over a file with this content, which is YAML unless it is text already. */
+async function apply(t: Test, grantd: Pick<Grantd, 'baseUrl' | 'adminToken'>, content: unknown, ...options: string[]) {
+  const file = path.join(temporaryFolder(t), 'registrations.yaml')
+  writeFileSync(file, typeof content === 'string' ? content : stringify(content))
+  return run(t, grantd, file, ...options)
+}
+
+async function run(
+  t: Test,
+  { baseUrl, adminToken }: Pick<Grantd, 'baseUrl' | 'adminToken'>,
+  ...words: string[]
+): Promise<Run> {
+  const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env
+  const token = await adminToken(['acme'])
+  const child = execFile(process.execPath, ['src/commands/apply.ts', ...words], {
+    cwd: ROOT,
+    env: { PATH, NODE_COMPILE_CACHE, GRANTD_URL: baseUrl, GRANTD_TOKEN: token }
+  })
+  const { stdout, stderr } = child
+  if (stdout === null || stderr === null) throw new Error('no output')
+  const [output, errors, [exitCode]] = await Promise.all([text(stdout), text(stderr), once(child, 'close')])
+  t.notMatch(output + errors, NO_SECRET, 'no secret is ever printed')
+  return { exitCode, output, errors }
+}
+
+/** Ten registrations: four with a key, three with a subject, three whose secret is to be claimed. */
+function tenRegistrations(): Json[] {
+  const credentials = [
+    ...Array.from({ length: 4 }, () => ({ publicKey: keyPair().publicKey })),
+    ...['one', 'two', 'three'].map(name => ({ federated: { issuer: ISSUER, subject: `repo:acme/${name}` } })),
+    ...Array.from({ length: 3 }, () => ({ deliver: 'claim' }))
+  ]
+  return credentials.map((credential, index) => ({
+    ...{ key: `service-${index}`, name: `Service ${index}`, expiresAt: inDays(90 + index), scopes: ['devices:read'] },
+    ...credential
+  }))
+}
+
+async function keysOf(grantd: Grantd): Promise<string[]> {
+  const { items } = (await grantd.asAdmin('GET', '/v1/sites/acme/app-registrations?keyed=true&limit=200')).json()
+  return items.map(({ key }: Json) => key).sort()
+}
+
+t.test('a file of ten registrations is applied, applied again without a change, changed and pruned', async t => {
+  const grantd = await startApp(t, { environment: { FEDERATED_ISSUERS: ISSUER } })
+  await grantd.register({ name: 'made by hand' })
+  const ten = tenRegistrations()
+  const first = await apply(t, grantd, { site: 'acme', registrations: ten })
+  t.equal(first.exitCode, 0, first.errors)
+  t.match(first.output, /^\+ service-0 {2}created, clientId [a-z0-9]{20}\n {4}name: "Service 0"\n/m)
+  t.match(first.output, /credential: key [\w-]{43} \(ES256\)\n/)
+  t.match(first.output, `credential: subject repo:acme/one of ${ISSUER}\n`)
+  t.match(first.output, /\n10 created\n$/)
+  t.same(
+    await keysOf(grantd),
+    ten.map(({ key }) => key)
+  )
+
+  const before = await dumpTables(grantd.databaseUrl)
+  const second = await apply(t, grantd, { site: 'acme', registrations: ten })
+  t.equal(second.exitCode, 0)
+  t.match(second.output, /\n10 unchanged\n$/)
+  const { registrations, audit_events: events } = await dumpTables(grantd.databaseUrl)
+  t.same(registrations, before['registrations'], 'no version moves')
+  t.same(events, before['audit_events'])
+
+  // Nobody has used the registrations for long, so that they may be pruned.
+  await query(grantd.databaseUrl, `update registrations set registered_at = now() - interval '30 days'`)
+  const [changed, renewed, ...others] = ten
+  const expiresAt = inDays(200)
+  const next = [
+    { ...changed, scopes: ['devices:read', 'devices:write'], mayIdle: true },
+    { ...renewed, expiresAt },
+    ...others.slice(0, 6)
+  ]
+  const planned = await apply(t, grantd, { site: 'acme', registrations: next }, '--prune', '--dry-run')
+  t.match(planned.output, /2 would be changed, 6 unchanged, 2 would be deleted\n$/)
+  t.equal((await keysOf(grantd)).length, 10)
+  const third = await apply(t, grantd, { site: 'acme', registrations: next }, '--prune')
+  t.equal(third.exitCode, 0, third.errors)
+  t.match(
+    third.output,
+    '~ service-0  changed\n    scopes: ["devices:read"] -> ["devices:read","devices:write"]\n    mayIdle: false -> true\n'
+  )
+  t.match(third.output, `~ service-1  changed\n    expiresAt: ${JSON.stringify(renewed.expiresAt)} -> "${expiresAt}"\n`)
+  t.match(third.output, /^- service-8 {2}deleted, clientId [a-z0-9]{20}, never used/m)
+  t.match(third.output, /\n2 changed, 6 unchanged, 2 deleted\n$/)
+  t.same(
+    await keysOf(grantd),
+    next.map(({ key }) => key)
+  )
+  const { items } = (await grantd.asAdmin('GET', '/v1/sites/acme/app-registrations?keyed=false')).json()
+  t.match(items, [{ name: 'made by hand' }], 'a registration without a key is never pruned')
+})
+
+t.test('a dry run prints the same diff and the same refusals, and stores nothing', async t => {
+  const grantd = await startApp(t)
+  const { publicKey } = keyPair()
+  const entry = { key: 'a', name: 'A', expiresAt: inDays(50), publicKey }
+  await apply(t, grantd, { site: 'acme', registrations: [entry] })
+  const registrations = [
+    { ...entry, name: 'B' },
+    { ...entry, key: 'new' },
+    { ...entry, key: 'bad', expiresAt: inDays(-1), scopes: ['"'] }
+  ]
+  const before = await dumpTables(grantd.databaseUrl)
+  const planned = await apply(t, grantd, { site: 'acme', registrations }, '--dry-run')
+  t.same(await dumpTables(grantd.databaseUrl), before)
+  t.equal(planned.exitCode, 1, 'a reviewer sees that an entry will be refused')
+  const done = await apply(t, grantd, { site: 'acme', registrations })
+  const comparable = (output: string) => output.replaceAll(/would be |, clientId \w+|Dry run, nothing is stored: /g, '')
+  t.equal(comparable(planned.output), comparable(done.output))
+  t.match(
+    done.output,
+    /^! bad {2}refused\n {4}400 invalid_request: .*\n {6}\/scopes\/0: .*\n {6}\/expiresAt: must be in/m
+  )
+})
+
+t.test('a refused registration leaves the others applied, and prunes nothing', async t => {
+  const grantd = await startApp(t)
+  const one = { key: 'one', name: 'One', expiresAt: inDays(50), publicKey: keyPair().publicKey }
+  const other = { ...one, key: 'other' }
+  await apply(t, grantd, { site: 'acme', registrations: [one, other, { ...one, key: 'third' }] })
+  await query(grantd.databaseUrl, `update registrations set registered_at = now() - interval '30 days'`)
+  const shorter = [
+    { ...one, expiresAt: inDays(40) },
+    { ...other, name: 'renamed' }
+  ]
+  const refused = await apply(t, grantd, { site: 'acme', registrations: shorter }, '--prune')
+  t.equal(refused.exitCode, 1)
+  t.match(refused.output, /^! one {2}refused\n {4}409 would_shorten: .*allowShorter=true/m)
+  t.match(refused.output, /^~ other {2}changed\n/m)
+  t.same(await keysOf(grantd), ['one', 'other', 'third'])
+  const allowed = await apply(t, grantd, { site: 'acme', registrations: shorter }, '--prune', '--allow-shorter')
+  t.equal(allowed.exitCode, 0)
+  t.same(await keysOf(grantd), ['one', 'other'])
+  const rotated = [{ ...one, publicKey: keyPair().publicKey }]
+  const differing = await apply(t, grantd, { site: 'acme', registrations: rotated }, '--allow-shorter')
+  t.match(differing.output, /409 credential_differs: The registration has the key .*A PUT never rotates/)
+})
+
+t.test('--prune keeps what was used, and deletes nothing for an empty file', async t => {
+  const grantd = await startApp(t)
+  const used = (await grantd.asAdmin('PUT', `${KEYED}/used`, { body: { name: 'x', expiresAt: inDays(9) } })).json()
+  await grantd.exchange(used)
+  const kept = { key: 'kept', name: 'x', expiresAt: inDays(9), publicKey: keyPair().publicKey }
+  const refused = await apply(t, grantd, { site: 'acme', registrations: [kept] }, '--prune')
+  t.equal(refused.exitCode, 1)
+  t.match(refused.output, /^! used {2}refused, clientId .*, last used .*\n {4}409 recently_used: /m)
+  const empty = await apply(t, grantd, { site: 'acme', registrations: [] }, '--prune')
+  t.equal(empty.exitCode, 2)
+  t.match(empty.errors, /has no registrations, and --prune would delete all/)
+  t.same(await keysOf(grantd), ['kept', 'used'])
+  const wrong = await apply(t, grantd, { site: 'acme', registrations: [kept] }, '--prune', '--unused-for', 'P1Y')
+  t.equal(wrong.exitCode, 1)
+  t.match(wrong.output, /unusedFor: must be days and hours/)
+})
+
+t.test('a secret goes to a new file that only its owner can read, and without one none is made', async t => {
+  const grantd = await startApp(t)
+  const registrations = [
+    { key: 'secret', name: 'x', expiresAt: inDays(9) },
+    { key: 'ticket', name: 'x', expiresAt: inDays(9), deliver: 'claim' }
+  ]
+  const without = await apply(t, grantd, { site: 'acme', registrations })
+  t.equal(without.exitCode, 1)
+  t.match(without.output, /^! secret {2}refused\n {4}It would get a Client secret/m)
+  t.match(without.output, /^\+ ticket {2}created.*\n(?: {4}.*\n)* {4}claim ticket: not kept/m)
+  t.same(await keysOf(grantd), ['ticket'])
+  await grantd.asAdmin('DELETE', `${KEYED}/ticket`)
+
+  const file = path.join(temporaryFolder(t), 'secrets')
+  const planned = await apply(t, grantd, { site: 'acme', registrations }, '--secrets-file', file, '--dry-run')
+  t.match(planned.output, /2 would be created\n$/)
+  t.notOk(existsSync(file))
+  const done = await apply(t, grantd, { site: 'acme', registrations }, '--secrets-file', file)
+  t.equal(done.exitCode, 0, done.output)
+  t.equal(statSync(file).mode & 0o777, 0o600)
+  const [secret, ticket] = readFileSync(file, 'utf8')
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  t.equal(secret.key, 'secret')
+  t.equal((await grantd.exchange(secret)).status, 200)
+  t.equal(ticket.key, 'ticket')
+  const headers = { authorization: `Bearer ${ticket.claim.ticket}` }
+  t.equal((await grantd.send('POST', '/v1/claims', { headers })).status, 201)
+  const again = await apply(t, grantd, { site: 'acme', registrations }, '--secrets-file', file)
+  t.equal(again.exitCode, 2, 'a file with secrets is not overwritten')
+  t.match(again.errors, /--secrets-file must name a new file/)
+  const unused = path.join(temporaryFolder(t), 'unused')
+  await apply(t, grantd, { site: 'acme', registrations }, '--secrets-file', unused)
+  t.notOk(existsSync(unused), 'a file that nothing was written to does not stay')
+})
+
+t.test('an answer that got lost is asked for again, and brings the same secret', async t => {
+  const grantd = await startApp(t)
+  let lost = 0
+  const proxy = createServer(async (request, response) => {
+    const { method = '', url = '', headers } = request
+    const { 'content-length': _, connection: __, ...others } = headers
+    const answer = await grantd.send(method, url, { headers: others, body: await text(request) })
+    if (method === 'PUT' && lost++ === 0) return response.destroy()
+    const { 'transfer-encoding': ___, ...kept } = answer.headers
+    return response.writeHead(answer.status, Object(kept)).end(answer.text)
+  })
+  proxy.listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  t.teardown(() => proxy.close())
+  const baseUrl = `http://127.0.0.1:${Object(proxy.address()).port}`
+  const file = path.join(temporaryFolder(t), 'secrets')
+  const registrations = [{ key: 'secret', name: 'x', expiresAt: inDays(9) }]
+  const done = await apply(t, { ...grantd, baseUrl }, { site: 'acme', registrations }, '--secrets-file', file)
+  t.match(done.output, /1 created\n$/)
+  t.equal(lost, 2)
+  t.equal((await grantd.exchange(JSON.parse(readFileSync(file, 'utf8')))).status, 200)
+})
+
+t.test('a file that is wrong is refused with every fault, before anything is sent', async t => {
+  const nowhere = { baseUrl: 'http://127.0.0.1:1', adminToken: async () => 'a-token' }
+  const wrong = await apply(t, nowhere, 'site: no site\nregistrations: [{ key: A }]')
+  t.equal(wrong.exitCode, 2)
+  t.match(wrong.errors, /^not applied: .*: site: must be the id of a Site\nregistrations\[0\]\.key: must be 1 to 63/)
+  t.match(await run(t, nowhere, '/nowhere.yaml'), { exitCode: 2, errors: /^not applied: \/nowhere\.yaml: ENOENT/ })
+  t.match(await run(t, nowhere, '--help'), { exitCode: 2, errors: /usage: npm run apply/ })
+})
+
+t.test('a service that is away, and a token without the right, end the command with exit code 2', async t => {
+  const grantd = await startApp(t)
+  const entry = { key: 'a', name: 'x', expiresAt: inDays(9), publicKey: keyPair().publicKey }
+  const foreign = await apply(t, grantd, { site: 'globex', registrations: [entry] })
+  t.equal(foreign.exitCode, 2)
+  t.match(foreign.errors, /GRANTD_TOKEN does not administer this Site/)
+  const junk = { ...grantd, adminToken: async () => 'junk' }
+  const refused = await apply(t, junk, { site: 'acme', registrations: [entry] })
+  t.equal(refused.exitCode, 2)
+  t.match(refused.errors, /401 unauthorized/)
+  await grantd.close()
+  const away = await apply(t, grantd, { site: 'acme', registrations: [entry] })
+  t.equal(away.exitCode, 2)
+  t.match(away.errors, /cannot be reached/)
+})
