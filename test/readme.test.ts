@@ -65,7 +65,7 @@ function headingsOf(page: string): string[] {
   )
 }
 
-const AREAS = 'TOKEN|ASSERTION|LOAD|SITE|INPUT|ADMIN|SECRET|NOTICE|AUDIT|START|MODEL|FAULT|HTTP|BUILD'
+const AREAS = 'TOKEN|ASSERTION|FED|DPOP|LOAD|SITE|INPUT|ADMIN|SECRET|NOTICE|AUDIT|START|MODEL|FAULT|HTTP|BUILD'
 
 t.test('each id of a guarantee stands above exactly one test, and in docs/security', async t => {
   const inTests = filesBelow('test', '.ts').flatMap(file => [

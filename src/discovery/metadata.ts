@@ -1,6 +1,8 @@
 import { AUTHORIZATION_PATH } from '../oauth/authorization/routes.ts'
 import { ASSERTION_ALGORITHMS } from '../oauth/client-authentication/assertion-algorithms.ts'
 import { CLIENT_AUTHENTICATION_METHODS } from '../oauth/client-authentication/methods.ts'
+import { PROOF_ALGORITHMS } from '../oauth/dpop/proof-checks.ts'
+import { endpointUrl } from '../oauth/endpoint-url.ts'
 import { INTROSPECTION_PATH } from '../oauth/introspection/routes.ts'
 import { REVOCATION_PATH } from '../oauth/revocation/routes.ts'
 import { TOKEN_PATH } from '../oauth/token/routes.ts'
@@ -19,25 +21,25 @@ export interface MetadataOptions {
 /** Returns the authorization server metadata (RFC 8414 §2). Its URLs come from ISSUER, never from a request. */
 export function metadataOf(options: MetadataOptions): MetadataBody {
   const { issuer, docsPath, scopesSupported, publishesAuthorizationEndpoint } = options
-  const base = issuer.replace(/\/$/, '')
   const methods = CLIENT_AUTHENTICATION_METHODS.map(({ name }) => name)
   return {
     issuer,
-    ...(publishesAuthorizationEndpoint && { authorization_endpoint: `${base}${AUTHORIZATION_PATH}` }),
-    token_endpoint: `${base}${TOKEN_PATH}`,
-    jwks_uri: `${base}${JWKS_PATH}`,
+    ...(publishesAuthorizationEndpoint && { authorization_endpoint: endpointUrl(issuer, AUTHORIZATION_PATH) }),
+    token_endpoint: endpointUrl(issuer, TOKEN_PATH),
+    jwks_uri: endpointUrl(issuer, JWKS_PATH),
     ...(scopesSupported !== undefined && { scopes_supported: [...scopesSupported] }),
     response_types_supported: [],
     grant_types_supported: ['client_credentials'],
     token_endpoint_auth_methods_supported: methods,
     token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
-    revocation_endpoint: `${base}${REVOCATION_PATH}`,
+    revocation_endpoint: endpointUrl(issuer, REVOCATION_PATH),
     revocation_endpoint_auth_methods_supported: methods,
     revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
-    introspection_endpoint: `${base}${INTROSPECTION_PATH}`,
+    introspection_endpoint: endpointUrl(issuer, INTROSPECTION_PATH),
     introspection_endpoint_auth_methods_supported: methods,
     introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
-    service_documentation: `${base}${docsPath}`
+    dpop_signing_alg_values_supported: PROOF_ALGORITHMS,
+    service_documentation: endpointUrl(issuer, docsPath)
   }
 }
 

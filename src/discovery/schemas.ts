@@ -23,6 +23,7 @@ const metadata = {
   introspection_endpoint: Type.String({ description: 'URL of the introspection endpoint (RFC 7662)' }),
   introspection_endpoint_auth_methods_supported: list('How a caller can authenticate at the introspection endpoint'),
   introspection_endpoint_auth_signing_alg_values_supported: list('Algorithms of the assertions of `private_key_jwt`'),
+  dpop_signing_alg_values_supported: list('Algorithms of DPoP proofs (RFC 9449 §5.1)'),
   service_documentation: Type.String({ description: 'URL of the API reference' })
 }
 

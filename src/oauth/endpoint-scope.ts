@@ -59,7 +59,7 @@ export function oauthErrors(...statuses: (keyof typeof ERRORS)[]): Record<number
 }
 
 const ERRORS = {
-  400: 'invalid_request, unsupported_grant_type, invalid_scope or invalid_target',
+  400: 'invalid_request, unsupported_grant_type, invalid_scope, invalid_target or invalid_dpop_proof',
   401: 'invalid_client',
   403: 'unauthorized_client: the registration does not allow this, or the secret is not the current one',
   405: 'invalid_request: only POST is allowed',

@@ -165,7 +165,25 @@ const BUILT = {
   '9110 §15.5.5 not-found': 'an unknown path is 404',
   '9110 §15.5.6 allow': '405 lists the allowed methods in Allow',
   '9110 §15.5.16 media-type': 'a body of another media type is 415',
-  '9112 §3.2 host': 'a request without Host, or with two, is 400'
+  '9112 §3.2 host': 'a request without Host, or with two, is 400',
+
+  // OAuth 2.0 Demonstrating Proof of Possession
+  '9449 §4.3 one-header': 'a request with more than one DPoP header is refused',
+  '9449 §4.3 well-formed': 'a DPoP header that is not one well-formed JWT is refused',
+  '9449 §4.3 claims': 'a proof without jti, htm, htu or iat is refused',
+  '9449 §4.3 typ': 'a proof has typ dpop+jwt',
+  '9449 §4.3 alg': 'a proof by none or by a symmetric algorithm is refused',
+  '9449 §4.3 signature': 'a proof is signed by the key in its jwk',
+  '9449 §4.3 private': 'a proof with a private key in its jwk is refused',
+  '9449 §4.3 htm': 'a proof for another method is refused',
+  '9449 §4.3 htu': 'a proof for another URL is refused, and query and fragment do not count',
+  '9449 §4.3 iat': 'a proof that is old or of the future is refused',
+  '9449 §5 token-type': 'a valid proof gives a token of type DPoP',
+  '9449 §5 bearer': 'a request without a proof gets a bearer token',
+  '9449 §5 error': 'a bad proof is 400 invalid_dpop_proof',
+  '9449 §5.1 metadata': 'a proof by each algorithm that the metadata lists is accepted',
+  '9449 §5.2 bound-only': 'a client that is registered for bound tokens gets no bearer token',
+  '9449 §6.1 jkt': 'cnf.jkt of a token is the SHA-256 thumbprint of the key in the proof'
 } as const
 
 const NOT_BUILT: Record<string, string> = {}

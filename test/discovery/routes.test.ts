@@ -27,6 +27,7 @@ t.test('the metadata list what works and nothing else (RFC 8414 §2)', async t =
     introspection_endpoint: 'https://grantd.example/oauth/introspect',
     introspection_endpoint_auth_methods_supported: methods,
     introspection_endpoint_auth_signing_alg_values_supported: algorithms,
+    dpop_signing_alg_values_supported: ['ES256', 'EdDSA', 'Ed25519', 'PS256', 'RS256'],
     service_documentation: 'https://grantd.example/docs'
   })
 })

@@ -9,6 +9,8 @@ export interface Grant {
   siteId: string
   /** Space-separated; undefined when no scope was granted. */
   scope: string | undefined
+  /** Thumbprint of the key that the token is bound to; undefined for a bearer token. */
+  jkt: string | undefined
   issuedAt: number
   ttlSeconds: number
   /** The token ends with the registration at the latest. */
@@ -16,7 +18,7 @@ export interface Grant {
 }
 
 /**
- * Issues a JWT access token (RFC 9068).
+ * Issues a JWT access token (RFC 9068), bound to the key of a DPoP proof if there was one (RFC 9449 §6.1).
  *
  * It is signed by node:crypto in place. jose signs through WebCrypto, which costs twice the CPU and shares its threads with
  * Argon2. The tests verify tokens with jose.
@@ -33,7 +35,8 @@ export function issueAccessToken(key: SigningKey, grant: Grant): { accessToken: 
     iat,
     jti: randomUUID(),
     site: grant.siteId,
-    ...(grant.scope !== undefined && { scope: grant.scope })
+    ...(grant.scope !== undefined && { scope: grant.scope }),
+    ...(grant.jkt !== undefined && { cnf: { jkt: grant.jkt } })
   }
   const input = `${key.header}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`
   // The registration may have expired by a clock that is ahead of that of this instance.

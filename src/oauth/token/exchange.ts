@@ -19,8 +19,9 @@ import { lookUpClient } from '../client-authentication/look-up-client.ts'
 import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import { proofOf } from '../client-authentication/match-credential.ts'
 import type { MissingDigests } from '../client-authentication/missing-digests.ts'
+import { decideBinding, requireBinding } from '../dpop/binding.ts'
 import { invalidClient, temporarilyUnavailable } from '../oauth-error.ts'
-import { issueAccessToken } from './access-token.ts'
+import { type Grant, issueAccessToken } from './access-token.ts'
 import { decideAudience, requireAudience } from './audience.ts'
 import type { ClientCache } from './cache/client-cache.ts'
 import type { ClientLookup } from './cache/client-lookup.ts'
@@ -45,6 +46,8 @@ export interface ExchangeOptions {
   /** The time of the database as far as it is known without asking; Infinity when it is not. Milliseconds since the epoch. */
   databaseEstimate: () => number
   issuer: string
+  /** Its URL, by ISSUER: `htu` of DPoP proofs. */
+  tokenEndpoint: string
   /** Of tokens for a registration without audiences. */
   audience: string
   /** Of tokens for a registration without a lifetime of its own. */
@@ -57,6 +60,8 @@ export interface Exchange {
   siteId: string
   scope: string | undefined
   accessToken: string
+  /** DPoP for a token that is bound to a key of the client. */
+  tokenType: 'Bearer' | 'DPoP'
   expiresInSeconds: number
   /** Instant of the exchange, milliseconds since the epoch. */
   at: number
@@ -72,7 +77,7 @@ export interface Exchange {
 }
 
 /**
- * Exchanges a client's credentials for an access token (RFC 6749 §4.4).
+ * Exchanges a client's credentials for an access token (RFC 6749 §4.4), which a DPoP proof binds to a key (RFC 9449 §5).
  *
  * The registration's row is checked on every exchange, so that disabling, expiry, deletion and renewal take effect on
  * the next request on every instance. For a client that has exchanged here before, one statement revalidates its cached
@@ -96,7 +101,8 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   if (cached === undefined || !isEligible(cached, at)) return exchangeAsRead(options, attempt, 'awaited')
   const scope = decideScope(request.scope, cached.row.scopes)
   const audience = decideAudience(request.resource, cached.row.audiences, options.audience)
-  const isFaulty = 'fault' in scope || 'fault' in audience
+  const binding = decideBinding(request.dpopProof, cached.row.dpop_bound, options.tokenEndpoint, at)
+  const isFaulty = 'fault' in scope || 'fault' in audience || 'fault' in binding
   // The registration may allow more by now than the cached row says.
   if (isFaulty || proof.findFault?.(at) !== undefined) return exchangeAsRead(options, attempt, 'awaited')
   // Before the statement that records the exchange: a refused assertion is no exchange.
@@ -115,7 +121,7 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   lookup.noteAnswer()
   cache.touch(cached.row, at)
   // Signed after the wait, so that the tokens of one batch are signed one after the other, which costs a third less.
-  const granted = { scope: scope.granted, audience: audience.granted }
+  const granted = { scope: scope.granted, audience: audience.granted, jkt: binding.granted }
   return issue(options, key, cached, granted, at, revalidator.recordsUse ? 'done' : 'awaited')
 }
 
@@ -145,9 +151,10 @@ async function exchangeAsRead(
   requireInForce(row, at)
   const scope = requireScope(decideScope(request.scope, row.scopes))
   const audience = requireAudience(decideAudience(request.resource, row.audiences, options.audience))
+  const jkt = requireBinding(decideBinding(request.dpopProof, row.dpop_bound, options.tokenEndpoint, at))
   // A token that is issued before the cut-off of its registration would be dead, or dated in the future.
   if (isFresh && row.tokens_valid_in_ms > 0) await waitAtLeast(row.tokens_valid_in_ms)
-  const exchange = issue(options, key, authenticated, { scope, audience }, at, lastUsedWrite)
+  const exchange = issue(options, key, authenticated, { scope, audience, jkt }, at, lastUsedWrite)
   if (isFresh) {
     cache.keep(row, at)
     options.missingDigests.note(authenticated, credential)
@@ -164,11 +171,14 @@ function signingKeyOrUnavailable(keySet: KeySet): SigningKey {
   }
 }
 
+/** The part of a grant that the request decides. */
+type Granted = Pick<Grant, 'scope' | 'audience' | 'jkt'>
+
 function issue(
   options: ExchangeOptions,
   key: SigningKey,
   matched: MatchedClient,
-  { scope, audience }: { scope: string | undefined; audience: string },
+  { scope, audience, jkt }: Granted,
   at: number,
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Exchange {
@@ -178,8 +188,11 @@ function issue(
   // By the clock of the database, which dates the cut-off. It has come, also where the clock of this instance is behind.
   const issuedAt = Math.max(Math.min(at, databaseEstimate()), tokens_valid_from.getTime())
   const ttlSeconds = Math.min(options.ttlSeconds, token_lifetime_seconds)
-  const token = issueAccessToken(key, { issuer, audience, clientId, siteId, scope, issuedAt, ttlSeconds, expiresAt })
-  return { clientId, siteId, scope, at, expiresAt, credentialNumber: numberOf(matched), lastUsedWrite, ...token }
+  const grant = { issuer, audience, clientId, siteId, scope, jkt, issuedAt, ttlSeconds, expiresAt }
+  const token = issueAccessToken(key, grant)
+  const tokenType = jkt === undefined ? 'Bearer' : 'DPoP'
+  const credentialNumber = numberOf(matched)
+  return { clientId, siteId, scope, at, expiresAt, credentialNumber, lastUsedWrite, tokenType, ...token }
 }
 
 function numberOf({ row, credential }: MatchedClient): number {

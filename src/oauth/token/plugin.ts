@@ -18,6 +18,7 @@ import { recordAssertionUses } from '../client-authentication/assertion-uses/rep
 import { FailureLimiter } from '../client-authentication/failure-limiter.ts'
 import { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import { MissingDigests } from '../client-authentication/missing-digests.ts'
+import { endpointUrl } from '../endpoint-url.ts'
 import { introspectionRoutes } from '../introspection/routes.ts'
 import { findStandings } from '../issued-tokens/repository.ts'
 import { Standings } from '../issued-tokens/standings.ts'
@@ -28,7 +29,7 @@ import { selfRotationRoutes } from '../secret/routes.ts'
 import type { ClientCache } from './cache/client-cache.ts'
 import { ClientLookup } from './cache/client-lookup.ts'
 import { type Revalidation, Revalidator } from './revalidation.ts'
-import { tokenRoutes } from './routes.ts'
+import { TOKEN_PATH, tokenRoutes } from './routes.ts'
 
 interface TokenEndpointOptions {
   issuer: string
@@ -104,6 +105,7 @@ export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpoint
   const verifiedTokens = new VerifiedTokens(options)
   await tokenRoutes(app, {
     ...authentication,
+    tokenEndpoint: endpointUrl(options.issuer, TOKEN_PATH),
     revalidator: new Revalidator(options.revalidation, options.maxDelayMs)
   })
   await selfRotationRoutes(app, authentication)

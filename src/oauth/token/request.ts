@@ -9,6 +9,8 @@ export interface TokenRequest {
   scope: string | undefined
   /** As requested, undefined without the parameter, `REPEATED` when it was sent more than once. */
   resource: string | undefined
+  /** Value of the DPoP header. */
+  dpopProof: string | undefined
 }
 
 /**
@@ -17,12 +19,14 @@ export interface TokenRequest {
  * @param authorization value of the Authorization header
  * @param form of the body, undefined when the body has another media type
  * @param query of the URL, without the question mark
+ * @param dpopProof value of the DPoP header
  * @throws OAuthError
  */
 export function readTokenRequest(
   authorization: string | undefined,
   form: Form | undefined,
-  query: string
+  query: string,
+  dpopProof?: string
 ): TokenRequest {
   refuseOAuthParameters(query)
   const parameters = readParameters(form)
@@ -30,7 +34,8 @@ export function readTokenRequest(
   return {
     client: readClient(authorization, parameters),
     scope: parameters.get('scope'),
-    resource: parameters.get('resource')
+    resource: parameters.get('resource'),
+    dpopProof
   }
 }
 

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import type { Static } from 'typebox'
 import { jsonResponse } from '../../admin-api/responses.ts'
 import { setOutcome } from '../../http/outcome.ts'
 import { sourceOf } from '../../http/source.ts'
@@ -14,7 +15,7 @@ import {
 } from '../endpoint-scope.ts'
 import { type Exchange, type ExchangeOptions, exchange } from './exchange.ts'
 import { readTokenRequest } from './request.ts'
-import { TokenRequestSchema, TokenResponseSchema } from './schemas.ts'
+import { DpopHeader, TokenRequestSchema, TokenResponseSchema } from './schemas.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -31,16 +32,17 @@ export async function tokenRoutes(app: FastifyInstance, options: ExchangeOptions
   app.decorateRequest('exchange', undefined)
   for (const schema of [TokenRequestSchema, TokenResponseSchema]) app.addSchema(schema)
 
-  app.post<{ Body: FormBody }>(
+  app.post<{ Body: FormBody; Headers: Static<typeof DpopHeader> }>(
     TOKEN_PATH,
     {
       schema: {
         operationId: 'exchangeCredentials',
         summary: 'Exchange client credentials for an access token',
         description:
-          'Issues an access token (RFC 6749 §4.4). The client authenticates by its secret, in the Authorization header or in the body, or by an assertion: a JWT that it has signed with its private key, or the token of its workload that its platform has signed.',
+          'Issues an access token (RFC 6749 §4.4). The client authenticates by its secret, in the Authorization header or in the body, or by an assertion: a JWT that it has signed with its private key, or the token of its workload that its platform has signed. A DPoP header binds the token to a key of the client (RFC 9449).',
         tags: ['Tokens'],
         security: [{ client: [] }, {}],
+        headers: DpopHeader,
         consumes: ['application/x-www-form-urlencoded'],
         body: { $ref: 'TokenRequest' },
         response: {
@@ -50,9 +52,9 @@ export async function tokenRoutes(app: FastifyInstance, options: ExchangeOptions
       }
     },
     async (request, reply) => {
-      const { authorization } = request.headers
+      const { authorization, dpop } = request.headers
       const [, query = ''] = request.url.split('?', 2)
-      const tokenRequest = readTokenRequest(authorization, request.body?.form, query)
+      const tokenRequest = readTokenRequest(authorization, request.body?.form, query, dpop)
       const { clientId } = tokenRequest.client
       // An id that grantd cannot have made may be a misplaced secret, so it is not logged.
       if (isClientId(clientId)) request.caller = { clientId }
@@ -62,7 +64,7 @@ export async function tokenRoutes(app: FastifyInstance, options: ExchangeOptions
       if (isNearExpiry(exchanged)) reply.header('sunset', new Date(exchanged.expiresAt).toUTCString())
       return sendNotStored(reply, {
         access_token: exchanged.accessToken,
-        token_type: 'Bearer',
+        token_type: exchanged.tokenType,
         expires_in: exchanged.expiresInSeconds,
         scope: exchanged.scope
       })

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import { textEnum } from '../../http/json-schema.ts'
 import { ASSERTION_TYPE, MAX_ASSERTION_LENGTH } from '../client-authentication/client-assertion.ts'
+import { MAX_PROOF_LENGTH } from '../dpop/binding.ts'
 
 export const TokenRequestSchema = Type.Object(
   {
@@ -48,13 +49,26 @@ export const TokenRequestSchema = Type.Object(
   { $id: 'TokenRequest', description: 'A token request. Unknown parameters are ignored, repeated ones are refused.' }
 )
 
+export const DpopHeader = Type.Object({
+  dpop: Type.Optional(
+    Type.String({
+      maxLength: MAX_PROOF_LENGTH,
+      description:
+        'A DPoP proof (RFC 9449 §4.2): a JWT with typ dpop+jwt, the public key in jwk, htm POST, htu the URL of the token endpoint, a new jti, and iat from 60 seconds ago to 10 seconds ahead. The token is then bound to that key: its cnf.jkt is the thumbprint, and token_type is DPoP. Required for a registration with `dpopBound`.',
+      examples: ['eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2Iiwiandr…']
+    })
+  )
+})
+
 export const TokenResponseSchema = Type.Object(
   {
     access_token: Type.String({
       description: 'JWT access token (RFC 9068)',
       examples: ['eyJ0eXAiOiJhdCtqd3QiLCJhbGc…']
     }),
-    token_type: textEnum(['Bearer'], { description: 'How to use the token (RFC 6750)' }),
+    token_type: textEnum(['Bearer', 'DPoP'], {
+      description: 'How to use the token: `Bearer` (RFC 6750), or `DPoP` when it is bound to a key (RFC 9449 §7.1)'
+    }),
     expires_in: Type.Integer({
       minimum: 0,
       description: 'Whole seconds until the token expires. It is 0 in the last second of the registration.',

@@ -38,6 +38,7 @@ async function start(t: Test) {
   const needs: ExchangeOptions = {
     ...{ cache, macKeys, now, issuer: 'https://i.example', audience: 'https://a.example', ttlSeconds: 900 },
     databaseEstimate: () => Number.POSITIVE_INFINITY,
+    tokenEndpoint: 'https://i.example/oauth/token',
     revalidator: new Revalidator({ findCurrent, recordsUse: false }),
     lookup: new ClientLookup({ db, cache, macKeys, staleMs: 60_000, now }),
     assertionUses: new AssertionUses({ record: async () => [], servesStale: () => false, now }),
@@ -58,7 +59,8 @@ async function start(t: Test) {
       {
         client: { clientId: registration.clientId, credential: { kind: 'secret', secret: secret.clientSecret } },
         scope: undefined,
-        resource
+        resource,
+        dpopProof: undefined
       },
       '192.0.2.1'
     )

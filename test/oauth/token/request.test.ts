@@ -41,7 +41,7 @@ function outcome(authorization: string | undefined, body: string | undefined, qu
 const GRANT = 'grant_type=client_credentials'
 
 function read(clientId: string, secret: string, scope?: string, resource?: string): unknown {
-  return { client: { clientId, credential: { kind: 'secret', secret } }, scope, resource }
+  return { client: { clientId, credential: { kind: 'secret', secret } }, scope, resource, dpopProof: undefined }
 }
 
 t.test('Basic credentials are form-decoded after base64 (RFC 6749 §2.3.1, Appendix B)', async t => {
