@@ -1,5 +1,6 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { createRemoteJWKSet, errors, jwtVerify } from 'jose'
+import { InvalidProof, PROOF_ALGORITHMS, ProofVerifier } from './dpop.ts'
 
 /**
  * A resource server: lists the devices of a Site for a caller with grantd's access token for that Site and this server.
@@ -17,38 +18,65 @@ const metadata = {
   resource: AUDIENCE,
   authorization_servers: [ISSUER],
   scopes_supported: ['devices:read'],
-  bearer_methods_supported: ['header']
+  bearer_methods_supported: ['header'],
+  dpop_signing_alg_values_supported: PROOF_ALGORITHMS
 }
 const { origin, pathname } = new URL(AUDIENCE)
 const metadataPath = `/.well-known/oauth-protected-resource${pathname.replace(/\/$/, '')}`
+const proofs = new ProofVerifier(origin)
 
 createServer(async (request, response) => {
-  if (request.url === metadataPath) return sendJson(response, metadata)
-  const [, site = ''] = /^\/sites\/([^/?]+)\/devices$/.exec(request.url ?? '') ?? []
-  const [, token] = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/.exec(request.headers.authorization ?? '') ?? []
+  const [path = ''] = (request.url ?? '').split('?')
+  if (path === metadataPath) return sendJson(response, metadata)
+  const [, site = ''] = /^\/sites\/([^/]+)\/devices$/.exec(path) ?? []
+  const { scheme, token } = readAuthorization(request.headers.authorization)
   if (token === undefined) return challenge(response, 401)
   try {
     // Type, issuer and audience all count: a token for another resource server is none for this one (RFC 9068 §4).
     const { payload } = await jwtVerify(token, keys, { typ: 'at+jwt', issuer: ISSUER, audience: AUDIENCE })
+    // A bound token comes under the scheme DPoP with a proof, and no other token does (RFC 9449 §7.1, §7.2).
+    const isBound = payload['cnf'] !== undefined
+    if (isBound !== (scheme === 'dpop')) return challenge(response, 401, scheme, 'invalid_token')
+    if (isBound) await proofs.verify(request, token, Object(payload['cnf']).jkt)
     const scopes = String(payload['scope'] ?? '').split(' ')
     if (payload['site'] !== site || !scopes.includes('devices:read')) {
-      return challenge(response, 403, 'error="insufficient_scope"', 'scope="devices:read"')
+      return challenge(response, 403, scheme, 'insufficient_scope', 'devices:read')
     }
     sendJson(response, { devices: devices[site] ?? [] })
   } catch (error) {
     const isAboutTheToken = error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout)
-    if (isAboutTheToken) challenge(response, 401, 'error="invalid_token"')
+    if (error instanceof InvalidProof) challenge(response, 401, scheme, 'invalid_dpop_proof')
+    else if (isAboutTheToken) challenge(response, 401, scheme, 'invalid_token')
     else response.writeHead(503).end()
   }
 }).listen(Number(PORT), '127.0.0.1', () => process.stdout.write(`devices API on http://127.0.0.1:${PORT}\n`))
+
+/** Names of schemes are case-insensitive (RFC 9110 §11.1). */
+function readAuthorization(value = ''): { scheme: string; token: string | undefined } {
+  const [, scheme = '', token] = /^(bearer|dpop) +([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(value) ?? []
+  return { scheme: scheme.toLowerCase(), token }
+}
 
 function sendJson(response: ServerResponse, body: object): void {
   response.setHeader('content-type', 'application/json')
   response.end(JSON.stringify(body))
 }
 
-/** Refuses by RFC 6750 §3. The challenge names the metadata of this server (RFC 9728 §5.1). */
-function challenge(response: ServerResponse, status: number, ...parameters: string[]): void {
-  const all = [...parameters, `resource_metadata="${origin}${metadataPath}"`]
-  response.writeHead(status, { 'www-authenticate': `Bearer ${all.join(', ')}` }).end()
+/**
+ * Refuses by RFC 6750 §3 and RFC 9449 §7.1, with a challenge for each scheme. The one that the caller used says why. Both
+ * name the metadata of this server (RFC 9728 §5.1).
+ */
+function challenge(response: ServerResponse, status: number, used = '', error?: string, scope?: string): void {
+  const challenges = ['Bearer', 'DPoP'].map(scheme => {
+    const isUsed = scheme.toLowerCase() === used
+    const parameters = {
+      error: isUsed ? error : undefined,
+      scope: isUsed ? scope : undefined,
+      algs: scheme === 'DPoP' ? PROOF_ALGORITHMS.join(' ') : undefined,
+      resource_metadata: `${origin}${metadataPath}`
+    }
+    const told = Object.entries(parameters).filter(([, value]) => value !== undefined)
+    return `${scheme} ${told.map(([name, value]) => `${name}="${value}"`).join(', ')}`
+  })
+  response.writeHead(status, { 'www-authenticate': challenges }).end()
 }

@@ -1,8 +1,10 @@
-import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose'
+import { calculateJwkThumbprint, createRemoteJWKSet, decodeJwt, exportJWK, jwtVerify } from 'jose'
 import * as oauth from 'oauth4webapi'
 import * as openid from 'openid-client'
 import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
+import { registerKeyClient } from '../fixtures/app/assertion.ts'
+import { startDevicesApi } from '../fixtures/app/devices-api.ts'
 import { registerGateway, tokenOf } from '../fixtures/app/introspection.ts'
 
 t.test('oauth4webapi, unmodified, discovers, exchanges and has a JWT that verifies (RFC 8414, 6749, 9068)', async t => {
@@ -148,4 +150,70 @@ t.test('openid-client, unmodified, introspects a token and revokes it (RFC 7662,
   t.match(await openid.tokenIntrospection(byGateway, token), { active: true }, 'not by another client')
   await openid.tokenRevocation(byHolder, token, { token_type_hint: 'access_token' })
   t.same(await openid.tokenIntrospection(byGateway, token), { active: false })
+})
+
+/** Algorithms of proofs by the names that the libraries give them. EdDSA is the name of Ed25519 in older releases. */
+const PROOF_ALGORITHMS = ['ES256', 'Ed25519', 'PS256', 'RS256']
+
+t.test('oauth4webapi, unmodified, binds its token by DPoP with a key of each kind (RFC 9449)', async t => {
+  const grantd = await startApp(t)
+  const { clientId, clientSecret } = await grantd.register({ dpopBound: true })
+  const issuer = new URL(grantd.baseUrl)
+  const insecure = { [oauth.allowInsecureRequests]: true }
+  const discovered = await oauth.discoveryRequest(issuer, { ...insecure, algorithm: 'oauth2' })
+  const server = await oauth.processDiscoveryResponse(issuer, discovered)
+  t.ok(PROOF_ALGORITHMS.every(alg => server.dpop_signing_alg_values_supported?.includes(alg)))
+  const client: oauth.Client = { client_id: clientId }
+  const authentication = oauth.ClientSecretBasic(clientSecret)
+  for (const alg of PROOF_ALGORITHMS) {
+    const keys = await oauth.generateKeyPair(alg, { extractable: true })
+    const options = { ...insecure, DPoP: oauth.DPoP(client, keys) }
+    const request = () =>
+      oauth.clientCredentialsGrantRequest(server, client, authentication, new URLSearchParams(), options)
+    const token = await oauth.processClientCredentialsResponse(server, client, await request())
+    t.equal(token.token_type, 'dpop', alg)
+    const thumbprint = await calculateJwkThumbprint(await exportJWK(keys.publicKey))
+    t.same(decodeJwt(token.access_token)['cnf'], { jkt: thumbprint }, alg)
+  }
+  const bare = await oauth.clientCredentialsGrantRequest(
+    server,
+    client,
+    authentication,
+    new URLSearchParams(),
+    insecure
+  )
+  const refusal = await oauth.processClientCredentialsResponse(server, client, bare).catch(error => error)
+  t.match(refusal, { status: 400, error: 'invalid_dpop_proof' })
+})
+
+t.test('openid-client, unmodified, gets a bound token with a key of its own and calls a resource with it', async t => {
+  const grantd = await startApp(t)
+  const { audience } = await startDevicesApi(t, grantd.baseUrl)
+  const { clientId, key } = await registerKeyClient(grantd, { scopes: ['devices:read'], audiences: [audience] })
+  const subtle = await crypto.subtle.importKey(
+    'jwk',
+    key.privateKey.export({ format: 'jwk' }),
+    { name: 'ECDSA', namedCurve: 'P-256' },
+    false,
+    ['sign']
+  )
+  const configuration = await openid.discovery(
+    new URL(grantd.baseUrl),
+    clientId,
+    undefined,
+    openid.PrivateKeyJwt(subtle),
+    {
+      algorithm: 'oauth2',
+      execute: [openid.allowInsecureRequests]
+    }
+  )
+  const DPoP = openid.getDPoPHandle(configuration, await openid.randomDPoPKeyPair())
+  const token = await openid.clientCredentialsGrant(configuration, { resource: audience }, { DPoP })
+  t.equal(token.token_type, 'dpop')
+  const url = new URL(`${audience}/sites/acme/devices`)
+  const call = (options: openid.DPoPOptions) =>
+    openid.fetchProtectedResource(configuration, token.access_token, url, 'GET', undefined, undefined, options)
+  t.same(await (await call({ DPoP })).json(), { devices: ['boiler 1', 'boiler 2'] })
+  const thief = openid.getDPoPHandle(configuration, await openid.randomDPoPKeyPair())
+  for (const options of [{ DPoP: thief }, {}]) t.match(await call(options).catch(error => error), { status: 401 })
 })

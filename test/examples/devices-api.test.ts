@@ -45,7 +45,10 @@ t.test('a client that knows only the URL of the resource finds grantd and the au
   const insecure = { [oauth.allowInsecureRequests]: true }
 
   const { headers } = await listDevices('acme')
-  const [, named = ''] = /^Bearer resource_metadata="([^"]+)"$/.exec(String(headers['www-authenticate'])) ?? []
+  const [, named = ''] =
+    /^Bearer resource_metadata="([^"]+)", DPoP algs="[^"]+", resource_metadata="\1"$/.exec(
+      String(headers['www-authenticate'])
+    ) ?? []
   t.equal(named, `${audience}/.well-known/oauth-protected-resource`)
   const found = await oauth.resourceDiscoveryRequest(new URL(audience), insecure)
   const resource = await oauth.processResourceDiscoveryResponse(new URL(audience), found)

@@ -35,8 +35,8 @@ function signingKey(kid: Kid): SigningKey {
 
 function issued(kid: Kid = 'ES256', members: object = {}): string {
   return issueAccessToken(signingKey(kid), {
-    ...{ issuer: ISSUER, audience: ISSUER, clientId: CLIENT_ID, siteId: 'acme', scope: 'a b', issuedAt: NOW },
-    ...{ ttlSeconds: 900, expiresAt: NOW + 1e9 },
+    ...{ issuer: ISSUER, audience: ISSUER, clientId: CLIENT_ID, siteId: 'acme', scope: 'a b', jkt: undefined },
+    ...{ issuedAt: NOW, ttlSeconds: 900, expiresAt: NOW + 1e9 },
     ...members
   }).accessToken
 }
