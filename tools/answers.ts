@@ -25,6 +25,7 @@ export const PAGES = [
   'docs/resource-servers.md',
   'docs/introspection.md',
   'docs/workload-identity.md',
+  'docs/dpop.md',
   'docs/audit.md'
 ]
 
