@@ -38,7 +38,7 @@ export function requireBinding(decision: BindingDecision): string | undefined {
 export const MAX_PROOF_LENGTH = 4_096
 
 const UNBOUND: BindingDecision = { granted: undefined }
-const MISSING = refused('no_dpop_proof', 'This client must send a DPoP proof with each token request (RFC 9449 §5).')
+const MISSING = refused('no_dpop_proof', 'This client must send a DPoP proof with each token request.')
 const MALFORMED = refused(
   'malformed_dpop_proof',
   `Send one DPoP header, with one signed JWT of at most ${MAX_PROOF_LENGTH} characters.`

@@ -8,6 +8,8 @@ import { proofClaims, signProof } from '../../fixtures/app/dpop.ts'
 const ENDPOINT = 'https://auth.example.com/oauth/token'
 const SECONDS = 1_800_000_000
 const NOW = SECONDS * 1_000
+/** Characters of a description (RFC 6749 §5.2). */
+const ALLOWED = /^[ !#-[\]-~]+$/
 
 const key = await makeClientKey()
 const rsa = await makeClientKey('PS256')
@@ -21,16 +23,15 @@ function granted(t: Test, text: string, message = text, by: ClientKey = key): vo
   t.same(decide(text), { granted: by.credential.keyId }, message)
 }
 
-/** Every description has only the characters of RFC 6749 §5.2. */
 function refused(t: Test, text: string | undefined, reason: string, message = text ?? ''): void {
   const decision = decide(text)
-  t.match(decision, { fault: { reason, description: /^[ !#-[\]-~]+$/ } }, message)
+  t.match(decision, { fault: { reason, description: ALLOWED } }, message)
   t.throws(() => requireBinding(decision), { status: 400, code: 'invalid_dpop_proof', reason })
 }
 
 t.test('without a proof a token is a bearer token, unless the registration refuses those', async t => {
   t.same(decide(undefined), { granted: undefined })
-  t.match(decideBinding(undefined, true, ENDPOINT, NOW), { fault: { reason: 'no_dpop_proof' } })
+  t.match(decideBinding(undefined, true, ENDPOINT, NOW), { fault: { reason: 'no_dpop_proof', description: ALLOWED } })
   t.same(decideBinding(proof(), true, ENDPOINT, NOW), { granted: key.credential.keyId })
 })
 
