@@ -23,7 +23,8 @@ export function quietSince({ last_used_at, registered_at, enabled_at }: Registra
 
 /**
  * Returns what is due for a registration. It is disabled only some time after its notice: as long as the policy has between
- * the two. Times in which grantd was away do not count, because nobody could use anything.
+ * the two. Times in which grantd was away do not count, because nobody could use anything. A registration that may
+ * introspect is left alone: a gateway that only introspects would seem unused, because introspections are not recorded.
  */
 export function dueStep(
   registration: Registration,
@@ -31,8 +32,8 @@ export function dueStep(
   gaps: readonly Gap[],
   now: number
 ): 'notice' | 'disable' | undefined {
-  const { enabled, may_idle, expires_at, unused_noticed_at } = registration
-  if (!enabled || may_idle || expires_at.getTime() <= now || noticeDays === 0) return undefined
+  const { enabled, may_idle, may_introspect, expires_at, unused_noticed_at } = registration
+  if (!enabled || may_idle || may_introspect || expires_at.getTime() <= now || noticeDays === 0) return undefined
   const since = quietSince(registration)
   const noticedAt = unused_noticed_at?.getTime()
   if (noticedAt === undefined || noticedAt < since) {

@@ -73,6 +73,7 @@ export function listCandidates(
       )
       .where('r.enabled', '=', true)
       .where('r.may_idle', '=', false)
+      .where('r.may_introspect', '=', false)
       .where('r.expires_at', '>', options.now)
       .where(since, '<=', options.quietSince)
       .where(eb =>

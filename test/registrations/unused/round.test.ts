@@ -111,14 +111,15 @@ t.test('disabling an unused registration stops its tokens, and the audit event s
   })
 })
 
-t.test('registrations that may idle, are disabled or have expired are left alone', async t => {
+t.test('registrations that may idle or introspect, are disabled or have expired are left alone', async t => {
   const { clock, grantd, register, days, notices } = await start(t)
   const yearly = await register({ mayIdle: true })
+  const gateway = await register({ mayIntrospect: true })
   await register({ enabled: false })
   await register({ expiresAt: inDays(10, clock.time) })
   await days(DISABLE_DAYS + 10)
   t.same(await notices(), [])
-  t.equal((await grantd.exchange(yearly)).status, 200)
+  for (const client of [yearly, gateway]) t.equal((await grantd.exchange(client)).status, 200)
 })
 
 t.test('when a policy begins, no registration is disabled without a notice and the time after it', async t => {
