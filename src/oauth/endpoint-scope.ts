@@ -3,6 +3,8 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { jsonResponse } from '../admin-api/responses.ts'
 import { AmbiguousHost } from '../http/common-hooks.ts'
 import { setRefused } from '../http/outcome.ts'
+import { isClientId } from '../registrations/client-id.ts'
+import type { PresentedClient } from './client-authentication/presented-client.ts'
 import { type Form, parseForm } from './form.ts'
 import { invalidTokenRequest, notAForm, OAuthError } from './oauth-error.ts'
 import { OAuthErrorSchema } from './schemas.ts'
@@ -24,6 +26,17 @@ export async function prepareEndpointScope(scope: FastifyInstance): Promise<void
   scope.setValidatorCompiler(() => () => true)
   scope.setErrorHandler(answerError)
   scope.addSchema(OAuthErrorSchema)
+}
+
+/** Returns the query of a request, without the question mark. */
+export function queryOf({ url }: FastifyRequest): string {
+  const [, query = ''] = url.split('?', 2)
+  return query
+}
+
+/** Lets the log and the diagnosis name the client. An id that grantd cannot have made may be a misplaced secret. */
+export function noteClient(request: FastifyRequest, { clientId }: PresentedClient): void {
+  if (isClientId(clientId)) request.caller = { clientId }
 }
 
 /** Sends JSON that must not be stored (RFC 6749 §5.1). */

@@ -2,8 +2,15 @@ import type { FastifyInstance } from 'fastify'
 import { jsonResponse } from '../../admin-api/responses.ts'
 import { setOutcome } from '../../http/outcome.ts'
 import { sourceOf } from '../../http/source.ts'
-import { isClientId } from '../../registrations/client-id.ts'
-import { type FormBody, NOT_STORED_HEADER, OAUTH_PREFIX, oauthErrors, sendNotStored } from '../endpoint-scope.ts'
+import {
+  type FormBody,
+  NOT_STORED_HEADER,
+  noteClient,
+  OAUTH_PREFIX,
+  oauthErrors,
+  queryOf,
+  sendNotStored
+} from '../endpoint-scope.ts'
 import { readIssuedTokenRequest } from '../issued-tokens/request.ts'
 import { type IntrospectionOptions, introspect } from './introspect.ts'
 import { representIntrospection } from './representation.ts'
@@ -38,11 +45,8 @@ export async function introspectionRoutes(app: FastifyInstance, options: Introsp
       }
     },
     async (request, reply) => {
-      const [, query = ''] = request.url.split('?', 2)
-      const asked = readIssuedTokenRequest(request.headers.authorization, request.body?.form, query)
-      const { clientId } = asked.client
-      // An id that grantd cannot have made may be a misplaced secret, so it is not logged.
-      if (isClientId(clientId)) request.caller = { clientId }
+      const asked = readIssuedTokenRequest(request.headers.authorization, request.body?.form, queryOf(request))
+      noteClient(request, asked.client)
       const introspection = await introspect(options, asked, sourceOf(request))
       setOutcome(
         request,

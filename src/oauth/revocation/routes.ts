@@ -1,8 +1,15 @@
 import type { FastifyInstance } from 'fastify'
 import { publicContextOf } from '../../admin-api/audit-context.ts'
 import { setOutcome } from '../../http/outcome.ts'
-import { isClientId } from '../../registrations/client-id.ts'
-import { type FormBody, NOT_STORED_HEADER, OAUTH_PREFIX, oauthErrors, sendEmptyNotStored } from '../endpoint-scope.ts'
+import {
+  type FormBody,
+  NOT_STORED_HEADER,
+  noteClient,
+  OAUTH_PREFIX,
+  oauthErrors,
+  queryOf,
+  sendEmptyNotStored
+} from '../endpoint-scope.ts'
 import { readIssuedTokenRequest } from '../issued-tokens/request.ts'
 import { type RevocationOptions, revoke } from './revoke.ts'
 import { RevocationRequestSchema } from './schemas.ts'
@@ -32,11 +39,8 @@ export async function revocationRoutes(app: FastifyInstance, options: Revocation
       }
     },
     async (request, reply) => {
-      const [, query = ''] = request.url.split('?', 2)
-      const asked = readIssuedTokenRequest(request.headers.authorization, request.body?.form, query)
-      const { clientId } = asked.client
-      // An id that grantd cannot have made may be a misplaced secret, so it is not logged.
-      if (isClientId(clientId)) request.caller = { clientId }
+      const asked = readIssuedTokenRequest(request.headers.authorization, request.body?.form, queryOf(request))
+      noteClient(request, asked.client)
       const isRevoked = await revoke(options, asked, publicContextOf(request, 'client', options.issuer))
       setOutcome(request, isRevoked ? { result: 'revoked' } : { result: 'inactive', reason: 'unknown_token' })
       return sendEmptyNotStored(reply)

@@ -3,10 +3,17 @@ import type { Static } from 'typebox'
 import { publicContextOf } from '../../admin-api/audit-context.ts'
 import { jsonResponse } from '../../admin-api/responses.ts'
 import { hangUpSignal } from '../../http/hang-up.ts'
-import { isClientId } from '../../registrations/client-id.ts'
 import { IdempotencyKey } from '../../registrations/idempotency/schemas.ts'
 import { readClient } from '../client-authentication/methods.ts'
-import { type FormBody, NOT_STORED_HEADER, OAUTH_PREFIX, oauthErrors, sendNotStored } from '../endpoint-scope.ts'
+import {
+  type FormBody,
+  NOT_STORED_HEADER,
+  noteClient,
+  OAUTH_PREFIX,
+  oauthErrors,
+  queryOf,
+  sendNotStored
+} from '../endpoint-scope.ts'
 import { invalidTokenRequest } from '../oauth-error.ts'
 import { readParameters, refuseOAuthParameters } from '../token/request.ts'
 import { RotatedSecretSchema, SecretRotationRequestSchema } from './schemas.ts'
@@ -38,12 +45,9 @@ export async function selfRotationRoutes(app: FastifyInstance, options: SelfRota
       }
     },
     async (request, reply) => {
-      const [, query = ''] = request.url.split('?', 2)
-      refuseOAuthParameters(query)
+      refuseOAuthParameters(queryOf(request))
       const client = readClient(request.headers.authorization, readParameters(request.body?.form))
-      const { clientId } = client
-      // An id that grantd cannot have made may be a misplaced secret, so it is not logged.
-      if (isClientId(clientId)) request.caller = { clientId }
+      noteClient(request, client)
       const rotated = await rotateOwnSecret(options, client, publicContextOf(request, 'client', options.issuer), {
         idempotencyKey: readIdempotencyKey(request.headers['idempotency-key']),
         signal: hangUpSignal(reply)
