@@ -1,10 +1,14 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import { RELEASES } from '../contract/document.ts'
 import { installPackages } from '../fixtures/run/packages.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
 
-/** `npm run test:clients`: clients that generators make of openapi.yaml compile, and stock clients get tokens. */
+/**
+ * `npm run test:clients`: clients that generators make of openapi.yaml compile, the client of each release works with the
+ * service of today, and stock clients get tokens.
+ */
 
 /** Not below test/, where the tests of the generators' own dependencies would be found. */
 const FOLDER = path.join(ROOT, 'node_modules/.cache/clients')
@@ -20,7 +24,7 @@ const GENERATORS: Record<string, readonly string[]> = {
 }
 /** As strict as the users of a client may be. */
 const COMPILER_OPTIONS = [
-  ...['--ignoreConfig', '--noEmit', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2024'],
+  ...['--ignoreConfig', '--strict', '--skipLibCheck', '--module', 'nodenext', '--target', 'es2024'],
   ...['--lib', 'es2024,dom,dom.iterable', '--types', '']
 ]
 
@@ -30,14 +34,14 @@ function run(command: string, args: readonly string[], cwd = FOLDER): string | u
   return status === 0 ? undefined : `${path.basename(command)} ended with ${status}:\n${stdout}${stderr}`
 }
 
-/** @returns why the generator did not write its file */
-function generate(name: string, args: readonly string[]): string | undefined {
-  const fault = run(path.join(FOLDER, 'node_modules/.bin', name), args)
+/** @returns why the generator did not write `<name>.ts`, or why that does not compile */
+function clientFault(generator: string, args: readonly string[], name = generator): string | undefined {
+  const fault = run(path.join(FOLDER, 'node_modules/.bin', generator), args)
   if (fault !== undefined) return fault
-  return existsSync(path.join(OUTPUT, `${name}.ts`)) ? undefined : 'it wrote no file'
+  return existsSync(path.join(OUTPUT, `${name}.ts`)) ? compileFault(name) : 'it wrote no file'
 }
 
-/** @returns why the file does not compile */
+/** Compiles the file to JavaScript beside it. @returns why that fails */
 function compileFault(name: string): string | undefined {
   return run(path.join(ROOT, 'node_modules/.bin/tsc'), [...COMPILER_OPTIONS, path.join(OUTPUT, `${name}.ts`)])
 }
@@ -54,7 +58,13 @@ writeFileSync(path.join(OUTPUT, 'control.ts'), 'export const count: number = "on
 if (compileFault('control') === undefined) throw new Error('control: a file that must not compile does')
 
 const faults = new Map<string, string | undefined>()
-for (const [name, args] of Object.entries(GENERATORS)) faults.set(name, generate(name, args) ?? compileFault(name))
+for (const [name, args] of Object.entries(GENERATORS)) faults.set(name, clientFault(name, args))
+for (const version of RELEASES.keys()) {
+  const name = `release-${version}`
+  const document = path.join(ROOT, `test/contract/openapi-${version}.yaml`)
+  const args = ['generate', '--path', document, '-o', OUTPUT, '-n', `${name}.ts`]
+  faults.set(name, clientFault('swagger-typescript-api', args, name))
+}
 for (const file of globSync('test/clients/*.client.ts', { cwd: ROOT }).sort()) faults.set(file, testFault(file))
 
 for (const [name, fault] of faults) {
