@@ -8,6 +8,7 @@ import type { Answer, Grantd } from '../fixtures/app/grantd.ts'
 /** The expected state of a registration. It is kept after a delete. */
 export interface Modelled {
   site: Site
+  key: string | null
   clientId: string
   clientSecret: string
   secretCreatedAt: number

@@ -42,7 +42,7 @@ export function create(
         model.registrations.every(known => known.clientId !== clientId && !secretsOf(known).includes(clientSecret))
       )
       model.registrations.push({
-        ...{ site: of, clientId, clientSecret, name, enabled, scopes: some, audiences, expiresAt },
+        ...{ site: of, key: null, clientId, clientSecret, name, enabled, scopes: some, audiences, expiresAt },
         ...{ secretCreatedAt: instanceOf(real, which).now(), secretUsedAt: null, previous: undefined, replaced: [] },
         ...{ lastUsedAt: null, exchangeCount: 0, hasCutOff: false, isDeleted: false }
       })

@@ -58,6 +58,7 @@ export function list(of: Site, which: number): Command {
       expected.map(
         ({
           clientId,
+          key,
           name,
           enabled,
           scopes,
@@ -68,7 +69,7 @@ export function list(of: Site, which: number): Command {
           hasCutOff,
           ...secrets
         }) => ({
-          ...{ clientId, name, enabled, scopes, audiences, hasCutOff, ...UNCHANGED },
+          ...{ clientId, key, name, enabled, scopes, audiences, hasCutOff, ...UNCHANGED },
           secretCreatedAt: instantOf(secrets.secretCreatedAt),
           hasPrevious: secrets.previous !== undefined && now() < secrets.previous.expiresAt,
           expiresAt: instantOf(expiresAt),
@@ -84,7 +85,7 @@ export function list(of: Site, which: number): Command {
 /** Members that no command changes. */
 const UNCHANGED = {
   ...{ tokenLifetimeSeconds: null, dpopBound: false, mayIntrospect: false },
-  ...{ key: null, mayIdle: false, selfRotation: false, disabledReason: null, unclaimed: false }
+  ...{ mayIdle: false, selfRotation: false, disabledReason: null, unclaimed: false }
 }
 
 /** Returns what the list of a Site has, in its order: by name, then by client id. */
@@ -153,7 +154,7 @@ export function createTwice(of: Site, ms: number, which: number): Command {
     assert.equal(other.status, 422, other.text)
     const { clientId, clientSecret } = first.json()
     model.registrations.push({
-      ...{ site: of, clientId, clientSecret, name, enabled: true, scopes: [], audiences: [], expiresAt },
+      ...{ site: of, key: null, clientId, clientSecret, name, enabled: true, scopes: [], audiences: [], expiresAt },
       ...{ secretCreatedAt: now(), secretUsedAt: null, previous: undefined, replaced: [] },
       ...{ lastUsedAt: null, exchangeCount: 0, hasCutOff: false, isDeleted: false }
     })

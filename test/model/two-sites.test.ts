@@ -3,6 +3,7 @@ import t from 'tap'
 import { Clock, startApp } from '../fixtures/app/app.ts'
 import { DAY_MS } from '../fixtures/app/registration.ts'
 import { startWebhookReceiver } from '../fixtures/peers/webhook-receiver.ts'
+import { put, removeByKey } from './keyed.ts'
 import { type Command, command, type Model, type Real, SITES, type Site } from './model.ts'
 import { change, create, exchange, remove, retire, rotate } from './registrations.ts'
 import { changeOnce, createTwice, list, page, readNotices, subscribe, trespass } from './sites.ts'
@@ -19,6 +20,7 @@ const instance = fc.nat({ max: 1 })
 const pick = fc.nat({ max: 5 })
 /** Without case and accents, so that their order is that of their characters. */
 const name = fc.stringMatching(/^[a-z]{1,8}( [a-z0-9]{1,8})?$/)
+const key = fc.constantFrom('a', 'b')
 const isEnabled = fc.constantFrom(true, true, true, false)
 const scopes = fc.subarray([...SCOPES])
 const audiences = fc.subarray([...AUDIENCES])
@@ -50,6 +52,10 @@ const commands = [
     .tuple(pick, audiences, instance)
     .map(([at, some, which]) => change('audiences', at, which, () => ({ audiences: some }))),
   fc.tuple(pick, instance).map(args => remove(...args)),
+  fc
+    .tuple(site, key, fc.option(fc.boolean(), { nil: undefined }), scopes, lifetimeMs, instance)
+    .map(args => put(...args)),
+  fc.tuple(site, key, instance).map(args => removeByKey(...args)),
   ...[0, 1].map(() => fc.tuple(pick, overlapSeconds, instance).map(args => rotate(...args))),
   fc.tuple(pick, instance).map(args => retire(...args)),
   fc.tuple(pick, secretKind, fc.option(scopes, { nil: undefined }), instance).map(args => exchange(...args)),
