@@ -1,14 +1,14 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { stringify } from 'yaml'
 import { startApp } from '../fixtures/app/app.ts'
 import { dumpTables, query } from '../fixtures/app/database.ts'
-import type { Grantd, Json } from '../fixtures/app/grantd.ts'
+import { type Answer, type Grantd, type Json, send } from '../fixtures/app/grantd.ts'
 import { keyPair } from '../fixtures/app/public-key.ts'
 import { inDays } from '../fixtures/app/registration.ts'
 import { ROOT } from '../fixtures/run/paths.ts'
@@ -16,6 +16,7 @@ import { temporaryFolder } from '../fixtures/run/process.ts'
 
 const ISSUER = 'https://token.actions.githubusercontent.com'
 const KEYED = '/v1/sites/acme/keyed-app-registrations'
+const IN_90_DAYS = inDays(90)
 const NO_SECRET = /grantd_[0-9A-Za-z]|eyJ/
 
 interface Run {
@@ -165,6 +166,7 @@ t.test('a refused registration leaves the others applied, and prunes nothing', a
   t.match(differing.output, /409 credential_differs: The registration has the key .*A PUT never rotates/)
 })
 
+// [SECRET-65]
 t.test('--prune keeps what was used, and deletes nothing for an empty file', async t => {
   const grantd = await startApp(t)
   const used = (await grantd.asAdmin('PUT', `${KEYED}/used`, { body: { name: 'x', expiresAt: inDays(9) } })).json()
@@ -182,6 +184,7 @@ t.test('--prune keeps what was used, and deletes nothing for an empty file', asy
   t.match(wrong.output, /unusedFor: must be days and hours/)
 })
 
+// [SECRET-64]
 t.test('a secret goes to a new file that only its owner can read, and without one none is made', async t => {
   const grantd = await startApp(t)
   const registrations = [
@@ -221,26 +224,60 @@ t.test('a secret goes to a new file that only its owner can read, and without on
 
 t.test('an answer that got lost is asked for again, and brings the same secret', async t => {
   const grantd = await startApp(t)
-  let lost = 0
-  const proxy = createServer(async (request, response) => {
-    const { method = '', url = '', headers } = request
-    const { 'content-length': _, connection: __, ...others } = headers
-    const answer = await grantd.send(method, url, { headers: others, body: await text(request) })
-    if (method === 'PUT' && lost++ === 0) return response.destroy()
-    const { 'transfer-encoding': ___, ...kept } = answer.headers
-    return response.writeHead(answer.status, Object(kept)).end(answer.text)
+  let puts = 0
+  const baseUrl = await startProxy(t, grantd, ({ method, response }) => {
+    if (method === 'PUT' && puts++ === 0) response.destroy()
   })
-  proxy.listen(0, '127.0.0.1')
-  await once(proxy, 'listening')
-  t.teardown(() => proxy.close())
-  const baseUrl = `http://127.0.0.1:${Object(proxy.address()).port}`
   const file = path.join(temporaryFolder(t), 'secrets')
   const registrations = [{ key: 'secret', name: 'x', expiresAt: inDays(9) }]
   const done = await apply(t, { ...grantd, baseUrl }, { site: 'acme', registrations }, '--secrets-file', file)
   t.match(done.output, /1 created\n$/)
-  t.equal(lost, 2)
+  t.equal(puts, 2)
   t.equal((await grantd.exchange(JSON.parse(readFileSync(file, 'utf8')))).status, 200)
 })
+
+t.test('a file is applied through a proxy that weakens entity tags, and through one that drops them', async t => {
+  const grantd = await startApp(t)
+  const { publicKey } = keyPair()
+  const registrations = (name: string) => [{ key: 'a', name, expiresAt: IN_90_DAYS, publicKey }]
+  for (const etagOf of [(etag: string) => `W/${etag}`, () => '']) {
+    const baseUrl = await startProxy(t, grantd, ({ headers }) => {
+      const { etag } = headers
+      delete headers['etag']
+      if (typeof etag === 'string' && etagOf(etag) !== '') headers['etag'] = etagOf(etag)
+    })
+    const outcomes: string[] = []
+    for (const name of ['one', 'one', 'two']) {
+      const { output } = await apply(t, { ...grantd, baseUrl }, { site: 'acme', registrations: registrations(name) })
+      outcomes.push(output.trim().split('\n').at(-1) ?? '')
+    }
+    t.same(outcomes, ['1 created', '1 unchanged', '1 changed'])
+    await grantd.asAdmin('DELETE', `${KEYED}/a`)
+  }
+})
+
+interface Passing {
+  method: string
+  /** Headers of the answer. */
+  headers: Answer['headers']
+  response: ServerResponse
+}
+
+/** Starts a proxy in front of grantd. @param onAnswer changes an answer, or loses it @returns its base URL */
+async function startProxy(t: Test, grantd: Grantd, onAnswer: (passing: Passing) => void): Promise<string> {
+  const proxy = createServer(async (request, response) => {
+    const { method = '', url = '', headers } = request
+    const { 'content-length': _, connection: __, ...others } = headers
+    const answer = await send(method, `${grantd.baseUrl}${url}`, { headers: others, body: await text(request) })
+    const { 'transfer-encoding': ___, ...kept } = answer.headers
+    onAnswer({ method, headers: kept, response })
+    if (!response.destroyed) response.writeHead(answer.status, Object(kept)).end(answer.text)
+  })
+  proxy.listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  t.teardown(() => proxy.close())
+  return `http://127.0.0.1:${Object(proxy.address()).port}`
+}
 
 t.test('a file that is wrong is refused with every fault, before anything is sent', async t => {
   const nowhere = { baseUrl: 'http://127.0.0.1:1', adminToken: async () => 'a-token' }

@@ -84,6 +84,7 @@ t.test('If-None-Match: * creates only, and If-Match changes that version only (R
   t.equal((await grantd.asAdmin('DELETE', DEVICE_SYNC, { headers: { 'if-match': '"2"' } })).status, 204)
 })
 
+// [SECRET-62]
 t.test('with a key or a federated subject no answer holds a secret, and a PUT never rotates', async t => {
   const grantd = await startApp(t, { environment: { FEDERATED_ISSUERS: ISSUER } })
   const [{ publicKey }, other] = [keyPair(), keyPair()]
@@ -140,6 +141,7 @@ t.test('with deliver "claim" only the 201 holds a ticket, and later PUTs make no
   t.match(refused.json(), { status: 400, errors: [{ pointer: '/deliver' }] })
 })
 
+// [SECRET-61]
 t.test('an old body does not shorten what somebody has renewed, unless allowShorter=true', async t => {
   const clock = new Clock()
   const grantd = await startApp(t, { now: clock.now })
@@ -163,6 +165,7 @@ t.test('an old body does not shorten what somebody has renewed, unless allowShor
   t.match(expired.json(), { state: 'expired' }, 'an expiry that stays is not judged again')
 })
 
+// [SECRET-63]
 t.test('a PUT that does not mention enabled does not enable what somebody has disabled', async t => {
   const grantd = await startApp(t)
   const { clientId } = (await put(grantd, body())).json()
@@ -176,6 +179,7 @@ t.test('a PUT that does not mention enabled does not enable what somebody has di
   t.equal((await put(grantd, body())).status, 200)
 })
 
+// [SECRET-60]
 t.test('of many PUTs at once on two instances one creates, and only its answer holds a secret', async t => {
   const one = await startApp(t)
   const other = await startApp(t, { databaseUrl: one.databaseUrl })
@@ -238,6 +242,7 @@ t.test('create takes a key too, and a taken one is 409 key_taken', async t => {
   t.match(patched.json(), { status: 400, errors: [{ pointer: '/key', code: 'unknown_member' }] }, 'a key never changes')
 })
 
+// [SITE-23]
 t.test("a key is of one Site: another Site's registration is neither read, changed, deleted nor taken", async t => {
   const grantd = await startApp(t)
   const { clientId } = (await put(grantd, body())).json()
