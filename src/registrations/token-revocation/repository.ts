@@ -30,13 +30,15 @@ export function moveCutOff(trx: Transaction<Database>, clientId: string): Promis
     .executeTakeFirstOrThrow()
 }
 
-/** Inserts the revocation of one token. Another revocation of the same token changes nothing. */
-export async function insertRevocation(trx: Transaction<Database>, revocation: TokenRevocationTable): Promise<void> {
-  await trx
-    .insertInto('token_revocations')
-    .values(revocation)
-    .onConflict(conflict => conflict.doNothing()) // Index: token_revocations_pkey
-    .execute()
+/** Inserts the revocation of one token, unless it is revoked already or has expired by the clock of the database. */
+export async function insertRevocation(
+  trx: Transaction<Database>,
+  { client_id, jti, ends_at }: TokenRevocationTable
+): Promise<void> {
+  await sql`
+    insert into token_revocations (client_id, jti, ends_at)
+    select ${client_id}, ${jti}, ${ends_at}::timestamptz where ${ends_at}::timestamptz > clock_timestamp()
+    on conflict do nothing -- Index: token_revocations_pkey`.execute(trx)
 }
 
 /** Counts the revoked tokens of a client that have not expired by the clock of the database. */

@@ -4,6 +4,7 @@ import { DatabaseClock } from '../../../src/database/clock.ts'
 import { startApp } from '../../fixtures/app/app.ts'
 import { createDatabase, openTestDatabase, query } from '../../fixtures/app/database.ts'
 import type { Grantd } from '../../fixtures/app/grantd.ts'
+import { introspect } from '../../fixtures/app/introspection.ts'
 import { COLLECTION, inDays, issuedAtOf } from '../../fixtures/app/registration.ts'
 
 const MINUTE_MS = 60_000
@@ -94,6 +95,16 @@ t.test('an exchange in the second of the cut-off waits until its token is active
   const answers = await Promise.all(Array.from({ length: 10 }, () => grantd.exchange(client)))
   for (const answer of answers) t.ok(issuedAtOf(answer) >= cutOff)
   t.ok(cutOff <= (await databaseSeconds(grantd)), 'it has come')
+})
+
+t.test('a client that introspects in the second of its cut-off gets no token before it has come', async t => {
+  const grantd = await startApp(t)
+  const client = await grantd.register({ mayIntrospect: true })
+  await grantd.asAdmin('PATCH', client.path, { body: { enabled: false } })
+  await grantd.asAdmin('PATCH', client.path, { body: { enabled: true } })
+  t.equal((await introspect(grantd, client, 'no token')).status, 200)
+  const issuedAt = issuedAtOf(await grantd.exchange(client))
+  t.ok(issuedAt <= (await databaseSeconds(grantd)), 'it is not dated in the future')
 })
 
 t.test('without an estimate of the time of the database, the clock of the instance counts', async t => {

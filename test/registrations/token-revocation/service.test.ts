@@ -90,6 +90,12 @@ t.test('revoking a token of a registration that was deleted, or of another Site,
   t.same(await rows(), [])
 })
 
+t.test('an expired token leaves no row, however many a client revokes', async t => {
+  const { revoke, rows } = await start(t)
+  await Promise.all(Array.from({ length: 5 }, () => revoke({ endsAt: Date.now() - 1_000 })))
+  t.same(await rows(), [])
+})
+
 t.test('deleting a registration deletes its revocations', async t => {
   const { grantd, clientId, revoke, rows } = await start(t)
   await revoke()

@@ -48,7 +48,7 @@ export class ClientCache {
    */
   keep(row: ClientRow, exchangedAt = NEVER): void {
     const { client_id: clientId, version } = row
-    if (version < (this.#changes.get(clientId) ?? 0)) return
+    if (isEarly(row) || version < (this.#changes.get(clientId) ?? 0)) return
     const cached = this.#clients.get(clientId)
     if (cached !== undefined && cached.row.version > version) return
     this.#clients.set(clientId, { row, exchangedAt: Math.max(exchangedAt, cached?.exchangedAt ?? NEVER) })
@@ -64,9 +64,7 @@ export class ClientCache {
   refresh(row: ClientRow): void {
     const cached = this.#clients.get(row.client_id)
     if (cached === undefined) return
-    // Until the cut-off of its tokens has come, each exchange of an enabled registration reads the row and waits.
-    const isEarly = row.enabled && row.tokens_valid_in_ms > 0
-    if (!row.is_registered || isEarly) this.#clients.delete(row.client_id)
+    if (!row.is_registered || isEarly(row)) this.#clients.delete(row.client_id)
     else if (cached.row.version <= row.version) cached.row = row
   }
 
@@ -75,4 +73,12 @@ export class ClientCache {
     this.#changes.set(clientId, Math.max(version, this.#changes.get(clientId) ?? 0))
     if (this.find(clientId).version < version) this.#clients.delete(clientId)
   }
+}
+
+/**
+ * Whether the cut-off of a row had not come when it was read. Such a row is not cached: each exchange of the client reads it
+ * again, and waits for the cut-off. A client that is disabled gets no token anyway.
+ */
+function isEarly({ enabled, tokens_valid_in_ms }: ClientRow): boolean {
+  return enabled && tokens_valid_in_ms > 0
 }
