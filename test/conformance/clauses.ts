@@ -183,7 +183,8 @@ const BUILT = {
   '9449 §5 error': 'a bad proof is 400 invalid_dpop_proof',
   '9449 §5.1 metadata': 'a proof by each algorithm that the metadata lists is accepted',
   '9449 §5.2 bound-only': 'a client that is registered for bound tokens gets no bearer token',
-  '9449 §6.1 jkt': 'cnf.jkt of a token is the SHA-256 thumbprint of the key in the proof'
+  '9449 §6.1 jkt': 'cnf.jkt of a token is the SHA-256 thumbprint of the key in the proof',
+  '9449 §6.2 introspection': 'introspection of a bound token has its cnf and the type DPoP'
 } as const
 
 const NOT_BUILT: Record<string, string> = {}

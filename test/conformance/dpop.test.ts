@@ -4,6 +4,7 @@ import { startApp } from '../fixtures/app/app.ts'
 import { makeClientKey } from '../fixtures/app/assertion.ts'
 import { proofClaims, proofFor, signProof } from '../fixtures/app/dpop.ts'
 import type { Answer } from '../fixtures/app/grantd.ts'
+import { introspect, registerGateway } from '../fixtures/app/introspection.ts'
 import { clause } from './clause.ts'
 
 /** DPoP at the token endpoint: RFC 9449. The checks of a resource server are in examples/dpop.test.ts and fapi2.test.ts. */
@@ -104,4 +105,15 @@ clause('9449 §5.2 bound-only', async t => {
 clause('9449 §6.1 jkt', async t => {
   const { access_token: token } = (await request(proof())).json()
   t.same(decodeJwt(token)['cnf'], { jkt: await calculateJwkThumbprint(key.credential.jwk, 'sha256') })
+})
+
+clause('9449 §6.2 introspection', async t => {
+  const gateway = await registerGateway(grantd)
+  const { access_token: token } = (await request(proof())).json()
+  const cnf = { jkt: key.credential.keyId }
+  t.match((await introspect(grantd, gateway, token)).json(), { active: true, token_type: 'DPoP', cnf })
+  const bearer = (await request(undefined)).json().access_token
+  const { token_type: type, ...others } = (await introspect(grantd, gateway, bearer)).json()
+  t.equal(type, 'Bearer')
+  t.notOk('cnf' in others)
 })
