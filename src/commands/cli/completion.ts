@@ -11,7 +11,7 @@ export function completionScript(command: readonly string[]): string {
   return `grantd() { ${quoted} "$@"; }
 _grantd() {
   local IFS=$'\\n'
-  COMPREPLY=($(compgen -W "$(grantd complete "\${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)" -- "\${COMP_WORDS[COMP_CWORD]}"))
+  COMPREPLY=($(compgen -W "$(grantd complete "\${COMP_WORDS[@]:1:$((COMP_CWORD - 1))}" 2>/dev/null)" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o default -F _grantd grantd`
 }

@@ -5,7 +5,7 @@ import { ASSERTION_TYPE, MAX_ASSERTION_LENGTH } from '../client-authentication/c
 /** Parameters of a request about a token, for openapi.yaml. @param token description of `token` */
 export function issuedTokenParameters(token: string) {
   return {
-    token: Type.String({ description: token, examples: ['eyJ0eXAiOiJhdCtqd3QiLCJhbGc…'] }),
+    token: Type.String({ format: 'password', description: token, examples: ['eyJ0eXAiOiJhdCtqd3QiLCJhbGc…'] }),
     token_type_hint: Type.Optional(
       Type.String({
         description: 'Ignored, because grantd issues one type of token.',
@@ -31,6 +31,7 @@ export function issuedTokenParameters(token: string) {
     ),
     client_assertion: Type.Optional(
       Type.String({
+        format: 'password',
         maxLength: MAX_ASSERTION_LENGTH,
         description: 'A JWT that proves the caller, as at the token endpoint.',
         examples: ['eyJhbGciOiJFUzI1NiJ9…']

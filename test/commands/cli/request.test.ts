@@ -96,6 +96,15 @@ t.test('a secret in the arguments is refused, because other users of the machine
   }
 })
 
+t.test('openapi.yaml marks every secret of a call, so that none is taken from the arguments', async t => {
+  const isSecret = (name: string) => /(^|_)(secret|token|assertion)$/.test(name)
+  const found = operations.flatMap(({ path, options }) =>
+    options.filter(({ name }) => isSecret(name) || path === `/calendar/{${name}}.ics`)
+  )
+  for (const { name, schema } of found) t.equal(schema.format, 'password', name)
+  t.match([...new Set(found.map(({ name }) => name))].sort(), ['client_assertion', 'client_secret', 'key', 'token'])
+})
+
 t.test('a value of a path is one part of the path, whatever it is', async t => {
   const path = (siteId: string) => requestFor('listAppRegistrations', '--siteId', siteId).url.pathname
   t.equal(path('a/b'), '/grantd/v1/sites/a%2Fb/app-registrations')
