@@ -16,20 +16,21 @@ const JSON_TYPE = { 'content-type': 'application/json' }
 
 /** Texts that may appear nowhere but in the answer that handed them out. */
 export class Canaries {
-  readonly #texts = new Set<string>()
+  /** Each with its forms, which are looked for in a thousand texts. */
+  readonly #forms = new Map<string, readonly string[]>()
 
   add(text: string): string {
-    this.#texts.add(text)
+    if (!this.#forms.has(text)) this.#forms.set(text, formsOf(text))
     return text
   }
 
   get count(): number {
-    return this.#texts.size
+    return this.#forms.size
   }
 
   /** Returns the canaries of which this text has a form. The part that varies counts, not the prefix that they share. */
   foundIn(text: string): string[] {
-    return [...this.#texts].filter(canary => formsOf(canary).some(form => text.includes(form)))
+    return [...this.#forms].filter(([, forms]) => forms.some(form => text.includes(form))).map(([canary]) => canary)
   }
 }
 

@@ -23,7 +23,8 @@ for (const name of PAGES.filter(name => name !== 'README.md')) {
 }
 
 t.test('a command that is refused fails its page, unless the page says that it is refused', async t => {
-  const page = (language: string) => `\`\`\`${language}\n$ curl -sS http://127.0.0.1:3000/v1/nowhere\n\`\`\`\n`
+  // With -X it is not repeated until the answer is that of the page.
+  const page = (language: string) => `\`\`\`${language}\n$ curl -sS -X GET http://127.0.0.1:3000/v1/nowhere\n\`\`\`\n`
   await t.rejects(withAnswers(page('console'), await createDatabase(t)), { message: /^this command failed: .*nowhere/ })
   t.match(await withAnswers(page('console refused'), await createDatabase(t)), '"status":404')
 })

@@ -28,7 +28,8 @@ t.test('callers that ask for the API description many times at once and never re
   const server = await spawnServer(t, { DATABASE_URL: await createDatabase(t), DATA_DIR: temporaryFolder(t) })
   await untilReady(server)
   const request = 'GET /openapi.yaml HTTP/1.1\r\nHost: grantd\r\n\r\n'
-  const answered = (received: string) => (received.match(/HTTP\/1\.1 200 /g)?.length ?? 0) === 20
+  const { text } = await send('GET', `${server.baseUrl}/openapi.yaml`)
+  const answered = (received: string) => received.length > 20 * text.length
   // Readers first, so that the heap of the new process has grown to its size.
   for (let round = 0; round < 50; round++) await exchangeBytes(server.baseUrl, request.repeat(20), answered)
   const grownBy = async (connections: number, count: number): Promise<number> => {
