@@ -10,7 +10,16 @@ import { DEBIAN_POSTGRES_NEEDS } from '../fixtures/faults/debian-postgres.ts'
 import { startInstance } from '../fixtures/run/instance.ts'
 import { spawnServer } from '../fixtures/run/process.ts'
 import { until } from '../fixtures/run/until.ts'
-import { countAuditEvents, exchangeByKey, ISSUER, noticesOf, prepare, retry, type Stage } from './backup/stage.ts'
+import {
+  countAuditEvents,
+  exchangeByKey,
+  ISSUER,
+  isActive,
+  noticesOf,
+  prepare,
+  retry,
+  type Stage
+} from './backup/stage.ts'
 import { commandsOf, createInstallation, type Installation, runCommands, startDebianCluster } from './installation.ts'
 
 /** The drill of docs/backup.md. Each test restores the same dump elsewhere, by the commands of the page. */
@@ -87,8 +96,13 @@ root.test('a dump that is restored elsewhere serves on as if nothing had happene
   const verified = await runCommands('npm run --silent audit:verify', stage.folder, variablesOf(installation))
   t.equal(verified.trim(), `Sites: 1, events: ${before.auditEvents}, Sites with a fault: 0`)
 
+  t.comment(`${stage.dumpBytes} bytes restored. audit:verify: ${verified.trim()}`)
   const { grantd, argon2Runs } = await serve(t, installation, environment)
   t.ok(await verifies(grantd, before.token), 'a token from before verifies')
+  t.ok(await isActive(grantd, before.gateway, before.token))
+  for (const token of [before.revokedToken, before.stoppedToken]) {
+    t.notOk(await isActive(grantd, before.gateway, token), 'a token that was revoked stays revoked')
+  }
   for (const client of [before.client, before.rotated, { ...before.rotated, clientSecret: before.newSecret }]) {
     t.equal((await grantd.exchange(client)).status, 200, 'a secret works, and so does a previous one')
   }
@@ -123,10 +137,13 @@ root.test('a restore forgets what happened since the dump, and the page says wha
   t.not(later().at(-1)?.headers['webhook-id'], first?.headers['webhook-id'], 'as an event of its own')
 
   t.ok(await verifies(grantd, before.token))
+  const revoked = [before.toBeRevoked.token, before.toBeStopped.token]
+  for (const token of revoked) t.ok(await isActive(grantd, before.gateway, token), 'a revoked token is active again')
   const { KEY_ENCRYPTION_KEY = '', DATA_DIR = '' } = environment
   const variables = { ...variablesOf(installation), KEY_ENCRYPTION_KEY, DATA_DIR }
   await runCommands(commandsOf('--compromised'), stage.folder, variables)
   await until('no token from before verifies', async () => !(await verifies(grantd, before.token)), 30_000)
+  for (const token of revoked) t.notOk(await isActive(grantd, before.gateway, token), 'and is ended')
   t.equal((await grantd.exchange(before.client)).status, 200)
   await grantd.close()
 })

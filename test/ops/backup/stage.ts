@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
+import { statSync } from 'node:fs'
 import path from 'node:path'
 import type { Test } from 'tap'
 import {
@@ -8,7 +9,7 @@ import {
   registerKeyClient,
   signAssertion
 } from '../../fixtures/app/assertion.ts'
-import type { Answer, Grantd } from '../../fixtures/app/grantd.ts'
+import { type Answer, basic, type Grantd, type Sending } from '../../fixtures/app/grantd.ts'
 import { COLLECTION, inDays } from '../../fixtures/app/registration.ts'
 import { startWebhookReceiver, type WebhookReceiver } from '../../fixtures/peers/webhook-receiver.ts'
 import { startInstance } from '../../fixtures/run/instance.ts'
@@ -23,6 +24,7 @@ export type Registered = Awaited<ReturnType<Grantd['register']>>
 export interface Stage {
   /** Folder that has `grantd.dump`. */
   folder: string
+  dumpBytes: number
   /** Environment of an instance, without its database. */
   environment: Record<string, string>
   /** Gets the notices of all Sites and those of the Site `acme`. */
@@ -40,6 +42,14 @@ interface Before {
   rotated: Registered
   newSecret: string
   keyClient: KeyClient
+  /** A registration that may introspect. */
+  gateway: Registered
+  /** A token that was revoked before the dump, and one before a cut-off. */
+  revokedToken: string
+  stoppedToken: string
+  /** A token that is revoked after the dump, and one whose registration gets a cut-off then. */
+  toBeRevoked: { client: Registered; token: string }
+  toBeStopped: { client: Registered; token: string }
   /** An open claim ticket. */
   ticket: string
   /** A registration that was created with an `Idempotency-Key`. */
@@ -89,7 +99,7 @@ export async function prepare(t: Test): Promise<Stage> {
   await until('the later notice', () => noticesOf(receiver, before.announcedLater).length > 0, 2 * LATER_MS)
   await grantd.close()
   await cluster.stop('SIGINT')
-  return { folder, environment, receiver, before, since }
+  return { folder, dumpBytes: statSync(`${folder}/grantd.dump`).size, environment, receiver, before, since }
 }
 
 async function populate(grantd: Grantd, receiver: WebhookReceiver): Promise<Before> {
@@ -110,6 +120,11 @@ async function populate(grantd: Grantd, receiver: WebhookReceiver): Promise<Befo
     token: String((await grantd.exchange(client)).json().access_token),
     newSecret: String((await grantd.asAdmin('POST', `${rotated.path}/rotate-secret`)).json().clientSecret),
     keyClient: await registerKeyClient(grantd),
+    gateway: await grantd.register({ mayIntrospect: true }),
+    revokedToken: await revoke(grantd, await obtain(grantd)),
+    stoppedToken: await stop(grantd, await obtain(grantd)),
+    toBeRevoked: await obtain(grantd),
+    toBeStopped: await obtain(grantd),
     ticket: String(handedOver.json().claim.ticket),
     retried: await retry(grantd, idempotencyKey),
     cursor: String((await grantd.asAdmin('GET', `${COLLECTION}?limit=1`)).json().nextCursor),
@@ -122,12 +137,47 @@ async function populate(grantd: Grantd, receiver: WebhookReceiver): Promise<Befo
   return { ...before, auditEvents: await countAuditEvents(grantd) }
 }
 
-async function goOn(grantd: Grantd, { toBeDisabled, toBeDeleted, toBeRotated }: Before): Promise<Since> {
+async function goOn(grantd: Grantd, before: Before): Promise<Since> {
+  const { toBeDisabled, toBeDeleted, toBeRotated, toBeRevoked, toBeStopped } = before
   const created = await grantd.register()
+  await revoke(grantd, toBeRevoked)
+  await stop(grantd, toBeStopped)
   await grantd.asAdmin('PATCH', toBeDisabled.path, { body: { enabled: false } })
   await grantd.asAdmin('DELETE', toBeDeleted.path)
   const rotated = await grantd.asAdmin('POST', `${toBeRotated.path}/rotate-secret`, { body: { overlapSeconds: 0 } })
   return { created, newSecret: String(rotated.json().clientSecret) }
+}
+
+/** Registers a client. @returns it with a token */
+async function obtain(grantd: Grantd): Promise<{ client: Registered; token: string }> {
+  const client = await grantd.register()
+  return { client, token: String((await grantd.exchange(client)).json().access_token) }
+}
+
+/** Revokes a token as its client (RFC 7009). */
+async function revoke(grantd: Grantd, { client, token }: Before['toBeRevoked']): Promise<string> {
+  const { status, text } = await grantd.send('POST', '/oauth/revoke', formOf(client, token))
+  if (status !== 200) throw new Error(text)
+  return token
+}
+
+/** Stops all tokens of a registration as an administrator. */
+async function stop(grantd: Grantd, { client, token }: Before['toBeStopped']): Promise<string> {
+  const { status, text } = await grantd.asAdmin('POST', `${client.path}/revoke-tokens`)
+  if (status !== 200) throw new Error(text)
+  return token
+}
+
+/** Asks about a token (RFC 7662). @param gateway the registration that asks */
+export async function isActive(grantd: Grantd, gateway: Registered, token: string): Promise<boolean> {
+  return (await grantd.send('POST', '/oauth/introspect', formOf(gateway, token))).json().active
+}
+
+function formOf({ clientId, clientSecret }: Registered, token: string): Sending {
+  return {
+    headers: { authorization: basic(clientId, clientSecret), 'content-type': 'application/x-www-form-urlencoded' },
+    body: new URLSearchParams({ token }).toString()
+  }
 }
 
 /** Creates a registration, or gets the answer of the first try. */
