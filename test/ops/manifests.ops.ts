@@ -18,6 +18,13 @@ const skip = leftOutFor({ kubectl: 'kubernetes-client' })
 const packages = path.join(ROOT, 'node_modules/.cache/manifests')
 installPackages(path.join(import.meta.dirname, 'manifests'), packages)
 
+/** Kustomize of this kubectl takes folders as resources. That of Debian 12 is older, and renders the base only. */
+function leftOutForOverlay(): string | false {
+  if (skip !== false) return skip
+  const version = JSON.parse(execFileSync('kubectl', ['version', '--client', '--output=json'], { encoding: 'utf8' }))
+  return version.kustomizeVersion === undefined && 'left out: this kubectl is older than 1.24'
+}
+
 /** Returns the objects that `kubectl apply -k` would send. */
 function render(folder: string): Json[] {
   const text = execFileSync('kubectl', ['kustomize', folder], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
@@ -99,7 +106,7 @@ t.test('each selector of the base selects what it is for', { skip }, async t => 
   t.ok(servicePorts.some(({ name }) => name === monitor.endpoints[0].port))
 })
 
-t.test('the overlay of docs/deploy.md completes the base', { skip }, async t => {
+t.test('the overlay of docs/deploy.md completes the base', { skip: leftOutForOverlay() }, async t => {
   const objects = render(overlayOfPage(t))
   t.same(await faultsOf(packages, objects), [])
   for (const { metadata } of objects) t.equal(metadata.namespace, 'grantd')
