@@ -1,11 +1,25 @@
 import t from 'tap'
-import { within, withinTime } from '../../src/concurrency/timeout.ts'
+import { waitAtLeast, within, withinTime } from '../../src/concurrency/timeout.ts'
 
 // The timers of withinTime do not keep the process alive.
 const alive = setInterval(() => {}, 1_000)
 t.teardown(() => clearInterval(alive))
 
 const NEVER = new Promise<never>(() => {})
+
+t.test(
+  'waiting lasts at least as long as asked, also when the event loop was busy before, and 0 is no wait',
+  async t => {
+    for (const ms of [0, 0.1, 1, 4.5, 20]) {
+      const start = performance.now()
+      // The timers of Node.js count from the beginning of a turn of the event loop.
+      while (performance.now() - start < 10);
+      const asked = performance.now()
+      await waitAtLeast(ms)
+      t.ok(performance.now() - asked >= ms, `${ms} ms`)
+    }
+  }
+)
 
 t.test('waiting ends with the work or with the limit, and says which', async t => {
   t.equal(await within(60_000, Promise.resolve('done')), true)

@@ -37,6 +37,7 @@ t.test('no token has an "iat" in the future, also from an instance whose clock i
   }
 })
 
+// [STOP-4]
 t.test('a cut-off stops every token before it and none after it, whatever the clocks of the instances', async t => {
   const { ahead, behind } = await startSkewed(t, 10 * MINUTE_MS)
   const client = await behind.register({ expiresAt: inDays(1) })
@@ -57,6 +58,7 @@ t.test('a cut-off stops every token before it and none after it, whatever the cl
   }
 })
 
+// [STOP-5]
 t.test(
   'tokens that are asked for in the second before a cut-off are on one side of it, and are never early',
   async t => {

@@ -54,6 +54,7 @@ t.test('revoke-tokens changes the version, and leaves an audit event with the cu
   ])
 })
 
+// [STOP-1]
 t.test('the tokens of another Site, and of an unknown registration, are not stopped: 404', async t => {
   const grantd = await startApp(t)
   const { path, clientId } = await grantd.register()
@@ -119,6 +120,7 @@ const WAYS: Record<string, (grantd: Grantd, client: { path: string; clientSecret
 }
 
 for (const [way, disable] of Object.entries(WAYS)) {
+  // [STOP-2]
   t.test(`disabling by ${way} stops the tokens, and enabling does not bring them back`, async t => {
     const grantd = await startApp(t)
     const client = await grantd.register()
@@ -134,6 +136,7 @@ for (const [way, disable] of Object.entries(WAYS)) {
   })
 }
 
+// [STOP-3]
 t.test('a token that is issued while the disabling is being committed does not come back either', async t => {
   const grantd = await startApp(t)
   const client = await grantd.register()
