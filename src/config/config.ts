@@ -5,7 +5,7 @@ import { postgresUrl } from './formats.ts'
 import type { VariableParser } from './parsers.ts'
 import { readVariables, type Variables } from './variables.ts'
 
-export type { SigningAlgorithm } from './variables.ts'
+export { SIGNING_ALGORITHMS, type SigningAlgorithm } from './variables.ts'
 
 /**
  * The configuration of grantd, read from the environment once, at start, and frozen.

@@ -35,7 +35,7 @@ import {
 
 export type SigningAlgorithm = (typeof SIGNING_ALGORITHMS)[number]
 
-const SIGNING_ALGORITHMS = ['ES256', 'RS256', 'EdDSA'] as const
+export const SIGNING_ALGORITHMS = ['ES256', 'RS256', 'EdDSA'] as const
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
 /** Reads one variable. `description` is for docs/configuration.md. */

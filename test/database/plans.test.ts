@@ -12,6 +12,7 @@ import type { Database } from '../../src/database/schema.ts'
 import { recordUses, recordUsesOfUnchanged } from '../../src/last-used/repository.ts'
 import { useOf } from '../../src/last-used/use.ts'
 import { recordAssertionUses } from '../../src/oauth/client-authentication/assertion-uses/repository.ts'
+import { findStandings } from '../../src/oauth/issued-tokens/repository.ts'
 import { findTicket } from '../../src/registrations/claims/repository.ts'
 import { findClients, findUnchanged } from '../../src/registrations/clients/repository.ts'
 import { clearOldRefusals } from '../../src/registrations/diagnosis/repository.ts'
@@ -24,6 +25,7 @@ import { asServingRole, createDatabase, query, withClient } from '../fixtures/ap
 const STATEMENTS: [string, keyof typeof sessionSettings, (db: Kysely<Database>) => Promise<unknown>][] = [
   ['findClients', 'lookups', db => findClients(db, [])],
   ['findUnchanged', 'lookups', db => findUnchanged(db, [], [])],
+  ['findStandings', 'lookups', db => findStandings(db, [])],
   ['recordAssertionUses', 'lookups', db => recordAssertionUses(db, [], 0)],
   ['recordUsesOfUnchanged', 'lastUsedWriter', db => recordUsesOfUnchanged(db, [])],
   ['recordUses', 'lastUsedWriter', db => recordUses(db, new Map([['a', useOf(1, 0)]]))]
@@ -130,6 +132,7 @@ t.test(
     const works: [string, (db: Kysely<Database>) => Promise<unknown>][] = [
       ['findByDigests', db => findByDigests(db, Array(100).fill(Buffer.alloc(16, 1)))],
       ['findTicket', db => findTicket(db, Buffer.alloc(32, 1), now)],
+      ['findStandings', db => findStandings(db, Array(100).fill('a'.repeat(20)))],
       ['clearOldRefusals', db => clearOldRefusals(db, now.getTime() - 30 * 86_400_000, 1_000)],
       ['findEndOfBatch', db => findEndOfBatch(db, '4', 1_000)],
       ['listCandidates', db => listCandidates(db, range)],

@@ -1,5 +1,6 @@
 import { hash, verify } from 'node:crypto'
 import { BoundedMap } from '../../concurrency/bounded-map.ts'
+import { SIGNING_ALGORITHMS } from '../../config/config.ts'
 import type { KeySet } from '../../signing-keys/key-set.ts'
 import { algorithmOf } from '../client-authentication/assertion-algorithms.ts'
 import { hasPlainHeader } from '../client-authentication/jwt-rules.ts'
@@ -8,6 +9,9 @@ import { type IssuedToken, readClaims } from './issued-token.ts'
 
 /** Tokens whose verification is remembered, a kilobyte each. */
 const MAX_REMEMBERED = 10_000
+
+/** The algorithms that access tokens are signed with. */
+const ALGORITHMS: ReadonlySet<unknown> = new Set(SIGNING_ALGORITHMS)
 
 interface VerifiedTokensOptions {
   issuer: string
@@ -59,7 +63,8 @@ export class VerifiedTokens {
     const algorithm = jwt && algorithmOf(jwt)
     if (jwt === undefined || algorithm === undefined || !hasPlainHeader(jwt)) return undefined
     const { typ, alg, kid } = jwt.header
-    if (typ !== 'at+jwt' || typeof kid !== 'string') return undefined
+    // Other algorithms of assertions are not verified: some take much longer than those of access tokens.
+    if (typ !== 'at+jwt' || typeof kid !== 'string' || !ALGORITHMS.has(alg)) return undefined
     const published = this.#options.keySet.verificationKey(kid)
     // A key verifies by its own algorithm only, whatever the header names (RFC 8725 §3.1).
     const own = published?.algorithm === alg ? published : undefined
