@@ -57,7 +57,10 @@ import { signingKeys } from './signing-keys/plugin.ts'
 
 /** The parts of an instance that the rooms work with. */
 export interface AppOptions
-  extends Pick<Connection, 'tables' | 'background' | 'lookups' | 'lastUsedWriter' | 'assertionUses' | 'health'> {
+  extends Pick<
+    Connection,
+    'tables' | 'background' | 'lookups' | 'lastUsedWriter' | 'assertionUses' | 'standings' | 'health'
+  > {
   config: Config
   sealing: Sealing
   /** Keys of the MACs by which secrets are verified. */

@@ -143,6 +143,7 @@ function unconnected() {
     health: tables.ofAllSites,
     lastUsedWriter: tables.ofAllSites,
     assertionUses: tables.ofAllSites,
+    standings: tables.ofAllSites,
     trustedIssuers: { keysOf: () => undefined },
     sealing,
     macKeys: new MacKeys({ db: tables.ofAllSites, sealing }),

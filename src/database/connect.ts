@@ -15,7 +15,7 @@ export interface DatabaseOptions {
   rereadUrl?: () => string | undefined
   /** The same database as the owner of the schema; `url` by default. */
   migrationUrl: string | undefined
-  /** Connections of the pools. The four pipelined connections come on top. */
+  /** Connections of the pools. The five pipelined connections come on top. */
   poolSize: number
   /** Called with errors of connections that were idle. */
   onIdleError: (error: Error) => void
@@ -40,6 +40,11 @@ export interface Connection {
    * public keys has a connection less.
    */
   assertionUses: Kysely<Database>
+  /**
+   * Pipelined connection that reads the standing of tokens, so that a flood of introspections delays no look-up. It is
+   * opened by the first one.
+   */
+  standings: Kysely<Database>
   /** Pipelined connection of health checks, which neither delay others nor wait for them. */
   health: Kysely<Database>
   /** Runs work on a pool of its own, as the owner of the schema. */
@@ -72,14 +77,15 @@ const IN_THE_ORDER_GIVEN = ['enable_hashjoin = off', 'enable_mergejoin = off', '
 /** Less than writing Last used may delay a token. The write fails then and is tried again. */
 const LAST_USED_LOCK_TIMEOUT = "lock_timeout = '40ms'"
 /**
- * Each statement of an administrator's request has an index. Where Postgres underestimates how many rows a filter
- * leaves, it would read a whole table instead.
+ * Each statement of an administrator's request has an index, and so has the one that reads standings. Where Postgres
+ * underestimates how many rows a filter leaves, or has planned while a table was small, it would read a whole table instead.
  */
 const BY_INDEX = ['enable_seqscan = off']
 /** Session settings of the administrators' pool and of the pipelined connections. */
 export const sessionSettings = {
   administration: BY_INDEX,
   lookups: [ALL_SITES_VISIBLE, PLAN_ONCE, LOOKUP_SERVER_TIMEOUT],
+  standings: [ALL_SITES_VISIBLE, PLAN_ONCE, LOOKUP_SERVER_TIMEOUT, ...BY_INDEX],
   lastUsedWriter: [ALL_SITES_VISIBLE, PLAN_ONCE, ...IN_THE_ORDER_GIVEN, LAST_USED_LOCK_TIMEOUT]
 } as const
 /** An administrator's request that cannot get a connection in this time is answered with 503, and makes room. */
@@ -133,7 +139,7 @@ export function openPipelinedConnections(
   connectionString: string,
   { onConnectionChange }: Pick<PipelinedConnectionOptions, 'onConnectionChange'>,
   locator?: PrimaryLocator
-): Pick<Connection, 'lookups' | 'lastUsedWriter' | 'assertionUses' | 'health'> {
+): Pick<Connection, 'lookups' | 'lastUsedWriter' | 'assertionUses' | 'standings' | 'health'> {
   return {
     lookups: openPipelinedConnection({
       connectionString,
@@ -157,6 +163,14 @@ export function openPipelinedConnections(
       name: 'assertion uses',
       queryTimeoutMs: LOOKUP_TIMEOUT_MS,
       settings: sessionSettings.lookups,
+      onConnectionChange
+    }),
+    standings: openPipelinedConnection({
+      connectionString,
+      locator,
+      name: 'standings',
+      queryTimeoutMs: LOOKUP_TIMEOUT_MS,
+      settings: sessionSettings.standings,
       onConnectionChange
     }),
     health: openPipelinedConnection({

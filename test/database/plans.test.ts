@@ -25,7 +25,7 @@ import { asServingRole, createDatabase, query, withClient } from '../fixtures/ap
 const STATEMENTS: [string, keyof typeof sessionSettings, (db: Kysely<Database>) => Promise<unknown>][] = [
   ['findClients', 'lookups', db => findClients(db, [])],
   ['findUnchanged', 'lookups', db => findUnchanged(db, [], [])],
-  ['findStandings', 'lookups', db => findStandings(db, [])],
+  ['findStandings', 'standings', db => findStandings(db, [])],
   ['recordAssertionUses', 'lookups', db => recordAssertionUses(db, [], 0)],
   ['recordUsesOfUnchanged', 'lastUsedWriter', db => recordUsesOfUnchanged(db, [])],
   ['recordUses', 'lastUsedWriter', db => recordUses(db, new Map([['a', useOf(1, 0)]]))]

@@ -20,7 +20,6 @@ import { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import { MissingDigests } from '../client-authentication/missing-digests.ts'
 import { endpointUrl } from '../endpoint-url.ts'
 import { introspectionRoutes } from '../introspection/routes.ts'
-import { findStandings } from '../issued-tokens/repository.ts'
 import { Standings } from '../issued-tokens/standings.ts'
 import { VerifiedTokens } from '../issued-tokens/verified-tokens.ts'
 import { measureClientCache, measureFailureLimiter, measureLookups } from '../metrics.ts'
@@ -46,6 +45,8 @@ interface TokenEndpointOptions {
   lookups: Kysely<Database>
   /** Records the use of assertions. */
   assertionUses: Kysely<Database>
+  /** Reads the standing of tokens. */
+  standings: Kysely<Database>
   /** For writes that may wait for a lock. */
   background: Kysely<Database>
   revalidation: Revalidation
@@ -94,7 +95,7 @@ export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpoint
   })
   // Postgres plans a statement on its first use. The first token must not wait for it.
   app.addHook('onListen', async () => {
-    await Promise.allSettled([findClients(lookups, []), findStandings(lookups, [])])
+    await Promise.allSettled([findClients(lookups, [])])
   })
   const authentication = {
     ...options,
@@ -109,6 +110,6 @@ export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpoint
     revalidator: new Revalidator(options.revalidation, options.maxDelayMs)
   })
   await selfRotationRoutes(app, authentication)
-  await introspectionRoutes(app, { ...authentication, standings: new Standings(lookups), verifiedTokens })
+  await introspectionRoutes(app, { ...authentication, standings: new Standings(options.standings), verifiedTokens })
   await revocationRoutes(app, { ...authentication, verifiedTokens })
 }

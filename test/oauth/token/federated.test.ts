@@ -208,7 +208,7 @@ t.test(
     const uses = countStatements(connections.lastUsedWriter)
     const assertions = countStatements(connections.assertionUses)
     const connection = {
-      ...{ tables, background: tables.ofAllSites, health: connections.health },
+      ...{ tables, background: tables.ofAllSites, standings: connections.standings, health: connections.health },
       ...{ lookups: lookups.db, lastUsedWriter: uses.db, assertionUses: assertions.db }
     }
     const grantd = await startTrusting(t, [issuer.issuer], { databaseUrl, connection })
