@@ -41,7 +41,7 @@ const TESTS: Record<string, readonly string[]> = {
   'src/oauth/client-authentication/presented-client.ts': ['oauth/token/request'],
   'src/oauth/token/exchange.ts': ['oauth/token/exchange-ways', 'oauth/token/exchange', 'faults/database-away'],
   'src/oauth/endpoint-url.ts': ['discovery/routes'],
-  'src/oauth/dpop/binding.ts': ['oauth/dpop/binding', 'oauth/token/dpop'],
+  'src/oauth/dpop/binding.ts': ['oauth/dpop/binding'],
   'src/oauth/dpop/proof-checks.ts': ['oauth/dpop/binding'],
   'src/oauth/dpop/proof-key.ts': ['oauth/dpop/binding'],
   'src/oauth/dpop/target-uri.ts': ['oauth/dpop/target-uri'],
