@@ -174,3 +174,27 @@ t.test(
     t.not(second, first, 'each assertion is new')
   }
 )
+
+t.test('control: a program that renews for each call, or keeps what it has read, is noticed', async t => {
+  const server = await startTokenServer(t)
+  const page = blockBelow('TypeScript', 'ts')
+  const file = credentialFile(t, 'secret\n')
+  const values = { baseUrl: server.baseUrl, clientId: 'client', credentialFile: file }
+  const wasteful = startProgram(t, 'TypeScript', values, page.replace('renewal ??= renew()', 'renewal = renew()'))
+  server.will(...Array.from({ length: AT_ONCE }, () => ({ status: 200 })))
+  await wasteful.get(AT_ONCE)
+  t.equal(server.requests.length, AT_ONCE)
+
+  const forgetful = page.replace("await readFile(SECRET_FILE, 'utf8')", 'known')
+  const keeping = startProgram(
+    t,
+    'TypeScript',
+    values,
+    `${forgetful}\nconst known = await readFile(SECRET_FILE, 'utf8')\n`
+  )
+  server.will({ status: 200 }, { status: 200 })
+  const [first] = await keeping.get(1)
+  writeFileSync(file, 'another')
+  await keeping.get(1, first)
+  t.equal(server.requests.at(-1)?.form['client_secret'], 'secret')
+})
