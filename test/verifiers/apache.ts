@@ -11,6 +11,9 @@ const MODULES = '/usr/lib/apache2/modules'
 /** Debian packages by module. */
 const PACKAGES = { oauth2: 'libapache2-mod-oauth2', auth_openidc: 'libapache2-mod-auth-openidc' }
 
+/** The certificate of the proxy with TLS is made for tests. */
+const SETTINGS = { oauth2: [], auth_openidc: ['OIDCOAuthSSLValidateServer Off', 'OIDCCryptoPassphrase test'] }
+
 export type TokenModule = keyof typeof PACKAGES
 
 /** For tap's `skip`. */
@@ -35,6 +38,7 @@ export async function startApache(t: Test, module: TokenModule, configuration: s
     'ServerName localhost',
     `DocumentRoot ${folder}`,
     ...modules.map(name => `LoadModule ${name}_module ${MODULES}/mod_${name}.so`),
+    ...SETTINGS[module],
     configuration
   ]
   writeFileSync(file, lines.join('\n'))

@@ -1,8 +1,7 @@
 import t from 'tap'
-import { freePort } from '../fixtures/app/app.ts'
 import { apacheLeftOutFor, startApache } from './apache.ts'
 import { exampleOf } from './page.ts'
-import { startTlsProxy } from './tls-proxy.ts'
+import { startHttpsIssuer } from './tls-proxy.ts'
 import { OTHER_TYPE, startIssuer } from './tokens.ts'
 import { holdsAgainst, verifierAt } from './verifier.ts'
 
@@ -18,12 +17,8 @@ t.test('mod_oauth2 verifies the tokens for its audience, scope and Site only', o
 })
 
 t.test('mod_auth_openidc verifies the tokens for its audience, scope and Site only', openidc, async t => {
-  const tlsPort = await freePort()
-  const tokens = await startIssuer(t, `https://127.0.0.1:${tlsPort}`)
-  await startTlsProxy(t, tlsPort, tokens.grantd.baseUrl)
+  const tokens = await startHttpsIssuer(t)
   const example = exampleOf('Apache with mod_auth_openidc', { [GRANTD]: tokens.issuer })
-  // The certificate of the proxy is made for a test.
-  const configuration = `OIDCOAuthSSLValidateServer Off\nOIDCCryptoPassphrase test\n${example}`
-  const accepts = await verifierAt(await startApache(t, 'auth_openidc', configuration))
+  const accepts = await verifierAt(await startApache(t, 'auth_openidc', example))
   await holdsAgainst(t, accepts, tokens, [OTHER_TYPE])
 })

@@ -14,8 +14,18 @@ export const NGINX = {
   '/usr/lib/nginx/modules/ngx_http_js_module.so': 'libnginx-mod-http-js'
 }
 
-/** Starts nginx with an example, in front of an API that answers every request. @returns the port of nginx */
-export async function startNginx(t: Test, heading: string, replacements: Replacements): Promise<number> {
+/**
+ * Starts nginx with an example, in front of an API that answers every request.
+ *
+ * @param scripts texts of the files beside its configuration, by name
+ * @returns the port of nginx
+ */
+export async function startNginx(
+  t: Test,
+  heading: string,
+  replacements: Replacements,
+  scripts: Record<string, string> = {}
+): Promise<number> {
   const folder = temporaryFolder(t)
   // nginx serves as another user when it is started by root.
   chmodSync(folder, 0o755)
@@ -25,7 +35,11 @@ export async function startNginx(t: Test, heading: string, replacements: Replace
     '127.0.0.1:4000': `127.0.0.1:${port}`,
     '127.0.0.1:8080': `127.0.0.1:${await startApi(t)}`
   })
+  for (const [name, text] of Object.entries(scripts)) writeFileSync(path.join(folder, name), text)
   const lines = [
+    ...Object.keys(scripts)
+      .slice(0, 1)
+      .map(() => 'load_module /usr/lib/nginx/modules/ngx_http_js_module.so;'),
     'daemon off;',
     'worker_processes 1;',
     `pid ${folder}/pid;`,

@@ -1,7 +1,6 @@
 import t from 'tap'
-import { freePort } from '../fixtures/app/app.ts'
 import { startNodeExample } from './node-program.ts'
-import { startTlsProxy } from './tls-proxy.ts'
+import { startHttpsIssuer } from './tls-proxy.ts'
 import { startIssuer } from './tokens.ts'
 import { holdsAgainst, verifierAt } from './verifier.ts'
 
@@ -20,9 +19,7 @@ t.test('express-oauth2-jwt-bearer verifies the tokens for its audience, scope an
 })
 
 t.test('aws-jwt-verify verifies the tokens for its audience, scope and Site only', async t => {
-  const tlsPort = await freePort()
-  const tokens = await startIssuer(t, `https://127.0.0.1:${tlsPort}`)
-  await startTlsProxy(t, tlsPort, tokens.grantd.baseUrl)
+  const tokens = await startHttpsIssuer(t)
   const environment = { NODE_TLS_REJECT_UNAUTHORIZED: '0' }
   const port = await startNodeExample(t, 'Node.js with aws-jwt-verify', { [GRANTD]: tokens.issuer }, environment)
   await holdsAgainst(t, await verifierAt(port), tokens)

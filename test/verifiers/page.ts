@@ -21,7 +21,7 @@ export function exampleOf(heading: string, replacements: Replacements): string {
   const missing = Object.keys(replacements).find(text => !example.includes(text))
   if (missing !== undefined) throw new Error(`the example of ${heading} has no ${missing}`)
   // In one pass: what stands in for a text may contain another one, such as the first digits of a port.
-  const texts = Object.keys(replacements).map(text => text.replaceAll(/[.()]/g, '\\$&'))
+  const texts = Object.keys(replacements).map(text => text.replaceAll(/[.()$]/g, '\\$&'))
   return example.replaceAll(new RegExp(texts.join('|'), 'g'), text => replacements[text] ?? text)
 }
 

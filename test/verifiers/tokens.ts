@@ -18,6 +18,8 @@ export interface Tokens {
   grantd: Grantd
   /** The URL of the issuer. */
   issuer: string
+  /** The registration that the good token is for. */
+  client: { clientId: string; clientSecret: string; path: string }
   good: string
   /** Tokens that a verifier must reject, by what is wrong with them. */
   rejected: Record<string, string | undefined>
@@ -72,5 +74,5 @@ export async function startIssuer(t: Test, issuer?: string): Promise<Tokens> {
     'an unsigned token': `${encode({ alg: 'none', typ: 'at+jwt' })}.${payload}.`,
     [OTHER_TYPE]: await sign({}, 'JWT')
   }
-  return { grantd, issuer: issuer ?? grantd.baseUrl, good, rejected, sign }
+  return { grantd, issuer: issuer ?? grantd.baseUrl, client, good, rejected, sign }
 }
