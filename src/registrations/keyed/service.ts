@@ -70,13 +70,13 @@ export async function putRegistration(
       options.onChanged(answer.body.clientId, answer.version)
       return { ...completed(answer), isCreated: answer.isCreated }
     } catch (error) {
-      if (error !== DELETED_MEANWHILE) throw error
+      if (error !== CHANGED_MEANWHILE) throw error
     }
   }
 }
 
-/** The registration was there before the transaction, so that no secret was made for one to create. */
-const DELETED_MEANWHILE = new Error('the registration was deleted meanwhile')
+/** A registration has got the key, or lost it, since the request looked for it. The request starts again. */
+const CHANGED_MEANWHILE = new Error('a registration has got the key, or lost it, meanwhile')
 
 function stepsOf(
   site: Site,
@@ -92,7 +92,12 @@ function stepsOf(
       requireConditions(conditions, registration?.version)
       if (registration !== undefined) return undefined
       const { enabled = true, ...members } = declaration
-      return prepareNew(site, options, { ...members, enabled, key }, dryRun ? undefined : signal)
+      try {
+        return await prepareNew(site, options, { ...members, enabled, key }, dryRun ? undefined : signal)
+      } catch (error) {
+        // Another request may have taken the last place of the Site for this very key.
+        throw (await findKeyed(site, key)) === undefined ? error : CHANGED_MEANWHILE
+      }
     },
     change: async (trx, prepared) => {
       let before = await lockKeyed(trx, siteId, key)
@@ -103,7 +108,7 @@ function stepsOf(
       }
       requireConditions(conditions, before?.version)
       if (before === undefined) {
-        if (prepared === undefined) throw DELETED_MEANWHILE
+        if (prepared === undefined) throw CHANGED_MEANWHILE
         await requireRoomForOneMore({ siteId, db: trx }, quota)
         return { ...(await insertNew(trx, site, options, prepared, context)), isCreated: true }
       }

@@ -195,11 +195,18 @@ t.test('of many PUTs at once on two instances one creates, and only its answer h
   t.equal((await audited(one)).length, 1)
 })
 
-t.test('the last free place of a Site goes to one of two PUTs at once, and both are answered', async t => {
-  const grantd = await startApp(t, { environment: { MAX_REGISTRATIONS_PER_SITE: '1' } })
-  const declared = body()
-  const answers = await Promise.all([put(grantd, declared), put(grantd, declared)])
-  t.same(answers.map(({ status }) => status).sort(), [200, 201])
+t.test('of many PUTs at once for the last free place of a Site one creates, and all succeed', async t => {
+  const environment = { MAX_REGISTRATIONS_PER_SITE: '1' }
+  const grantd = await startApp(t, { environment })
+  const other = await startApp(t, { environment, databaseUrl: grantd.databaseUrl })
+  const declared = body({ publicKey: keyPair().publicKey })
+  for (let round = 0; round < 12; round++) {
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, (_, index) => put(index % 2 === 0 ? grantd : other, declared))
+    )
+    t.same(answers.map(({ status }) => status).sort(), [...Array.from({ length: 7 }, () => 200), 201])
+    if (round < 11) await grantd.asAdmin('DELETE', DEVICE_SYNC)
+  }
   const full = await put(grantd, body(), { path: `${KEYED}/another` })
   t.match(full.json(), { status: 409, code: 'quota_exceeded' })
 })
