@@ -24,6 +24,8 @@ const metadata = {
 const { origin, pathname } = new URL(AUDIENCE)
 const metadataPath = `/.well-known/oauth-protected-resource${pathname.replace(/\/$/, '')}`
 const proofs = new ProofVerifier(origin)
+/** Errors that say nothing about the token: the keys could not be fetched. */
+const keyErrors = ['ERR_JOSE_GENERIC', 'ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID']
 
 createServer(async (request, response) => {
   const [path = ''] = (request.url ?? '').split('?')
@@ -44,7 +46,7 @@ createServer(async (request, response) => {
     }
     sendJson(response, { devices: devices[site] ?? [] })
   } catch (error) {
-    const isAboutTheToken = error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout)
+    const isAboutTheToken = error instanceof errors.JOSEError && !keyErrors.includes(error.code)
     if (error instanceof InvalidProof) challenge(response, 401, scheme, 'invalid_dpop_proof')
     else if (isAboutTheToken) challenge(response, 401, scheme, 'invalid_token')
     else response.writeHead(503).end()

@@ -1,3 +1,4 @@
+import { createServer } from 'node:http'
 import * as oauth from 'oauth4webapi'
 import t from 'tap'
 import { startApp } from '../fixtures/app/app.ts'
@@ -98,5 +99,23 @@ t.test('a tampered, foreign or stale token is 401; another Site or a missing sco
     const answer = await listDevices('acme', bad)
     t.equal(answer.status, 401, what)
     t.match(answer.headers['www-authenticate'], /^Bearer .*resource_metadata="/)
+  }
+})
+
+t.test('while the keys cannot be fetched, no token is called invalid: the answer is 503', async t => {
+  const grantd = await startApp(t)
+  const registration = await grantd.register({ scopes: ['devices:read'], audiences: ['http://127.0.0.1'] })
+  const { access_token: token } = (await grantd.exchange(registration)).json()
+  for (const [what, status, body] of [
+    ['an error of the issuer', 500, ''],
+    ['a page of a proxy', 200, '<html>'],
+    ['no set of keys', 200, '{}']
+  ] as const) {
+    const issuer = createServer((_request, response) => response.writeHead(status).end(body))
+    await new Promise<void>(resolve => issuer.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => issuer.close())
+    const address = Object(issuer.address())
+    const { listDevices } = await startDevicesApi(t, `http://127.0.0.1:${address.port}`)
+    t.equal((await listDevices('acme', token)).status, 503, what)
   }
 })
