@@ -38,11 +38,11 @@ import { answerMethodNotAllowed } from './oauth/endpoint-scope.ts'
 import { INTROSPECTION_PATH } from './oauth/introspection/routes.ts'
 import { measureIntrospections, measureRevocations, measureTokenRequests } from './oauth/metrics.ts'
 import { REFUSAL_REASONS } from './oauth/oauth-error.ts'
+import { oauthEndpoints } from './oauth/plugin.ts'
 import { refusalSlotOf } from './oauth/refusal-slot.ts'
 import { REVOCATION_PATH } from './oauth/revocation/routes.ts'
 import { SECRET_PATH } from './oauth/secret/routes.ts'
 import { ClientCache } from './oauth/token/cache/client-cache.ts'
-import { tokenEndpoint } from './oauth/token/plugin.ts'
 import { MAX_DELAY_MS, revalidateOnly } from './oauth/token/revalidation.ts'
 import { TOKEN_PATH } from './oauth/token/routes.ts'
 import { refusalRecording } from './registrations/diagnosis/plugin.ts'
@@ -140,7 +140,7 @@ export async function buildApp(
   })
   await app.register(databaseTime, { clock })
   if (recordsUse) await app.register(lastUsed, { db: lastUsedWriter, recorder: useRecorder, maxDelayMs })
-  await app.register(tokenEndpoint, {
+  await app.register(oauthEndpoints, {
     ...options,
     ...config,
     ...config.tokens,

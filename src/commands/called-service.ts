@@ -14,7 +14,7 @@ export interface CalledService {
 
 /** Returns the grantd that GRANTD_URL and GRANTD_TOKEN name. In development mode it finds the one of this checkout. */
 export function calledService({ called, host, port, dataFolder, admin }: Config): CalledService {
-  const baseUrl = (called.url ?? `http://${reachable(host)}:${port}`).replace(/\/+$/, '')
+  const baseUrl = (called.url ?? `http://${reachable(host)}:${port}`).replace(/\/$/, '')
   return {
     baseUrl,
     token: () => {

@@ -82,11 +82,13 @@ t.test('every operation of openapi.yaml has a request in operations.ts, so that 
   t.ok(OPERATIONS.length >= 11)
 })
 
+/** Each operation is about a registration of its own. */
+const attacked = await startApp(t, { environment: { MAX_NOTICE_RECEIVERS_PER_SITE: '1000' } })
+
 for (const operation of OPERATIONS) {
   // [SITE-1]
   t.test(`${operation.id} answers each caller as its path says, and a refusal changes nothing`, async t => {
-    const grantd = await startApp(t)
-    for (const caller of callers) await attack(t, grantd, operation, caller)
+    for (const caller of callers) await attack(t, attacked, operation, caller)
   })
 }
 

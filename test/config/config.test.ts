@@ -474,6 +474,18 @@ const VARIABLES: Record<string, Variable> = {
     fallback: [],
     good: [['ops@example.com, Security <sec@example.com>', ['ops@example.com', 'Security <sec@example.com>']]],
     bad: ['ops', 'ops@example.com;sec@example.com', 'ops@example.com sec@example.com', 'ops@']
+  },
+  GRANTD_URL: {
+    read: config => config.called.url,
+    fallback: undefined,
+    good: ['https://grantd.example.com', 'http://127.0.0.1:3000'].map(url => [url, url] as const),
+    bad: ['grantd.example.com', 'ftp://grantd.example.com', 'https://grantd.example.com/?a=b']
+  },
+  GRANTD_TOKEN: {
+    read: config => config.called.token,
+    fallback: undefined,
+    good: [['eyJ0.eyJz.c2ln', 'eyJ0.eyJz.c2ln']],
+    bad: []
   }
 }
 
@@ -531,6 +543,7 @@ t.test('no message repeats a value of a secret', async t => {
   const secrets = describeConfig().filter(({ isSecret }) => isSecret)
   t.same(secrets.map(({ name }) => name).sort(), [
     'DATABASE_URL',
+    'GRANTD_TOKEN',
     'KEY_ENCRYPTION_KEY',
     'KEY_ENCRYPTION_KEY_PREVIOUS',
     'MIGRATION_DATABASE_URL',
@@ -548,9 +561,10 @@ t.test('no message repeats a value of a secret', async t => {
         { [name]: value, [`${name}_FILE`]: file }
       ]) {
         for (const rest of [{}, { NODE_ENV: 'production' }]) {
-          const error = caught(() => loadConfig({ ...environment, ...rest }))
+          const error = caught(() => loadConfig({ ...environment, ...rest, LOG_LEVEL: 'none' }))
           if (!(error instanceof ConfigError)) throw error
-          t.match(error.message, name)
+          // A token that is sent to a service may be any of these values.
+          if (name !== 'GRANTD_TOKEN') t.match(error.message, name)
           t.notMatch(JSON.stringify([error.message, error.faults, error.stack, String(error.cause)]), canary)
         }
       }

@@ -11,7 +11,9 @@ import { startInstance } from '../fixtures/run/instance.ts'
 import { spawnServer } from '../fixtures/run/process.ts'
 import { until } from '../fixtures/run/until.ts'
 import {
+  claim,
   countAuditEvents,
+  exchangeAssertion,
   exchangeByKey,
   ISSUER,
   isActive,
@@ -66,8 +68,7 @@ async function verifies(grantd: Grantd, token: string): Promise<boolean> {
 
 /** Claims the ticket. @returns the answer to an exchange with the secret that it was for */
 async function claimAndExchange(grantd: Grantd, ticket: string): Promise<Answer> {
-  const claimed = await grantd.send('POST', '/v1/claims', { headers: { authorization: `Bearer ${ticket}` } })
-  return grantd.exchange(claimed.json())
+  return grantd.exchange((await claim(grantd, ticket)).json())
 }
 
 /** Would a report of this leaked secret find its registration? */
@@ -133,6 +134,14 @@ root.test('a restore forgets what happened since the dump, and the page says wha
   t.equal((await grantd.exchange(before.toBeDeleted)).status, 200, 'a deleted one is back')
   t.equal((await grantd.exchange(before.toBeRotated)).status, 200, 'an old secret works')
   t.equal((await grantd.exchange({ ...before.toBeRotated, clientSecret: since.newSecret })).status, 401)
+  t.match((await grantd.asAdmin('GET', before.toBeRenamed.path)).json(), { name: 'a service' }, 'an old field is back')
+  t.match((await grantd.asAdmin('GET', before.client.path)).json(), { exchangeCount: 1 }, 'exchanges are not counted')
+  const { clientId, clientSecret } = (await claim(grantd, before.ticket)).json()
+  t.equal((await grantd.exchange({ clientId, clientSecret })).status, 200, 'a ticket can be claimed again')
+  t.equal((await grantd.exchange({ clientId, clientSecret: since.claimedSecret })).status, 401)
+  t.equal((await exchangeAssertion(grantd, since.assertion)).status, 200, 'a used assertion works once more')
+  t.equal((await exchangeAssertion(grantd, since.assertion)).status, 401)
+  t.notOk(await verifies(grantd, since.token), 'a token of a newer key is refused')
   await until('the later notice comes again', () => later().length === count + 1)
   t.not(later().at(-1)?.headers['webhook-id'], first?.headers['webhook-id'], 'as an event of its own')
 
@@ -183,6 +192,7 @@ root.test('without KEY_ENCRYPTION_KEY exactly what the page lists is lost, and n
   t.equal((await claimAndExchange(grantd, before.ticket)).status, 200, 'a claim ticket works')
   const { signingSecret } = (await grantd.asAdmin('POST', `${before.receiverPath}/rotate-secret`)).json()
   await testReceiver(t, grantd, stage, signingSecret)
+  t.equal((await grantd.send('GET', before.calendarPath)).status, 200, 'the calendar')
   const verified = await runCommands('npm run --silent audit:verify', stage.folder, variables)
   t.match(verified, /Sites with a fault: 0$/m)
   await grantd.close()

@@ -3,14 +3,15 @@ import type { Static } from 'typebox'
 import { jsonResponse } from '../../admin-api/responses.ts'
 import { setOutcome } from '../../http/outcome.ts'
 import { sourceOf } from '../../http/source.ts'
-import { isClientId } from '../../registrations/client-id.ts'
 import { EXPIRING_MS } from '../../registrations/lifecycle.ts'
 import {
   type FormBody,
   NOT_STORED_HEADER,
+  noteClient,
   OAUTH_PREFIX,
   oauthErrors,
   prepareEndpointScope,
+  queryOf,
   sendNotStored
 } from '../endpoint-scope.ts'
 import { type Exchange, type ExchangeOptions, exchange } from './exchange.ts'
@@ -53,11 +54,8 @@ export async function tokenRoutes(app: FastifyInstance, options: ExchangeOptions
     },
     async (request, reply) => {
       const { authorization, dpop } = request.headers
-      const [, query = ''] = request.url.split('?', 2)
-      const tokenRequest = readTokenRequest(authorization, request.body?.form, query, dpop)
-      const { clientId } = tokenRequest.client
-      // An id that grantd cannot have made may be a misplaced secret, so it is not logged.
-      if (isClientId(clientId)) request.caller = { clientId }
+      const tokenRequest = readTokenRequest(authorization, request.body?.form, queryOf(request), dpop)
+      noteClient(request, tokenRequest.client)
       const exchanged = await exchange(options, tokenRequest, sourceOf(request))
       request.exchange = exchanged
       setOutcome(request, { result: 'issued' })

@@ -32,7 +32,10 @@ function refused(t: Test, text: string | undefined, reason: string, message = te
 t.test('without a proof a token is a bearer token, unless the registration refuses those', async t => {
   t.same(decide(undefined), { granted: undefined })
   t.match(decideBinding(undefined, true, ENDPOINT, NOW), { fault: { reason: 'no_dpop_proof', description: ALLOWED } })
-  t.same(decideBinding(proof(), true, ENDPOINT, NOW), { granted: key.credential.keyId })
+  const bound = decideBinding(proof(), true, ENDPOINT, NOW)
+  t.same(bound, { granted: key.credential.keyId })
+  t.equal(requireBinding(bound), key.credential.keyId)
+  t.equal(requireBinding(decide(undefined)), undefined)
 })
 
 t.test('a proof by each algorithm binds to the thumbprint of its key (RFC 9449 §6.1, RFC 7638)', async t => {
@@ -120,10 +123,13 @@ t.test('check 3: jwk is a public key that fits alg and is not weak (RFC 9449 §4
     ...[with_({ key_ops: ['sign'] }), jwkOf('P-384'), jwkOf('secp256k1'), rsa.credential.jwk, ed25519.credential.jwk]
   ]) {
     refused(t, proof({}, { jwk: bad }), 'dpop_key', JSON.stringify(bad))
+    t.match(decide(proof({}, { jwk: bad })), { fault: { description: /^jwk must be a public key that fits alg/ } })
   }
   for (const member of ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv']) {
-    const text = proof({}, { jwk: with_({ [member]: 'x' }) })
-    t.match(decide(text), { fault: { reason: 'dpop_key', description: /private key/ } }, member)
+    for (const others of [{}, { use: 'enc' }]) {
+      const text = proof({}, { jwk: with_({ ...others, [member]: 'x' }) })
+      t.match(decide(text), { fault: { reason: 'dpop_key', description: /private key/ } }, member)
+    }
   }
   refused(t, proof({}, { jwk: key.privateKey.export({ format: 'jwk' }) }), 'dpop_key', 'the whole private key')
 })

@@ -46,6 +46,7 @@ t.test('any other target is another one', async t => {
     t.notOk(isSameTarget(uri, ENDPOINT), uri)
   }
   t.notOk(isSameTarget('https://a.example/%zz', 'https://a.example/zz'))
+  t.notOk(isSameTarget('x', 'y'), 'two texts that are no URIs')
 })
 
 t.test('a text that only a lenient parser takes for a URI is no target', async t => {

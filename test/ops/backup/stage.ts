@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { statSync } from 'node:fs'
 import path from 'node:path'
+import { decodeProtectedHeader } from 'jose'
 import type { Test } from 'tap'
 import {
   ASSERTION_TYPE,
@@ -57,6 +58,8 @@ interface Before {
   idempotencyKey: string
   /** Cursor of a listing. */
   cursor: string
+  /** Path of the calendar of the Site. */
+  calendarPath: string
   receiverPath: string
   signingSecret: string
   /** A registration whose notice had been delivered, and one whose notice came after the dump. */
@@ -65,6 +68,7 @@ interface Before {
   toBeDisabled: Registered
   toBeDeleted: Registered
   toBeRotated: Registered
+  toBeRenamed: Registered
   auditEvents: number
 }
 
@@ -72,6 +76,12 @@ interface Before {
 interface Since {
   created: Registered
   newSecret: string
+  /** The secret that the claim ticket was exchanged for. */
+  claimedSecret: string
+  /** An assertion of the client with a key that was used. */
+  assertion: string
+  /** A token of a signing key that was made. */
+  token: string
 }
 
 export const ISSUER = 'https://auth.example.com'
@@ -96,10 +106,34 @@ export async function prepare(t: Test): Promise<Stage> {
   if (noticesOf(receiver, before.announcedLater).length > 0)
     throw new Error('the notice came before the dump had ended')
   const since = await goOn(grantd, before)
+  const variables = { ...environment, DATABASE_URL: servingUrl, MIGRATION_DATABASE_URL: ownerUrl }
+  await runCommands(commandsOf('--compromised'), folder, variables)
   await until('the later notice', () => noticesOf(receiver, before.announcedLater).length > 0, 2 * LATER_MS)
+  const token = await tokenOfNewKey(grantd, before)
   await grantd.close()
   await cluster.stop('SIGINT')
-  return { folder, dumpBytes: statSync(`${folder}/grantd.dump`).size, environment, receiver, before, since }
+  return {
+    folder,
+    dumpBytes: statSync(`${folder}/grantd.dump`).size,
+    environment,
+    receiver,
+    before,
+    since: { ...since, token }
+  }
+}
+
+/** Waits until the key of the tokens is another one. */
+async function tokenOfNewKey(grantd: Grantd, { client, token }: Before): Promise<string> {
+  let latest = token
+  await until(
+    'a token of the new key',
+    async () => {
+      latest = String((await grantd.exchange(client)).json().access_token)
+      return decodeProtectedHeader(latest).kid !== decodeProtectedHeader(token).kid
+    },
+    30_000
+  )
+  return latest
 }
 
 async function populate(grantd: Grantd, receiver: WebhookReceiver): Promise<Before> {
@@ -128,24 +162,45 @@ async function populate(grantd: Grantd, receiver: WebhookReceiver): Promise<Befo
     ticket: String(handedOver.json().claim.ticket),
     retried: await retry(grantd, idempotencyKey),
     cursor: String((await grantd.asAdmin('GET', `${COLLECTION}?limit=1`)).json().nextCursor),
+    calendarPath: new URL((await grantd.asAdmin('PUT', '/v1/sites/acme/calendar-feed')).json().url).pathname,
     receiverPath: String(created.headers.location),
     toBeDisabled: await grantd.register(),
     toBeDeleted: await grantd.register(),
-    toBeRotated: await grantd.register()
+    toBeRotated: await grantd.register(),
+    toBeRenamed: await grantd.register()
   }
   await until('the first notice', () => noticesOf(receiver, announced).length > 0)
   return { ...before, auditEvents: await countAuditEvents(grantd) }
 }
 
-async function goOn(grantd: Grantd, before: Before): Promise<Since> {
-  const { toBeDisabled, toBeDeleted, toBeRotated, toBeRevoked, toBeStopped } = before
-  const created = await grantd.register()
+async function goOn(grantd: Grantd, before: Before): Promise<Omit<Since, 'token'>> {
+  const { keyClient, toBeDisabled, toBeDeleted, toBeRenamed, toBeRotated, toBeRevoked, toBeStopped } = before
   await revoke(grantd, toBeRevoked)
   await stop(grantd, toBeStopped)
   await grantd.asAdmin('PATCH', toBeDisabled.path, { body: { enabled: false } })
+  await grantd.asAdmin('PATCH', toBeRenamed.path, { body: { name: 'renamed' } })
   await grantd.asAdmin('DELETE', toBeDeleted.path)
+  await grantd.exchange(before.client)
   const rotated = await grantd.asAdmin('POST', `${toBeRotated.path}/rotate-secret`, { body: { overlapSeconds: 0 } })
-  return { created, newSecret: String(rotated.json().clientSecret) }
+  const assertion = await signAssertion(keyClient.key, claimsOf(keyClient.clientId, ISSUER, Date.now(), lifetime(300)))
+  const used = await exchangeAssertion(grantd, assertion)
+  if (used.status !== 200) throw new Error(used.text)
+  return {
+    created: await grantd.register(),
+    newSecret: String(rotated.json().clientSecret),
+    claimedSecret: String((await claim(grantd, before.ticket)).json().clientSecret),
+    assertion
+  }
+}
+
+/** Returns the claim of an assertion that ends in this many seconds. */
+function lifetime(seconds: number): { exp: number } {
+  return { exp: Math.floor(Date.now() / 1_000) + seconds }
+}
+
+/** Exchanges a claim ticket for its secret. */
+export function claim(grantd: Grantd, ticket: string): Promise<Answer> {
+  return grantd.send('POST', '/v1/claims', { headers: { authorization: `Bearer ${ticket}` } })
 }
 
 /** Registers a client. @returns it with a token */
@@ -185,9 +240,12 @@ export function retry(grantd: Grantd, idempotencyKey: string): Promise<Answer> {
   return grantd.asAdmin('POST', COLLECTION, { body: RETRIED, headers: { 'idempotency-key': idempotencyKey } })
 }
 
-/** Exchanges an assertion of a client with a key. */
+/** Exchanges a new assertion of a client with a key. */
 export async function exchangeByKey(grantd: Grantd, { clientId, key }: KeyClient): Promise<Answer> {
-  const assertion = await signAssertion(key, claimsOf(clientId, ISSUER, Date.now()))
+  return exchangeAssertion(grantd, await signAssertion(key, claimsOf(clientId, ISSUER, Date.now())))
+}
+
+export function exchangeAssertion(grantd: Grantd, assertion: string): Promise<Answer> {
   return grantd.requestToken({ client_assertion_type: ASSERTION_TYPE, client_assertion: assertion })
 }
 

@@ -1,36 +1,36 @@
 import { availableParallelism } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import type { Kysely } from 'kysely'
-import { Semaphore } from '../../concurrency/semaphore.ts'
-import type { MacKeys } from '../../credentials/mac-keys.ts'
-import { measureArgon2 } from '../../credentials/metrics.ts'
-import type { Database } from '../../database/schema.ts'
-import type { Tables } from '../../database/site-scoped-pool.ts'
-import type { TrustedIssuers } from '../../issuer-keys/trusted-issuers.ts'
-import type { Registry } from '../../metrics/registry.ts'
-import type { Announcer } from '../../registrations/announcement.ts'
-import { findClients } from '../../registrations/clients/repository.ts'
-import type { RegistrationOptions } from '../../registrations/service.ts'
-import type { KeySet } from '../../signing-keys/key-set.ts'
-import { SECOND_MS } from '../../time.ts'
-import { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
-import { recordAssertionUses } from '../client-authentication/assertion-uses/repository.ts'
-import { FailureLimiter } from '../client-authentication/failure-limiter.ts'
-import { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
-import { MissingDigests } from '../client-authentication/missing-digests.ts'
-import { endpointUrl } from '../endpoint-url.ts'
-import { introspectionRoutes } from '../introspection/routes.ts'
-import { Standings } from '../issued-tokens/standings.ts'
-import { VerifiedTokens } from '../issued-tokens/verified-tokens.ts'
-import { measureClientCache, measureFailureLimiter, measureLookups } from '../metrics.ts'
-import { revocationRoutes } from '../revocation/routes.ts'
-import { selfRotationRoutes } from '../secret/routes.ts'
-import type { ClientCache } from './cache/client-cache.ts'
-import { ClientLookup } from './cache/client-lookup.ts'
-import { type Revalidation, Revalidator } from './revalidation.ts'
-import { TOKEN_PATH, tokenRoutes } from './routes.ts'
+import { Semaphore } from '../concurrency/semaphore.ts'
+import type { MacKeys } from '../credentials/mac-keys.ts'
+import { measureArgon2 } from '../credentials/metrics.ts'
+import type { Database } from '../database/schema.ts'
+import type { Tables } from '../database/site-scoped-pool.ts'
+import type { TrustedIssuers } from '../issuer-keys/trusted-issuers.ts'
+import type { Registry } from '../metrics/registry.ts'
+import type { Announcer } from '../registrations/announcement.ts'
+import { findClients } from '../registrations/clients/repository.ts'
+import type { RegistrationOptions } from '../registrations/service.ts'
+import type { KeySet } from '../signing-keys/key-set.ts'
+import { SECOND_MS } from '../time.ts'
+import { AssertionUses } from './client-authentication/assertion-uses/assertion-uses.ts'
+import { recordAssertionUses } from './client-authentication/assertion-uses/repository.ts'
+import { FailureLimiter } from './client-authentication/failure-limiter.ts'
+import { LostMacKeyRecovery } from './client-authentication/lost-mac-key.ts'
+import { MissingDigests } from './client-authentication/missing-digests.ts'
+import { endpointUrl } from './endpoint-url.ts'
+import { introspectionRoutes } from './introspection/routes.ts'
+import { Standings } from './issued-tokens/standings.ts'
+import { VerifiedTokens } from './issued-tokens/verified-tokens.ts'
+import { measureClientCache, measureFailureLimiter, measureLookups } from './metrics.ts'
+import { revocationRoutes } from './revocation/routes.ts'
+import { selfRotationRoutes } from './secret/routes.ts'
+import type { ClientCache } from './token/cache/client-cache.ts'
+import { ClientLookup } from './token/cache/client-lookup.ts'
+import { type Revalidation, Revalidator } from './token/revalidation.ts'
+import { TOKEN_PATH, tokenRoutes } from './token/routes.ts'
 
-interface TokenEndpointOptions {
+interface EndpointOptions {
   issuer: string
   audience: string
   ttlSeconds: number
@@ -75,7 +75,7 @@ const HASHES_AT_ONCE = Math.min(availableParallelism(), THREADS) - 1
 const WAITING_PER_HASH = 200
 
 /** Registers the endpoints at which clients authenticate, and the parts that only these need. */
-export async function tokenEndpoint(app: FastifyInstance, options: TokenEndpointOptions): Promise<void> {
+export async function oauthEndpoints(app: FastifyInstance, options: EndpointOptions): Promise<void> {
   const { lookups, background, macKeys, cache, metrics, workers, now } = options
   const permits = Math.max(1, Math.floor(HASHES_AT_ONCE / workers))
   const hashing = new Semaphore({ permits, maxWaiting: WAITING_PER_HASH * permits })
