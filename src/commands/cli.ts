@@ -1,4 +1,4 @@
-import { processConfig } from '../config/config.ts'
+import { ConfigError, processConfig } from '../config/config.ts'
 import { calledService } from './called-service.ts'
 import { UsageError } from './cli/arguments.ts'
 import { runCommandLine } from './cli/command-line.ts'
@@ -24,5 +24,5 @@ try {
   })
 } catch (error) {
   process.stderr.write(`${explain(error)}\n`)
-  process.exitCode = error instanceof UsageError ? WRONG_USAGE : FAILED
+  process.exitCode = error instanceof UsageError || error instanceof ConfigError ? WRONG_USAGE : FAILED
 }

@@ -12,6 +12,12 @@ export function anyText(value: string): string {
   return value
 }
 
+/** A bearer token stands in a header (RFC 6750 §2.1), so that it has no space, line break or character beyond ASCII. */
+export function bearerToken(value: string): string {
+  if (!/^[\x21-\x7e]+$/.test(value)) throw new Error('one line of characters that a header can have, without spaces')
+  return value
+}
+
 /** A host that can also stand in a URL, for the default of ISSUER. So a link-local address has no zone. */
 export function host(value: string): string {
   const isName = /^[A-Za-z0-9][A-Za-z0-9.-]*$/.test(value) && URL.canParse(`http://${value}`)

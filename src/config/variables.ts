@@ -1,6 +1,7 @@
 import {
   addressRange,
   anyText,
+  bearerToken,
   federatedIssuer,
   host,
   issuer,
@@ -268,7 +269,7 @@ export function readVariables(read: Read) {
     calledToken: read(
       'GRANTD_TOKEN',
       "Bearer token that these commands send. For the admin API it is an administrator's.",
-      secret(anyText, 'a token that the key in DATA_DIR signs, in development mode and on this machine only')
+      secret(bearerToken, 'a token that the key in DATA_DIR signs, in development mode and on this machine only')
     )
   }
 }

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import path from 'node:path'
 import t from 'tap'
 import { inDays } from '../fixtures/app/registration.ts'
@@ -33,9 +34,45 @@ t.test('a failure exits with 1 and a wrong command with 2, with a sentence on th
   t.match(cli(['nothing']), { status: 2, stdout: '', stderr: /^openapi\.yaml has no operation "nothing".+\n$/ })
 })
 
+t.test('a token that no header can have is a wrong command, and no part of it is printed', async t => {
+  const DATA_DIR = temporaryFolder(t)
+  const file = path.join(DATA_DIR, 'token')
+  const wrong = 'GRANTD_TOKEN must be one line of characters that a header can have, without spaces'
+  for (const token of ['eyJsecret\r\npart2', 'eyJsecret…part2']) {
+    writeFileSync(file, `${token}\n`)
+    for (const script of ['src/commands/cli.ts', 'src/commands/apply.ts']) {
+      const words = script.endsWith('cli.ts') ? ['listAppRegistrations', '--siteId', 'acme'] : ['-']
+      const { status, stdout, stderr } = command(script, words, {
+        variables: { GRANTD_URL: 'http://127.0.0.1:9', GRANTD_TOKEN_FILE: file },
+        input: 'site: acme\nregistrations: [{key: a}]\n'
+      })
+      t.equal(status, 2, script)
+      t.match(stderr, wrong, script)
+      t.notMatch(stdout + stderr, /secret|part2/, script)
+    }
+  }
+})
+
+t.test('a wrong configuration is a wrong command', async t => {
+  for (const variables of [{ GRANTD_TOKEN_FILE: '/nowhere' }, { GRANTD_URL: 'grantd.example.com' }]) {
+    const [name = ''] = Object.keys(variables)
+    const answer = cli(['listAppRegistrations', '--siteId', 'acme'], { variables })
+    t.match(answer, { status: 2, stdout: '', stderr: new RegExp(`${name}.*\n$`) }, name)
+  }
+})
+
 /** Runs the command line in a process of its own, in an environment of only these variables. */
-function cli(words: readonly string[], { variables = {}, input = '' }: { variables?: object; input?: string } = {}) {
+function cli(words: readonly string[], surroundings: Surroundings = {}) {
+  return command('src/commands/cli.ts', words, surroundings)
+}
+
+interface Surroundings {
+  variables?: object
+  input?: string
+}
+
+function command(script: string, words: readonly string[], { variables = {}, input = '' }: Surroundings) {
   const { PATH = '' } = process.env
   const env = { PATH, NODE_COMPILE_CACHE: path.join(ROOT, 'node_modules/.cache/compile'), ...variables }
-  return spawnSync(process.execPath, ['src/commands/cli.ts', ...words], { cwd: ROOT, env, input, encoding: 'utf8' })
+  return spawnSync(process.execPath, [script, ...words], { cwd: ROOT, env, input, encoding: 'utf8' })
 }

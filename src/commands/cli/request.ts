@@ -35,9 +35,15 @@ export function requestOf(operation: Operation, { given, file }: Arguments, base
   )
   const url = new URL(`${baseUrl}${path}`)
   for (const { name, value } of inPlace('query')) url.searchParams.append(name, String(value))
-  const headers = Object.fromEntries(inPlace('header').map(({ name, value }) => [name, String(value)]))
+  const headers = Object.fromEntries(inPlace('header').map(({ name, value }) => [name, headerValue(name, value)]))
   const members = { ...readBody(operation, file), ...Object.fromEntries(inPlace('body').map(pair)) }
   return { method: operation.method, url, ...bodyOf(operation, members, headers) }
+}
+
+function headerValue(name: string, value: unknown): string {
+  const text = String(value)
+  if (!/^[\x20-\x7e]*$/.test(text)) throw new UsageError(`--${name} has a character that a header cannot have`)
+  return text
 }
 
 const pair = ({ name, value }: { name: string; value: unknown }) => [name, value] as const

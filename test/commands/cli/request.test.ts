@@ -129,10 +129,18 @@ t.test('parameters of the query are sent as they are typed, so that grantd itsel
 
 t.test('a call that cannot be made names the option to change', async t => {
   const SITE = ['--siteId', 'acme']
+  const CLIENT = [...SITE, '--clientId', 'abc']
   for (const [message, ...words] of [
     [/^--siteId is required: Id of the Site/, 'listAppRegistrations'],
     [/^listAppRegistrations has no option --page\. It has --limit, /, 'listAppRegistrations', ...SITE, '--page', '1'],
     [/^getJwks has no option --page\. It has none\./, 'getJwks', '--page', '1'],
+    [
+      /^--if-match has a character that a header cannot have$/,
+      'deleteAppRegistration',
+      ...CLIENT,
+      '--if-match',
+      'a\nb'
+    ],
     [/^--limit needs a value/, 'listAppRegistrations', ...SITE, '--limit'],
     [/^--limit is given more than once/, 'listAppRegistrations', ...SITE, '--limit', '1', '--limit', '2'],
     [/^--enabled must be of the type boolean/, 'createAppRegistration', ...SITE, '--enabled', 'yes'],
