@@ -122,6 +122,7 @@ function unconnected() {
     activeTimes: undefined,
     published: async () => [],
     verificationKey: () => undefined,
+    learn: async () => {},
     cacheSeconds: () => 0,
     refresh: async () => {}
   }

@@ -37,6 +37,13 @@ export interface KeySet {
    * @throws DatabaseUnavailable when this instance cannot decrypt that key, so that it cannot judge its tokens
    */
   readonly verificationKey: (kid: string) => VerificationKey | undefined
+  /**
+   * Reads the keys if this one is new to this instance: another instance may sign with it already. Calls share a reading
+   * that began after each of them, so that however many come, one reading at a time is under way.
+   *
+   * @throws DatabaseUnavailable
+   */
+  readonly learn: (kid: string) => Promise<void>
   /** Returns how long they may be cached, seconds. */
   readonly cacheSeconds: () => number
 }
@@ -97,6 +104,10 @@ class DatabaseKeySet implements RotatingKeySet {
   #active: SigningKey | undefined
   #activeTimes: KnownKey | undefined
   #reencryptedAt = Number.NEGATIVE_INFINITY
+  /** The reading that is under way, or the latest one. It never rejects. */
+  #reading: Promise<unknown> = Promise.resolve()
+  /** The reading that begins after it. */
+  #nextReading: Promise<void> | undefined
 
   constructor(options: KeySetOptions) {
     this.#options = options
@@ -128,6 +139,10 @@ class DatabaseKeySet implements RotatingKeySet {
     return key.opened.verificationKey
   }
 
+  readonly learn = async (kid: string): Promise<void> => {
+    if (!this.#known.keys.some(known => known.kid === kid)) await this.#read()
+  }
+
   readonly cacheSeconds = (): number => Math.floor(cacheMs(this.#known, this.#options.now()) / 1_000)
 
   async refresh(): Promise<void> {
@@ -144,7 +159,19 @@ class DatabaseKeySet implements RotatingKeySet {
     this.#assertAllDecrypted()
   }
 
-  async #read(): Promise<void> {
+  /** One at a time, so that an older reading never takes the place of a newer one. */
+  #read(): Promise<void> {
+    if (this.#nextReading !== undefined) return this.#nextReading
+    const reading = this.#reading.then(() => {
+      this.#nextReading = undefined
+      return this.#readNow()
+    })
+    this.#nextReading = reading
+    this.#reading = reading.catch(() => {})
+    return reading
+  }
+
+  async #readNow(): Promise<void> {
     const readAt = this.#options.now()
     const rows = await listSigningKeys(this.#options.db)
     this.#known = { keys: await Promise.all(rows.map(row => this.#know(row))), readAt }

@@ -23,18 +23,21 @@ export async function signingKeyRotation(
   app: FastifyInstance,
   { keySet, intervalMs = INTERVAL_MS }: { keySet: Pick<RotatingKeySet, 'refresh' | 'activeKid'>; intervalMs?: number }
 ): Promise<void> {
+  // Between two refreshes too: a token of an unknown key makes the key set read its keys.
+  let activeKid = keySet.activeKid
   const refreshing = repeat({
     name: 'signing key refresh',
     everyMs: intervalMs * 1.2,
     jitter: 1 / 3,
     log: app.log,
     work: async () => {
-      const before = keySet.activeKid
       try {
         await keySet.refresh()
       } finally {
-        if (keySet.activeKid !== before)
-          app.log.info({ kid: keySet.activeKid, before }, 'another signing key signs now')
+        if (keySet.activeKid !== activeKid) {
+          app.log.info({ kid: keySet.activeKid, before: activeKid }, 'another signing key signs now')
+          activeKid = keySet.activeKid
+        }
       }
     }
   })

@@ -21,6 +21,7 @@ function countingKeySet() {
       asked++
       return kid === 'k' ? { algorithm: 'ES256', publicKey: createPublicKey(privateKey) } : undefined
     },
+    learn: async () => {},
     cacheSeconds: () => 0,
     refresh: async () => {}
   }

@@ -56,6 +56,7 @@ t.test('id_token_signing_alg_values_supported has the algorithm of each key that
     activeTimes: undefined,
     published: async () => algorithms.map(alg => ({ kty: 'EC', alg, kid: 'k', use: 'sig' })),
     verificationKey: () => undefined,
+    learn: async () => {},
     cacheSeconds: () => 300,
     refresh: async () => {}
   }

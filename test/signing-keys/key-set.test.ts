@@ -1,5 +1,6 @@
 import { createPublicKey, randomBytes, sign, verify } from 'node:crypto'
 import { createLocalJWKSet, jwtVerify } from 'jose'
+import type { KyselyPlugin, PluginTransformQueryArgs, PluginTransformResultArgs, QueryResult, UnknownRow } from 'kysely'
 import t, { type Test } from 'tap'
 import { Sealing } from '../../src/crypto/key-encryption.ts'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
@@ -25,6 +26,29 @@ function store(t: Test, url: string, more: Partial<KeySetOptions> = {}): KeySetO
 
 const kids = async (keySet: { published: () => Promise<readonly { kid?: string }[]> }) =>
   (await keySet.published()).map(({ kid }) => kid).sort()
+
+/** Counts the answers of the database, and holds them back. */
+class CountedReadings implements KyselyPlugin {
+  ended = 0
+  #held: Promise<void> = Promise.resolve()
+
+  /** @returns what lets the answers go on */
+  hold(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#held = promise
+    return resolve
+  }
+
+  transformQuery({ node }: PluginTransformQueryArgs): PluginTransformQueryArgs['node'] {
+    return node
+  }
+
+  async transformResult({ result }: PluginTransformResultArgs): Promise<QueryResult<UnknownRow>> {
+    this.ended++
+    await this.#held
+    return result
+  }
+}
 
 /** A clock that the database's own is never behind. */
 function pastClock(): Clock {
@@ -137,6 +161,28 @@ t.test('a published key that this instance cannot decrypt is not taken for an un
   const other = createKeySet(store(t, url, { sealing: new Sealing(randomBytes(32)) }))
   await t.rejects(other.refresh(), /KEY_ENCRYPTION_KEY/)
   t.throws(() => other.verificationKey(active.kid), DatabaseUnavailable)
+})
+
+// [INTROSPECT-12]
+t.test('a flood of unknown kids shares its readings, and each call sees a key that was made before it', async t => {
+  const url = await createDatabase(t)
+  const options = store(t, url)
+  const readings = new CountedReadings()
+  const keySet = await loadKeySet({ ...options, db: options.db.withPlugin(readings) })
+  const before = readings.ended
+  await keySet.learn(keySet.active.kid)
+  t.equal(readings.ended, before, 'a known key is not read')
+  const release = readings.hold()
+  const first = keySet.learn('unknown')
+  await until('the first reading has its answer', () => readings.ended === before + 1)
+  const { kid } = await replaceCompromised(store(t, url, { db: openTestDatabase(t, url) }))
+  const flood = Array.from({ length: 1_000 }, (_, index) => keySet.learn(`unknown ${index}`))
+  const learned = keySet.learn(kid)
+  release()
+  await Promise.all([first, learned, ...flood])
+  t.equal(keySet.verificationKey(kid)?.algorithm, 'ES256', 'a reading that began before the call does not count for it')
+  t.equal(keySet.active.kid, kid)
+  t.equal(readings.ended, before + 2)
 })
 
 t.test('the private part of a retired key is gone from the table, and that of a living one never is', async t => {

@@ -59,7 +59,7 @@ t.test('trouble is logged once, its end too, and it never stops the refreshing',
   await until('the next trouble is logged', () => logged('a background job failed') === 2)
 })
 
-t.test('that another key signs is logged', async t => {
+t.test('that another key signs is logged, also when it took over between two refreshes', async t => {
   const { logged } = await refreshing(t, async keySet => {
     keySet.activeKid = 'second'
   })

@@ -69,7 +69,7 @@ export async function introspect(
     const { row } = authenticated
     cache.keep(row)
     options.missingDigests.note(authenticated, client.credential)
-    const issued = findIssued(options, row, token)
+    const issued = await findIssued(options, row, token)
     if ('inactivity' in issued) return issued
     const [standing] = await standings.find(issued.token.clientId)
     return judge(issued, standing)
@@ -90,7 +90,7 @@ async function introspectAsCached(
   const at = now()
   if (!isEligible(matched, at) || proof.findFault?.(at) !== undefined) return undefined
   if (proof.use !== undefined) await proof.use()
-  const issued = findIssued(options, row, text)
+  const issued = await findIssued(options, row, text)
   const asked = 'token' in issued ? [issued.token.clientId] : []
   const [own, standing] = await standings.find(row.client_id, ...asked)
   lookup.noteAnswer()
@@ -99,14 +99,14 @@ async function introspectAsCached(
 }
 
 /** Finds the token among those that the caller may ask about. The registration of the token is not looked at yet. */
-function findIssued(options: IntrospectionOptions, caller: ClientRow, text: string): Introspection {
+async function findIssued(options: IntrospectionOptions, caller: ClientRow, text: string): Promise<Introspection> {
   const { verifiedTokens, introspectionSites } = options
   // The same for every token, so that it is no oracle, and a flood costs no signature.
   if (!caller.may_introspect) return { inactivity: 'not_allowed' }
   const { site_id: siteId } = caller
   const reach: Reach = introspectionSites.includes(siteId) ? 'every token' : { siteId }
   try {
-    const token = verifiedTokens.find(text, reach)
+    const token = await verifiedTokens.find(text, reach)
     return token === undefined ? { inactivity: 'unknown_token' } : { token }
   } catch (error) {
     throw error instanceof DatabaseUnavailable ? temporarilyUnavailable('signing_key_unavailable') : error

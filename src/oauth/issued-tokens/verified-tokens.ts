@@ -15,7 +15,7 @@ const ALGORITHMS: ReadonlySet<unknown> = new Set(SIGNING_ALGORITHMS)
 
 interface VerifiedTokensOptions {
   issuer: string
-  keySet: Pick<KeySet, 'verificationKey'>
+  keySet: Pick<KeySet, 'verificationKey' | 'learn'>
 }
 
 /** The tokens that a caller may ask about: its own, those of one Site, or all. */
@@ -26,7 +26,8 @@ export type Reach = { readonly clientId: string } | { readonly siteId: string } 
  *
  * A token that a caller may not ask about takes as long as one that no key has signed: one signature is verified for
  * each, every time. Only for callers that may ask about it, a verification is remembered. It spares the signature, and
- * nothing else: that the key is still published is checked each time.
+ * nothing else: that the key is still published is checked each time. A token whose key is new to this instance makes it
+ * read the keys again, because another instance may have signed with a key that was made a moment ago.
  */
 export class VerifiedTokens {
   readonly #options: VerifiedTokensOptions
@@ -40,12 +41,12 @@ export class VerifiedTokens {
   /**
    * Returns the token, if grantd has issued it and it is within this reach. It may have expired.
    *
-   * @throws DatabaseUnavailable when this instance cannot decrypt the key that has signed the token
+   * @throws DatabaseUnavailable when this instance cannot read or decrypt the key that has signed the token
    */
-  find(text: string, reach: Reach): IssuedToken | undefined {
+  async find(text: string, reach: Reach): Promise<IssuedToken | undefined> {
     const id = `${nameOf(reach)} ${hash('sha256', text, 'base64url')}`
     const remembered = this.#recall(id)
-    const token = remembered ?? this.#verify(text)
+    const token = remembered ?? (await this.#verify(text))
     if (token === undefined || !isWithin(reach, token)) return undefined
     if (remembered === undefined) this.#remembered.set(id, token)
     return token
@@ -58,13 +59,14 @@ export class VerifiedTokens {
     return undefined
   }
 
-  #verify(text: string): IssuedToken | undefined {
+  async #verify(text: string): Promise<IssuedToken | undefined> {
     const jwt = parseSignedJwt(text)
     const algorithm = jwt && algorithmOf(jwt)
     if (jwt === undefined || algorithm === undefined || !hasPlainHeader(jwt)) return undefined
     const { typ, alg, kid } = jwt.header
     // Other algorithms of assertions are not verified: some take much longer than those of access tokens.
     if (typ !== 'at+jwt' || typeof kid !== 'string' || !ALGORITHMS.has(alg)) return undefined
+    await this.#options.keySet.learn(kid)
     const published = this.#options.keySet.verificationKey(kid)
     // A key verifies by its own algorithm only, whatever the header names (RFC 8725 §3.1).
     const own = published?.algorithm === alg ? published : undefined

@@ -52,7 +52,7 @@ export async function revoke(
   const proof = prepared instanceof Promise ? await prepared : prepared
   const { row } = await authenticateNow(options, client, proof, refuse)
   try {
-    const issued = verifiedTokens.find(token, { clientId: row.client_id })
+    const issued = await verifiedTokens.find(token, { clientId: row.client_id })
     if (issued === undefined) return false
     const { clientId, siteId, jti, iat, exp } = issued
     const times = { issuedAt: iat * SECOND_MS, endsAt: exp * SECOND_MS }

@@ -25,7 +25,13 @@ function verifierOf(...published: Kid[]) {
   const keys = new Map<string, VerificationKey>(
     published.map(kid => [kid, { algorithm: algorithms[kid], publicKey: pairs[kid].publicKey }])
   )
-  return { keys, tokens: new VerifiedTokens({ issuer: ISSUER, keySet: { verificationKey: kid => keys.get(kid) } }) }
+  return {
+    keys,
+    tokens: new VerifiedTokens({
+      issuer: ISSUER,
+      keySet: { verificationKey: kid => keys.get(kid), learn: async () => {} }
+    })
+  }
 }
 
 function signingKey(kid: Kid): SigningKey {
@@ -64,33 +70,33 @@ function signedToken(
 t.test('a token of every algorithm is found, with all that it says', async t => {
   const { tokens } = verifierOf('ES256', 'RS256', 'EdDSA')
   for (const kid of ['ES256', 'RS256', 'EdDSA'] as const) {
-    const found = tokens.find(issued(kid), ACME)
+    const found = await tokens.find(issued(kid), ACME)
     t.match(found, { kid, iss: ISSUER, sub: CLIENT_ID, clientId: CLIENT_ID, siteId: 'acme', aud: ISSUER, scope: 'a b' })
     t.match(found, { iat: SECONDS, exp: SECONDS + 900, jti: /^[\da-f-]{36}$/, cnf: undefined })
   }
-  t.match(tokens.find(signedToken(goodHeader, { ...goodClaims, cnf: { jkt: 'x' } }), ACME), { cnf: { jkt: 'x' } })
+  t.match(await tokens.find(signedToken(goodHeader, { ...goodClaims, cnf: { jkt: 'x' } }), ACME), { cnf: { jkt: 'x' } })
 })
 
 t.test('a token is found within the reach of the caller only, also when it was found before', async t => {
   const { tokens } = verifierOf('ES256')
   const token = issued()
   for (let time = 0; time < 2; time++) {
-    t.ok(tokens.find(token, ACME))
-    t.ok(tokens.find(token, 'every token'))
-    t.ok(tokens.find(token, { clientId: CLIENT_ID }))
-    t.equal(tokens.find(token, { siteId: 'globex' }), undefined)
-    t.equal(tokens.find(token, { clientId: 'a1b2c3d4e5f6g7h8i9j0' }), undefined)
+    t.ok(await tokens.find(token, ACME))
+    t.ok(await tokens.find(token, 'every token'))
+    t.ok(await tokens.find(token, { clientId: CLIENT_ID }))
+    t.equal(await tokens.find(token, { siteId: 'globex' }), undefined)
+    t.equal(await tokens.find(token, { clientId: 'a1b2c3d4e5f6g7h8i9j0' }), undefined)
   }
 })
 
 t.test('a token is not found once its key is no longer published, also when it was found before', async t => {
   const { tokens, keys } = verifierOf('ES256')
   const token = issued()
-  t.ok(tokens.find(token, ACME))
+  t.ok(await tokens.find(token, ACME))
   keys.delete('ES256')
-  t.equal(tokens.find(token, ACME), undefined)
+  t.equal(await tokens.find(token, ACME), undefined)
   keys.set('ES256', { algorithm: 'ES256', publicKey: pairs.other.publicKey })
-  t.equal(tokens.find(token, ACME), undefined, 'another key with the same kid')
+  t.equal(await tokens.find(token, ACME), undefined, 'another key with the same kid')
 })
 
 t.test('a key that cannot be decrypted is no reason to call its tokens unknown', async t => {
@@ -99,19 +105,43 @@ t.test('a key that cannot be decrypted is no reason to call its tokens unknown',
     keySet: {
       verificationKey: () => {
         throw new DatabaseUnavailable('cannot be decrypted')
-      }
+      },
+      learn: async () => {}
     }
   })
-  t.throws(() => tokens.find(issued(), ACME), DatabaseUnavailable)
+  await t.rejects(tokens.find(issued(), ACME), DatabaseUnavailable)
 })
+
+t.test(
+  'keys are read for nothing but a token whose kid is unknown, whether the caller may ask about it or not',
+  async t => {
+    const learned: string[] = []
+    const { keys } = verifierOf('ES256')
+    const keySet = {
+      verificationKey: (kid: string) => keys.get(kid),
+      learn: async (kid: string) => {
+        if (!keys.has(kid)) learned.push(kid)
+      }
+    }
+    const tokens = new VerifiedTokens({ issuer: ISSUER, keySet })
+    t.equal(await tokens.find(issued(), { siteId: 'globex' }), undefined)
+    t.equal(await tokens.find(signedToken(goodHeader, goodClaims, pairs.other.privateKey), ACME), undefined)
+    t.equal(await tokens.find('x', ACME), undefined)
+    t.equal(await tokens.find(signedToken({ ...goodHeader, kid: 'x', alg: 'none' }), ACME), undefined)
+    t.equal(await tokens.find(signedToken({ ...goodHeader, kid: 'x', typ: 'JWT' }), ACME), undefined)
+    t.same(learned, [])
+    t.equal(await tokens.find(issued('other'), ACME), undefined)
+    t.same(learned, ['other'])
+  }
+)
 
 t.test('every changed byte of a token makes it unknown (RFC 7515 §5.2)', async t => {
   const { tokens } = verifierOf('ES256')
   const token = issued()
-  t.ok(tokens.find(token, ACME))
+  t.ok(await tokens.find(token, ACME))
   for (let at = 0; at < token.length; at++) {
     const changed = `${token.slice(0, at)}${token[at] === 'A' ? 'B' : 'A'}${token.slice(at + 1)}`
-    t.equal(tokens.find(changed, ACME), undefined, `at ${at}`)
+    t.equal(await tokens.find(changed, ACME), undefined, `at ${at}`)
   }
 })
 
@@ -149,8 +179,8 @@ t.test('no trick of the header makes a token known (RFC 8725 §3)', async t => {
     'the typ of a DPoP proof': signedToken({ ...goodHeader, typ: 'dpop+jwt' }),
     'a JWE': `${encode({ alg: 'dir', enc: 'A256GCM' })}..AAAA.AAAA.AAAA`
   }
-  t.ok(tokens.find(signedToken(), ACME), 'the control')
-  for (const [trick, token] of Object.entries(tricks)) t.equal(tokens.find(token, ACME), undefined, trick)
+  t.ok(await tokens.find(signedToken(), ACME), 'the control')
+  for (const [trick, token] of Object.entries(tricks)) t.equal(await tokens.find(token, ACME), undefined, trick)
 })
 
 // [INTROSPECT-2]
@@ -173,7 +203,7 @@ t.test('a JWT that our key has signed is no access token unless each claim is on
     others[`without ${name}`] = { [name]: undefined }
   }
   for (const [what, members] of Object.entries(others)) {
-    t.equal(tokens.find(signedToken(goodHeader, { ...goodClaims, ...members }), ACME), undefined, what)
+    t.equal(await tokens.find(signedToken(goodHeader, { ...goodClaims, ...members }), ACME), undefined, what)
   }
 })
 
@@ -194,5 +224,5 @@ t.test('a text that is no JWT is unknown, whatever it is', async t => {
     'x'.repeat(16_000)
   ]
   const deep = Buffer.from('['.repeat(12_000)).toString('base64url')
-  for (const text of [...texts, `${deep}.${deep}.AAAA`]) t.equal(tokens.find(text, ACME), undefined)
+  for (const text of [...texts, `${deep}.${deep}.AAAA`]) t.equal(await tokens.find(text, ACME), undefined)
 })

@@ -50,6 +50,7 @@ async function start(t: Test) {
       active: { kid: 'k', algorithm: 'ES256', privateKey, header: '' },
       published: async () => [],
       verificationKey: () => undefined,
+      learn: async () => {},
       cacheSeconds: () => 0
     }
   }

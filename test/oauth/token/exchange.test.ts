@@ -74,6 +74,7 @@ t.test('a use is never recorded for a token that cannot be signed', async t => {
     activeTimes: undefined,
     published: async () => [],
     verificationKey: () => undefined,
+    learn: async () => {},
     cacheSeconds: () => 0,
     refresh: async () => {}
   }
