@@ -1,6 +1,6 @@
-import { parseDocument } from 'yaml'
 import { isSiteId } from '../../admin-api/site.ts'
 import { isRegistrationKey, KEY_FAULT } from '../../registrations/keyed/key.ts'
+import { readYaml } from '../yaml.ts'
 
 /** The registrations that a Site is to have. */
 export interface Declarations {
@@ -16,10 +16,7 @@ export interface Declaration {
 
 /** Reads the text of a file, which is YAML or JSON. @throws Error with every fault, one line each */
 export function readDeclarations(text: string): Declarations {
-  const document = parseDocument(text, { stringKeys: true })
-  const syntax = [...document.errors, ...document.warnings].map(({ message }) => message)
-  if (syntax.length > 0) throw new Error(syntax.join('\n'))
-  const content: unknown = document.toJS()
+  const content = readYaml(text)
   const { site, registrations, ...others } = isObject(content) ? content : {}
   const entries: unknown[] = Array.isArray(registrations) ? registrations : []
   const keys = entries.map(entry => (isObject(entry) ? entry['key'] : undefined))

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { parse } from 'yaml'
+import { readYaml } from '../yaml.ts'
 import { type Arguments, folded, UsageError } from './arguments.ts'
 import type { Operation, Option, Schema } from './description.ts'
 
@@ -107,7 +107,7 @@ function typedValue({ name, place, schema }: Option, texts: readonly string[]): 
 
 function typed(name: string, { type, nullable }: Schema, text: string): unknown {
   if (type === 'string') return text
-  const value = readYaml(`--${name}`, text)
+  const value = valueIn(`--${name}`, text)
   const isOfType =
     (value === null && nullable === true) ||
     (type === 'integer' && Number.isInteger(value)) ||
@@ -121,14 +121,14 @@ function typed(name: string, { type, nullable }: Schema, text: string): unknown 
 function readBody({ id, body }: Operation, file: string | undefined): Record<string, unknown> {
   if (file === undefined) return {}
   if (body === undefined) throw new UsageError(`${id} takes no body, so there is nothing for --file`)
-  const value = readYaml('--file', readText('--file', file))
+  const value = valueIn('--file', readText('--file', file))
   if (!isMapping(value)) throw new UsageError('--file must hold the members of the body, as "name: value"')
   return value
 }
 
-function readYaml(option: string, text: string): unknown {
+function valueIn(option: string, text: string): unknown {
   try {
-    return parse(text)
+    return readYaml(text)
   } catch (error) {
     throw new UsageError(`${option}: ${error instanceof Error ? error.message : String(error)}`)
   }

@@ -38,11 +38,14 @@ t.test('a text that is no such file is refused', async t => {
     ['', /^site: must be the id of a Site\nregistrations: must be a list$/],
     ['- a', /^site: must be/],
     ['site: acme', /^registrations: must be a list$/],
-    ['site: acme\nsite: globex\nregistrations: []', /^Map keys must be unique at line 2/],
-    ['site: acme\nregistrations: [', /at line 2/],
-    ['site: acme\nregistrations: []\n---\nsite: globex', /multiple documents/],
-    ['site: acme\nregistrations: [!secret x]', /Unresolved tag: !secret/],
-    ['? [a]\n: b', /must be strings|With stringKeys/]
+    ['site: acme\nsite: globex\nregistrations: []', /^line 2, column 1: the key is there already$/],
+    ['site: acme\nregistrations: [', /^line 2, column /],
+    [
+      'site: acme\nregistrations: []\n---\nsite: globex',
+      /^line 3, column 1: a second document begins here, and only one is read$/
+    ],
+    ['site: acme\nregistrations: [!secret x]', /^line 2, column 17: the tag is unknown/],
+    ['? [a]\n: b', /^line 1, column 3: a key must be a text/]
   ] as const) {
     t.throws(() => readDeclarations(text), { message }, text)
   }
