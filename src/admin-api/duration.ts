@@ -3,7 +3,7 @@ import { invalidRequest } from './validation.ts'
 
 /** A duration of ISO 8601 in days and hours. Months and years have no fixed length, and weeks cannot be combined. */
 export const DURATION_PATTERN = '^P([0-9]{1,3}D(T[0-9]{1,4}H)?|T[0-9]{1,4}H)$'
-const PARTS = /^P(?:(\d+)D)?(?:T(\d+)H)?$/
+const PARTS = /^P(?:(\d{1,3})D)?(?:T(\d{1,4})H)?$/
 
 /** Says which durations are allowed. @param maxDays longest one, days */
 export function durationFault(maxDays: number): string {

@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { processConfig } from '../config/config.ts'
-import { applyDeclarations, isRefused } from './apply/apply-declarations.ts'
+import { readUnusedFor, UNUSED_FOR_FAULT } from '../registrations/unused-guard.ts'
+import { applyDeclarations } from './apply/apply-declarations.ts'
 import { type Declarations, readDeclarations } from './apply/declarations.ts'
+import { interruptionOf } from './apply/interruption.ts'
 import { KeyedRegistrations } from './apply/keyed-registrations.ts'
-import { linesOf, type Outcome, summaryOf } from './apply/outcome.ts'
+import { isRefused, linesOf, type Outcome, summaryOf } from './apply/outcome.ts'
+import { prune } from './apply/prune.ts'
 import { SecretsFile } from './apply/secrets-file.ts'
 import { calledService } from './called-service.ts'
 import { run } from './run.ts'
@@ -16,28 +19,52 @@ import { run } from './run.ts'
 
 const USAGE =
   'usage: npm run apply -- registrations.yaml [--dry-run] [--prune [--unused-for P7D]] [--allow-shorter] [--secrets-file new-file]'
+const HELP = `${USAGE}
+
+Makes the keyed registrations of a Site what a file of YAML or JSON says ("-" reads the standard input).
+
+  --dry-run            asks grantd what would happen, and stores nothing
+  --prune              deletes the registrations whose key is not in the file
+  --unused-for P7D     with --prune: none that was used in this time
+  --allow-shorter      lets expiresAt move back
+  --secrets-file path  a new file for Client secrets and claim tickets
+
+GRANTD_URL and GRANTD_TOKEN, or GRANTD_TOKEN_FILE, name grantd and an administrator's token.
+Exits with 1 when a registration is refused, and with 2 when the file is wrong, grantd cannot be reached or the token gives no right.
+docs/declare.md has an example.`
 const REFUSED = 1
 const COULD_NOT_APPLY = 2
 const STANDARD_INPUT = 0
 
 await run(
   async () => {
-    const { file, dryRun, secretsFile, ...rest } = readOptions()
+    const options = readOptions()
+    if (options === undefined) return HELP
+    const { file, dryRun, prunes, unusedFor, allowShorter, secretsFile } = options
     const declarations = readFile(file)
-    if (rest.prunes && declarations.registrations.length === 0) {
+    if (prunes && declarations.registrations.length === 0) {
       throw new Error(`${file}: has no registrations, and --prune would delete all`)
     }
     const service = calledService(processConfig('call'))
     const registrations = new KeyedRegistrations(service.baseUrl, await service.adminToken(), declarations.site)
-    const secrets = secretsFile === undefined || dryRun ? undefined : new SecretsFile(secretsFile)
-    const options = { ...rest, dryRun, secrets, keepsSecrets: secretsFile !== undefined }
+    // A dry run makes the file too, and removes it, so that it fails when the run would.
+    const secrets = secretsFile === undefined ? undefined : new SecretsFile(secretsFile)
+    const interruption = interruptionOf(COULD_NOT_APPLY)
     const outcomes: Outcome[] = []
-    process.stdout.write(`Site ${declarations.site} of ${service.baseUrl}\n`)
-    try {
-      for await (const outcome of applyDeclarations(registrations, declarations, options)) {
+    const report = async (coming: AsyncIterable<Outcome>) => {
+      for await (const outcome of coming) {
         outcomes.push(outcome)
         process.stdout.write(`${linesOf(outcome, dryRun)}\n`)
       }
+    }
+    process.stdout.write(`Site ${declarations.site} of ${service.baseUrl}\n`)
+    try {
+      await report(applyDeclarations(registrations, declarations, { dryRun, allowShorter, secrets, interruption }))
+      // The new name of a renamed registration may be among the refused.
+      const skipsPruning = prunes && outcomes.some(isRefused)
+      if (skipsPruning) process.stdout.write('Nothing is pruned, because an entry was refused\n')
+      const keys = new Set(declarations.registrations.map(({ key }) => key))
+      if (prunes && !skipsPruning) await report(prune(registrations, keys, { dryRun, unusedFor, interruption }))
     } finally {
       secrets?.close()
     }
@@ -47,16 +74,19 @@ await run(
   COULD_NOT_APPLY
 )
 
-/** @throws Error that shows how the command is used */
+/** Returns undefined when help is asked for. @throws Error that shows how the command is used */
 function readOptions() {
   const { values, positionals } = parseWords()
+  if (values.help) return undefined
+  const { prune: prunes, 'unused-for': unusedFor } = values
+  if (unusedFor !== undefined && !prunes) throw new Error('--unused-for belongs to --prune, which is not there')
   const [file, ...others] = positionals
   if (file === undefined || others.length > 0) throw new Error(USAGE)
   return {
     file,
     dryRun: values['dry-run'],
-    prunes: values.prune,
-    unusedFor: values['unused-for'],
+    prunes,
+    unusedFor: unusedFor === undefined ? 'P7D' : duration(unusedFor),
     allowShorter: values['allow-shorter'],
     secretsFile: values['secrets-file']
   }
@@ -67,15 +97,25 @@ function parseWords() {
     return parseArgs({
       allowPositionals: true,
       options: {
+        help: { type: 'boolean', short: 'h', default: false },
         'dry-run': { type: 'boolean', default: false },
         prune: { type: 'boolean', default: false },
-        'unused-for': { type: 'string', default: 'P7D' },
+        'unused-for': { type: 'string' },
         'allow-shorter': { type: 'boolean', default: false },
         'secrets-file': { type: 'string' }
       }
     })
   } catch (error) {
     throw new Error(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`)
+  }
+}
+
+function duration(unusedFor: string): string {
+  try {
+    readUnusedFor({ recordsUse: true }, { unusedFor })
+    return unusedFor
+  } catch {
+    throw new Error(`--unused-for ${UNUSED_FOR_FAULT}`)
   }
 }
 

@@ -8,12 +8,15 @@ import { Problem, ProblemSchema } from '../http/problem.ts'
 
 const MAX_DAYS = 400
 
+/** Says which values of `unusedFor` are allowed. */
+export const UNUSED_FOR_FAULT = durationFault(MAX_DAYS)
+
 export const UnusedForQuery = Type.Object(
   {
     unusedFor: Type.Optional(
       Type.String({
         pattern: DURATION_PATTERN,
-        'x-fault': durationFault(MAX_DAYS),
+        'x-fault': UNUSED_FOR_FAULT,
         description: `Only if there was no exchange in this time, else 409. An ISO 8601 duration in days and hours, from PT1H to P${MAX_DAYS}D: P7D, PT36H or P1DT12H.`,
         examples: ['P7D']
       })

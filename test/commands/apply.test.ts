@@ -1,7 +1,7 @@
-import { execFile } from 'node:child_process'
+import { type ChildProcess, execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 import path from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
@@ -32,17 +32,25 @@ async function apply(t: Test, grantd: Pick<Grantd, 'baseUrl' | 'adminToken'>, co
   return run(t, grantd, file, ...options)
 }
 
-async function run(
-  t: Test,
+async function run(t: Test, grantd: Pick<Grantd, 'baseUrl' | 'adminToken'>, ...words: string[]): Promise<Run> {
+  return ended(t, await start(grantd, ...words))
+}
+
+/** Starts the command in a process of its own. */
+async function start(
   { baseUrl, adminToken }: Pick<Grantd, 'baseUrl' | 'adminToken'>,
   ...words: string[]
-): Promise<Run> {
+): Promise<ChildProcess> {
   const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env
   const token = await adminToken(['acme'])
-  const child = execFile(process.execPath, ['src/commands/apply.ts', ...words], {
+  return execFile(process.execPath, ['src/commands/apply.ts', ...words], {
     cwd: ROOT,
     env: { PATH, NODE_COMPILE_CACHE, GRANTD_URL: baseUrl, GRANTD_TOKEN: token }
   })
+}
+
+/** Returns the result of a command that was started. */
+async function ended(t: Test, child: ChildProcess): Promise<Run> {
   const { stdout, stderr } = child
   if (stdout === null || stderr === null) throw new Error('no output')
   const [output, errors, [exitCode]] = await Promise.all([text(stdout), text(stderr), once(child, 'close')])
@@ -157,6 +165,7 @@ t.test('a refused registration leaves the others applied, and prunes nothing', a
   t.equal(refused.exitCode, 1)
   t.match(refused.output, /^! one {2}refused\n {4}409 would_shorten: .*allowShorter=true/m)
   t.match(refused.output, /^~ other {2}changed\n/m)
+  t.match(refused.output, /\nNothing is pruned, because an entry was refused\n/)
   t.same(await keysOf(grantd), ['one', 'other', 'third'])
   const allowed = await apply(t, grantd, { site: 'acme', registrations: shorter }, '--prune', '--allow-shorter')
   t.equal(allowed.exitCode, 0)
@@ -172,16 +181,45 @@ t.test('--prune keeps what was used, and deletes nothing for an empty file', asy
   const used = (await grantd.asAdmin('PUT', `${KEYED}/used`, { body: { name: 'x', expiresAt: inDays(9) } })).json()
   await grantd.exchange(used)
   const kept = { key: 'kept', name: 'x', expiresAt: inDays(9), publicKey: keyPair().publicKey }
+  await grantd.asAdmin('PUT', `${KEYED}/young`, { body: { name: 'x', expiresAt: inDays(9) } })
+  const planned = await apply(t, grantd, { site: 'acme', registrations: [kept] }, '--prune', '--dry-run')
   const refused = await apply(t, grantd, { site: 'acme', registrations: [kept] }, '--prune')
+  t.equal(planned.exitCode, 1, 'a dry run ends as the run does')
+  t.equal(pruning(planned), pruning(refused), 'a dry run says which are refused')
+  t.match(refused.output, /^! young {2}refused, clientId .*, never used since .*\n {4}409 recently_used: /m)
   t.equal(refused.exitCode, 1)
   t.match(refused.output, /^! used {2}refused, clientId .*, last used .*\n {4}409 recently_used: /m)
   const empty = await apply(t, grantd, { site: 'acme', registrations: [] }, '--prune')
   t.equal(empty.exitCode, 2)
   t.match(empty.errors, /has no registrations, and --prune would delete all/)
-  t.same(await keysOf(grantd), ['kept', 'used'])
-  const wrong = await apply(t, grantd, { site: 'acme', registrations: [kept] }, '--prune', '--unused-for', 'P1Y')
-  t.equal(wrong.exitCode, 1)
-  t.match(wrong.output, /unusedFor: must be days and hours/)
+  t.same(await keysOf(grantd), ['kept', 'used', 'young'])
+})
+
+/** Returns the lines about registrations that are pruned. */
+function pruning({ output }: Run): string {
+  return output.slice(output.indexOf('! '), output.lastIndexOf('\n', output.length - 2))
+}
+
+t.test('a wrong option ends the command before anything is changed', async t => {
+  const grantd = await startApp(t)
+  const registrations = [{ key: 'a', name: 'x', expiresAt: inDays(9), publicKey: keyPair().publicKey }]
+  const existing = path.join(temporaryFolder(t), 'secrets')
+  writeFileSync(existing, 'the only copy')
+  for (const [options, message] of [
+    [['--prune', '--unused-for', 'P1Y'], /--unused-for must be days and hours/],
+    [['--prune', '--unused-for', '30d'], /--unused-for must be days and hours/],
+    [['--prune', '--unused-for', 'P0000007D'], /--unused-for must be days and hours/],
+    [['--unused-for', 'P7D'], /--unused-for belongs to --prune/],
+    [['--secrets-file', existing], /--secrets-file must name a new file/],
+    [['--secrets-file', '/nowhere/secrets'], /--secrets-file must name a new file/]
+  ] as const) {
+    for (const dryRun of [[], ['--dry-run']]) {
+      const refused = await apply(t, grantd, { site: 'acme', registrations }, ...options, ...dryRun)
+      t.match(refused, { exitCode: 2, errors: message }, options.join(' '))
+    }
+  }
+  t.same(await keysOf(grantd), [])
+  t.equal(readFileSync(existing, 'utf8'), 'the only copy')
 })
 
 // [SECRET-64]
@@ -236,6 +274,94 @@ t.test('an answer that got lost is asked for again, and brings the same secret',
   t.equal((await grantd.exchange(JSON.parse(readFileSync(file, 'utf8')))).status, 200)
 })
 
+t.test('an interrupted run keeps the secret of the request under way, and sends no other', async t => {
+  const grantd = await startApp(t)
+  const file = path.join(temporaryFolder(t), 'registrations.yaml')
+  const entry = { name: 'x', expiresAt: inDays(9) }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const keys = ['one', 'two'].map(key => `${key}-${signal.toLowerCase()}`)
+    writeFileSync(file, stringify({ site: 'acme', registrations: keys.map(key => ({ key, ...entry })) }))
+    const secrets = path.join(temporaryFolder(t), 'secrets')
+    const children: ChildProcess[] = []
+    const baseUrl = await startProxy(t, grantd, ({ method }) => {
+      // npm passes on what its group has got, so that the signal comes twice.
+      if (method === 'PUT') for (const child of [...children, ...children]) child.kill(signal)
+    })
+    const child = await start({ ...grantd, baseUrl }, file, '--secrets-file', secrets)
+    children.push(child)
+    const { exitCode, output, errors } = await ended(t, child)
+    t.equal(exitCode, 2)
+    t.match(errors, /^not applied: interrupted\. What was printed before is done\n$/)
+    t.match(output, new RegExp(`^\\+ ${keys[0]} {2}created`, 'm'))
+    const kept = JSON.parse(readFileSync(secrets, 'utf8'))
+    t.equal(kept.key, keys[0])
+    t.equal((await grantd.exchange(kept)).status, 200)
+    t.notOk((await keysOf(grantd)).includes(String(keys[1])))
+  }
+})
+
+t.test('a service that is not grantd ends the command with exit code 2, whatever it answers', async t => {
+  const publicKey = keyPair().publicKey
+  const entry = { key: 'a', name: 'x', expiresAt: inDays(9), publicKey }
+  const page = JSON.stringify({ items: [], nextCursor: null })
+  for (const [listing, other] of [
+    ['<html>', '<html>'],
+    ['{"ok":true}', '{"ok":true}'],
+    ['[]', '[]'],
+    ['null', 'null'],
+    [page, '{"ok":true}'],
+    [page, '{"key":"b","clientId":"x"}'],
+    [page, '<html>']
+  ] as const) {
+    const server = createServer(({ url = '' }, response) => {
+      const body = url.includes('/app-registrations?') ? listing : other
+      response.writeHead(200, { 'content-type': body === '<html>' ? 'text/html' : 'application/json' }).end(body)
+    })
+    const baseUrl = await listen(t, server)
+    const service = { baseUrl, adminToken: async () => 'a-token' }
+    const applied = await apply(t, service, { site: 'acme', registrations: [entry] })
+    t.match(applied, { exitCode: 2, errors: /GRANTD_URL is another service/ }, `${listing} ${other}`)
+    const empty = await apply(t, service, { site: 'acme', registrations: [] })
+    t.equal(empty.exitCode, listing === page ? 0 : 2, `${listing} with an empty file`)
+  }
+})
+
+t.test('the output says when the client of a registration gets no tokens', async t => {
+  const grantd = await startApp(t)
+  const credential = { publicKey: keyPair().publicKey }
+  const registrations = [
+    { key: 'soon', name: 'x', expiresAt: inDays(9), ...credential },
+    { key: 'off', name: 'x', expiresAt: inDays(9), enabled: false, ...credential }
+  ]
+  const first = await apply(t, grantd, { site: 'acme', registrations })
+  t.match(first.output, /^\+ off {2}created, clientId [a-z0-9]+, disabled: its client gets no tokens$/m)
+  const [row] = await query(
+    grantd.databaseUrl,
+    `update registrations set registered_at = now() - interval '9 days', expires_at = date_trunc('second', now()) where key = 'soon' returning expires_at`
+  )
+  const [soon, off] = registrations
+  const expired = { ...soon, expiresAt: new Date(Object(row).expires_at).toISOString() }
+  const second = await apply(t, grantd, { site: 'acme', registrations: [expired, off] })
+  t.match(second.output, /^= soon {2}unchanged, expired: its client gets no tokens$/m)
+  t.match(second.output, /^= off {2}unchanged, disabled: its client gets no tokens$/m)
+})
+
+t.test('a registration that changes while the command runs is refused with what to do', async t => {
+  const grantd = await startApp(t)
+  const entry = { key: 'a', name: 'x', expiresAt: IN_90_DAYS, publicKey: keyPair().publicKey }
+  let finds = 0
+  const baseUrl = await startProxy(t, grantd, async ({ method, url }) => {
+    const { key, ...body } = { ...entry, name: `another ${finds}` }
+    if (method === 'GET' && url.includes(key)) await grantd.asAdmin('PUT', `${KEYED}/${key}`, { body })
+    finds++
+  })
+  for (const _ of ['created', 'changed']) {
+    const late = await apply(t, { ...grantd, baseUrl }, { site: 'acme', registrations: [entry] })
+    t.equal(late.exitCode, 1)
+    t.match(late.output, /^! a {2}refused\n {4}It was created, changed or deleted while this command ran\. Run the/m)
+  }
+})
+
 t.test('a file is applied through a proxy that weakens entity tags, and through one that drops them', async t => {
   const grantd = await startApp(t)
   const { publicKey } = keyPair()
@@ -258,25 +384,31 @@ t.test('a file is applied through a proxy that weakens entity tags, and through 
 
 interface Passing {
   method: string
+  url: string
   /** Headers of the answer. */
   headers: Answer['headers']
   response: ServerResponse
 }
 
 /** Starts a proxy in front of grantd. @param onAnswer changes an answer, or loses it @returns its base URL */
-async function startProxy(t: Test, grantd: Grantd, onAnswer: (passing: Passing) => void): Promise<string> {
+async function startProxy(t: Test, grantd: Grantd, onAnswer: (passing: Passing) => unknown): Promise<string> {
   const proxy = createServer(async (request, response) => {
     const { method = '', url = '', headers } = request
     const { 'content-length': _, connection: __, ...others } = headers
     const answer = await send(method, `${grantd.baseUrl}${url}`, { headers: others, body: await text(request) })
     const { 'transfer-encoding': ___, ...kept } = answer.headers
-    onAnswer({ method, headers: kept, response })
+    await onAnswer({ method, url, headers: kept, response })
     if (!response.destroyed) response.writeHead(answer.status, Object(kept)).end(answer.text)
   })
-  proxy.listen(0, '127.0.0.1')
-  await once(proxy, 'listening')
-  t.teardown(() => proxy.close())
-  return `http://127.0.0.1:${Object(proxy.address()).port}`
+  return listen(t, proxy)
+}
+
+/** Returns the base URL of a server that was made for a test. */
+async function listen(t: Test, server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  return `http://127.0.0.1:${Object(server.address()).port}`
 }
 
 t.test('a file that is wrong is refused with every fault, before anything is sent', async t => {
@@ -285,15 +417,22 @@ t.test('a file that is wrong is refused with every fault, before anything is sen
   t.equal(wrong.exitCode, 2)
   t.match(wrong.errors, /^not applied: .*: site: must be the id of a Site\nregistrations\[0\]\.key: must be 1 to 63/)
   t.match(await run(t, nowhere, '/nowhere.yaml'), { exitCode: 2, errors: /^not applied: \/nowhere\.yaml: ENOENT/ })
-  t.match(await run(t, nowhere, '--help'), { exitCode: 2, errors: /usage: npm run apply/ })
+  t.match(await run(t, nowhere), { exitCode: 2, errors: /usage: npm run apply/ })
+  t.match(await run(t, nowhere, '--nothing'), { exitCode: 2, errors: /usage: npm run apply/ })
+  for (const help of ['--help', '-h']) {
+    t.match(await run(t, nowhere, help), { exitCode: 0, output: /^usage: npm run apply/, errors: '' })
+  }
 })
 
 t.test('a service that is away, and a token without the right, end the command with exit code 2', async t => {
   const grantd = await startApp(t)
   const entry = { key: 'a', name: 'x', expiresAt: inDays(9), publicKey: keyPair().publicKey }
-  const foreign = await apply(t, grantd, { site: 'globex', registrations: [entry] })
-  t.equal(foreign.exitCode, 2)
-  t.match(foreign.errors, /GRANTD_TOKEN does not administer this Site/)
+  const { publicKey: _, ...withSecret } = entry
+  for (const registrations of [[entry], [withSecret], []]) {
+    const foreign = await apply(t, grantd, { site: 'globex', registrations })
+    t.equal(foreign.exitCode, 2)
+    t.match(foreign.errors, /GRANTD_TOKEN does not administer this Site/)
+  }
   const junk = { ...grantd, adminToken: async () => 'junk' }
   const refused = await apply(t, junk, { site: 'acme', registrations: [entry] })
   t.equal(refused.exitCode, 2)

@@ -7,9 +7,7 @@ import type { SecretsFile } from './secrets-file.ts'
 export interface EntryOptions {
   dryRun: boolean
   allowShorter: boolean
-  /** Whether there is a place for what only one answer has. */
-  keepsSecrets: boolean
-  /** The place. Undefined in a dry run too. */
+  /** The place for what only one answer has. */
   secrets: SecretsFile | undefined
 }
 
@@ -24,25 +22,37 @@ export interface EntryOptions {
 export async function applyEntry(
   registrations: KeyedRegistrations,
   { key, body }: Declaration,
-  { dryRun, allowShorter, keepsSecrets, secrets }: EntryOptions
+  { dryRun, allowShorter, secrets }: EntryOptions
 ): Promise<Outcome> {
   const found = await registrations.find(key)
   const takesClaim = body['deliver'] === 'claim'
   const makesSecret = found === undefined && !('publicKey' in body) && !('federated' in body)
-  if (makesSecret && !takesClaim && !keepsSecrets) return { key, kind: 'refused', lines: [NO_PLACE] }
+  if (makesSecret && !takesClaim && secrets === undefined) return { key, kind: 'refused', note: '', lines: [NO_PLACE] }
   const answer = await registrations.put(key, body, { etag: etagOf(found), allowShorter, dryRun })
-  if (answer.status >= 300) return { key, kind: 'refused', lines: refusal(answer).split('\n') }
+  if (answer.status === 412) return { key, kind: 'refused', note: '', lines: [CHANGED_MEANWHILE] }
+  if (answer.status >= 300) return { key, kind: 'refused', note: '', lines: refusal(answer).split('\n') }
   const after = Object(answer.body)
   if (found !== undefined) {
     const lines = changedMemberLines(Object(found.body), after)
     const isChanged = lines.length > 0 || etagOf(answer) !== etagOf(found)
-    return { key, kind: isChanged ? 'changed' : 'unchanged', ...(after.unclaimed && { note: UNCLAIMED }), lines }
+    return { key, kind: isChanged ? 'changed' : 'unchanged', note: noteOf(after), lines }
   }
   const { clientId, clientSecret, claim } = after
   if (clientSecret !== undefined || claim !== undefined) secrets?.keep({ key, clientId, clientSecret, claim })
   const lines = newMemberLines(body, after)
-  if (makesSecret) lines.push(`${takesClaim ? 'claim ticket' : 'Client secret'}: ${keepsSecrets ? KEPT : DROPPED}`)
-  return { key, kind: 'created', ...(!dryRun && { note: `clientId ${clientId}` }), lines }
+  if (makesSecret) lines.push(`${takesClaim ? 'claim ticket' : 'Client secret'}: ${secrets ? KEPT : DROPPED}`)
+  const note = [...(dryRun ? [] : [`clientId ${clientId}`]), ...(after.enabled ? [] : [DISABLED])].join(', ')
+  return { key, kind: 'created', note, lines }
+}
+
+/** Says why the client of an existing registration gets no tokens. */
+function noteOf({ unclaimed, enabled, state }: Record<string, unknown>): string {
+  const reasons = [
+    ...(unclaimed ? [UNCLAIMED] : []),
+    ...(enabled === false ? [DISABLED] : []),
+    ...(state === 'expired' ? [EXPIRED] : [])
+  ]
+  return reasons.join(', ')
 }
 
 /** Returns the entity tag of an answer. A proxy that compresses may have weakened it, or dropped it. */
@@ -51,6 +61,9 @@ function etagOf(answer: Answer | undefined): string | undefined {
 }
 
 const UNCLAIMED = 'unclaimed: nobody has its secret yet'
+const DISABLED = 'disabled: its client gets no tokens'
+const EXPIRED = 'expired: its client gets no tokens'
+const CHANGED_MEANWHILE = 'It was created, changed or deleted while this command ran. Run the command again.'
 const KEPT = 'in the secrets file'
 const DROPPED = 'not kept, so create another when you hand the secret over'
 const NO_PLACE =

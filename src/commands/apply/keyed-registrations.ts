@@ -23,23 +23,29 @@ export class KeyedRegistrations {
     this.#token = token
   }
 
-  /** Finds the registration of a key. @throws Error when the answer is neither 200 nor 404 */
+  /** Requires that the token administers the Site. @throws Error when it does not, or the service is not grantd */
+  async requireSite(): Promise<void> {
+    await this.#page(new URL(`${this.#site}/app-registrations?limit=1`))
+  }
+
+  /** Finds the registration of a key. @throws Error when the answer is neither the registration nor 404 */
   async find(key: string): Promise<Answer | undefined> {
     const answer = await this.#send('GET', this.#urlOf(key))
-    return answer.status === 404 ? undefined : accepted(answer)
+    return answer.status === 404 ? undefined : registrationIn(accepted(answer), key)
   }
 
   /**
    * Puts the registration of a key as it was found. A retry gets the same secret.
    *
-   * @throws Error when the token gives no right to do this
+   * @throws Error when the token gives no right to do this, or the answer is another registration, or none
    */
   async put(key: string, body: object, { etag, allowShorter, dryRun }: PutOptions): Promise<Answer> {
     const url = this.#urlOf(key, { allowShorter: String(allowShorter), dryRun: String(dryRun) })
     const condition = etag === undefined ? { 'if-none-match': '*' } : { 'if-match': etag }
     const headers = { 'content-type': 'application/json', 'idempotency-key': randomUUID(), ...condition }
     const answer = await this.#send('PUT', url, headers, JSON.stringify(body))
-    return [401, 403, 404].includes(answer.status) ? accepted(answer) : answer
+    if ([401, 403, 404].includes(answer.status)) return accepted(answer)
+    return answer.status < 300 ? registrationIn(answer, key) : answer
   }
 
   /** Deletes the registration of a key when nobody has used it in this time. @param unusedFor ISO 8601 duration */
@@ -52,12 +58,18 @@ export class KeyedRegistrations {
     const items: Record<string, unknown>[] = []
     const url = new URL(`${this.#site}/app-registrations?keyed=true&limit=200`)
     for (;;) {
-      const { body } = accepted(await this.#send('GET', url))
-      const { items: page, nextCursor } = Object(body)
-      items.push(...page)
-      if (nextCursor === null) return items
-      url.searchParams.set('cursor', nextCursor)
+      const page = await this.#page(url)
+      items.push(...page.items)
+      if (page.nextCursor === null) return items
+      url.searchParams.set('cursor', page.nextCursor)
     }
+  }
+
+  /** Returns a page of a listing. @throws Error when the answer is none */
+  async #page(url: URL): Promise<{ items: Record<string, unknown>[]; nextCursor: string | null }> {
+    const { items, nextCursor } = Object(accepted(await this.#send('GET', url)).body)
+    if (Array.isArray(items) && (nextCursor === null || typeof nextCursor === 'string')) return { items, nextCursor }
+    throw new Error(NOT_GRANTD)
   }
 
   #urlOf(key: string, query: Record<string, string> = {}): URL {
@@ -81,6 +93,14 @@ export class KeyedRegistrations {
 const ATTEMPTS = 4
 const MAX_PAUSE_SECONDS = 10
 const BUSY = [429, 503]
+const NOT_GRANTD = 'GRANTD_URL is another service: its answer is none of grantd'
+
+/** @throws Error when an answer is not the registration of this key */
+function registrationIn(answer: Answer, key: string): Answer {
+  const { key: answered, clientId } = Object(answer.body)
+  if (answered === key && typeof clientId === 'string') return answer
+  throw new Error(NOT_GRANTD)
+}
 
 function accepted(answer: Answer): Answer {
   if (answer.status === 200) return answer

@@ -6,8 +6,8 @@ import { fieldSchemas } from '../../registrations/fields.ts'
 export interface Outcome {
   key: string
   kind: 'created' | 'changed' | 'unchanged' | 'deleted' | 'refused'
-  /** More about it, beside its key. */
-  note?: string
+  /** More about it, beside its key. May be empty. */
+  note: string
   /** The members that differ, or why it was refused. */
   lines: readonly string[]
 }
@@ -16,9 +16,13 @@ type Kind = Outcome['kind']
 
 const SIGNS: Record<Kind, string> = { created: '+', changed: '~', unchanged: '=', deleted: '-', refused: '!' }
 
+export function isRefused({ kind }: Outcome): boolean {
+  return kind === 'refused'
+}
+
 /** Returns the lines of an outcome. @param dryRun whether nothing was stored */
 export function linesOf({ key, kind, note, lines }: Outcome, dryRun: boolean): string {
-  const head = `${SIGNS[kind]} ${key}  ${wordsOf(kind, dryRun)}${note === undefined ? '' : `, ${note}`}`
+  const head = `${SIGNS[kind]} ${key}  ${wordsOf(kind, dryRun)}${note && `, ${note}`}`
   return [head, ...lines.map(line => `    ${line}`)].join('\n')
 }
 
