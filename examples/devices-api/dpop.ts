@@ -5,11 +5,12 @@ import { calculateJwkThumbprint, EmbeddedJWK, jwtVerify } from 'jose'
 /** Algorithms of the proofs that this server accepts: those of FAPI 2.0 §5.4.1. Ed25519 signatures have two names. */
 export const PROOF_ALGORITHMS = ['ES256', 'EdDSA', 'Ed25519', 'PS256']
 
-/** A proof is accepted from 10 seconds before its `iat` to 70 seconds after it. */
+/** A proof is accepted from 10 seconds before its `iat` until 71 seconds after it: jose rounds the time of now down. */
 const MAX_AGE_SECONDS = 60
 const CLOCK_TOLERANCE_SECONDS = 10
-const WINDOW_MS = (MAX_AGE_SECONDS + 2 * CLOCK_TOLERANCE_SECONDS) * 1_000
-/** More proofs than this in one window are refused, so that memory is bounded. */
+/** Longer than these 81 seconds by the time that a verification may take. */
+const REMEMBERED_MS = 90_000
+/** More proofs than this in that time are refused, so that memory is bounded. */
 const MAX_PROOFS = 100_000
 const MAX_ID_LENGTH = 255
 
@@ -22,12 +23,17 @@ export class InvalidProof extends Error {}
  */
 export class ProofVerifier {
   readonly #origin: string
-  /** Digests of the proofs of the window, with the instant at which each is forgotten. The oldest comes first. */
+  readonly #clock: () => number
+  /** Digests of the latest proofs, with the instant at which each is forgotten. The oldest comes first. */
   readonly #seen = new Map<string, number>()
 
-  /** @param origin of this server as its callers see it. It is configured, because `Host` is what the caller likes. */
-  constructor(origin: string) {
+  /**
+   * @param origin of this server as its callers see it. It is configured, because `Host` is what the caller likes.
+   * @param clock gives milliseconds since 1970. It decides both how old a proof is and for how long it is remembered.
+   */
+  constructor(origin: string, clock = Date.now) {
     this.#origin = origin
+    this.#clock = clock
   }
 
   /**
@@ -38,23 +44,22 @@ export class ProofVerifier {
   async verify(request: IncomingMessage, token: string, jkt: unknown): Promise<void> {
     const [proof, ...others] = request.headersDistinct['dpop'] ?? []
     if (proof === undefined || others.length > 0) throw new InvalidProof('there must be one DPoP header')
-    const { payload, protectedHeader } = await verifySignature(proof)
+    const now = this.#clock()
+    const { payload, protectedHeader } = await verifySignature(proof, now)
     if (payload['htm'] !== request.method) throw new InvalidProof('htm is another method')
-    if (targetOf(payload['htu']) !== targetOf(`${this.#origin}${request.url}`)) {
-      throw new InvalidProof('htu is another URL')
-    }
+    const target = targetOf(`${this.#origin}${request.url}`)
+    if (target === undefined || targetOf(payload['htu']) !== target) throw new InvalidProof('htu is another URL')
     // The token of the request, so that a proof for one token proves nothing about another.
     if (payload['ath'] !== digestOf(token)) throw new InvalidProof('ath is that of another token')
     if ((await calculateJwkThumbprint(Object(protectedHeader.jwk))) !== jkt) {
       throw new InvalidProof('the token is bound to another key')
     }
     // Last, so that only the holder of the key can use up an id or fill the memory.
-    this.#useOnce(String(jkt), String(payload.jti))
+    this.#useOnce(String(jkt), String(payload.jti), now)
   }
 
-  /** Accepts each id of a key once in the window. Several processes of a server would each accept it once. */
-  #useOnce(jkt: string, jti: string): void {
-    const now = performance.now()
+  /** Accepts each id of a key once while its proof is valid. Several processes of a server would each accept it once. */
+  #useOnce(jkt: string, jti: string, now: number): void {
     for (const [id, forgottenAt] of this.#seen) {
       if (forgottenAt > now) break
       this.#seen.delete(id)
@@ -62,17 +67,18 @@ export class ProofVerifier {
     const id = digestOf(`${jkt} ${jti}`)
     if (this.#seen.has(id)) throw new InvalidProof('the proof was used before')
     if (this.#seen.size >= MAX_PROOFS) throw new InvalidProof('there are too many proofs at once')
-    this.#seen.set(id, now + WINDOW_MS)
+    this.#seen.set(id, now + REMEMBERED_MS)
   }
 }
 
 /** Verifies everything about a proof that does not depend on the request. `EmbeddedJWK` takes no private key. */
-async function verifySignature(proof: string) {
+async function verifySignature(proof: string, now: number) {
   try {
     const verified = await jwtVerify(proof, EmbeddedJWK, {
       typ: 'dpop+jwt',
       algorithms: PROOF_ALGORITHMS,
       requiredClaims: ['jti'],
+      currentDate: new Date(now),
       maxTokenAge: MAX_AGE_SECONDS,
       clockTolerance: CLOCK_TOLERANCE_SECONDS
     })
