@@ -72,3 +72,15 @@ function undescribed(t: Test, where: string, schema: unknown): void {
     for (const [name, property] of Object.entries(items.properties)) undescribed(t, `${where}[].${name}`, property)
   }
 }
+
+t.test('each OAuth endpoint declares the errors that it can answer, and none of another endpoint', async t => {
+  const described = (path: string, status: string): string =>
+    Object(description.paths[path]?.['post']?.responses[status]).description
+  for (const path of ['/oauth/introspect', '/oauth/revoke', '/oauth/secret']) {
+    t.notMatch(described(path, '400'), /unsupported_grant_type|invalid_scope|invalid_target|invalid_dpop_proof/, path)
+  }
+  t.match(described('/oauth/token', '400'), /invalid_target/)
+  for (const path of ['/oauth/introspect', '/oauth/revoke', '/oauth/token'])
+    t.notMatch(described(path, '429'), /rotation/)
+  t.match(described('/oauth/secret', '429'), /rotation within an hour/)
+})

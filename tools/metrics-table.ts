@@ -7,7 +7,7 @@ import { startService } from './service.ts'
 export const OPERATE_FILE = path.join(import.meta.dirname, '../docs/operate.md')
 
 const TABLE = /(<!-- metrics: npm run docs -->\n)[\s\S]*?(<!-- end -->)/
-const FAMILY = /^# HELP (grantd_\w+) (.*)\n# TYPE \w+ (\w+)\n((?:\w.*\n)*)/gm
+const FAMILY = /^# HELP (\w+) (.*)\n# TYPE \w+ (\w+)\n((?:\w.*\n)*)/gm
 
 /** Returns this page with the table of the metrics that grantd has now. @param environment of that grantd */
 export async function withMetrics(page: string, environment: Record<string, string> = {}): Promise<string> {

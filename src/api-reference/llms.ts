@@ -49,6 +49,9 @@ export function describeForAgents(issuer: string): string {
 > registration for a service. The service exchanges its credential for a short-lived access token
 > (\`client_credentials\`, RFC 6749 §4.4). Any API verifies that token with the public keys, without calling grantd.
 
+A pipeline that declares registrations gives each a key of its own, and sends the whole of it again at every run:
+\`PUT /v1/sites/{siteId}/keyed-app-registrations/{key}\` (putKeyedAppRegistration) creates it or changes what differs.
+
 All paths are below ${base}. Calls of \`/v1\` need an administrator's token as \`Authorization: Bearer\`. JSON is camelCase,
 times are RFC 3339, and an unknown member is refused.
 

@@ -61,29 +61,38 @@ const NOT_STORED = { 'cache-control': 'no-store', pragma: 'no-cache' }
 /** `Cache-Control` of every answer, for openapi.yaml. */
 export const NOT_STORED_HEADER = { 'Cache-Control': { type: 'string', description: 'no-store' } }
 
-/** Describes the error answers of an OAuth endpoint for openapi.yaml. */
-export function oauthErrors(...statuses: (keyof typeof ERRORS)[]): Record<number, ReturnType<typeof jsonResponse>> {
+/**
+ * Describes the error answers of an OAuth endpoint for openapi.yaml.
+ *
+ * @param own what a status means at this endpoint, where that is not what it means at all of them
+ */
+export function oauthErrors(
+  statuses: readonly ErrorStatus[],
+  own: { [Status in ErrorStatus]?: string } = {}
+): Record<number, ReturnType<typeof jsonResponse>> {
   return Object.fromEntries(
     statuses.map(status => [
       status,
-      jsonResponse(ERRORS[status], 'OAuthError', { ...NOT_STORED_HEADER, ...HEADERS[status] })
+      jsonResponse(own[status] ?? ERRORS[status], 'OAuthError', { ...NOT_STORED_HEADER, ...HEADERS[status] })
     ])
   )
 }
 
+type ErrorStatus = keyof typeof ERRORS
+
 const ERRORS = {
-  400: 'invalid_request, unsupported_grant_type, invalid_scope, invalid_target or invalid_dpop_proof',
+  400: 'invalid_request: a parameter or a header is missing, malformed or sent twice',
   401: 'invalid_client',
   403: 'unauthorized_client: the registration does not allow this, or the secret is not the current one',
   405: 'invalid_request: only POST is allowed',
   413: 'invalid_request: the body exceeds 16 KiB',
-  429: 'slow_down: too many failures from this source for this client, too many assertions that have not ended, or a rotation within an hour',
+  429: 'slow_down: too many failures from this source for this client, or too many assertions that have not ended',
   500: 'server_error: an internal error',
   503: 'temporarily_unavailable: the service is overloaded, or the database or the issuer of a workload token is unavailable'
 }
 
 const RETRY_AFTER = { 'Retry-After': { type: 'string', description: 'Seconds to wait before the next attempt' } }
-const HEADERS: { [Status in keyof typeof ERRORS]?: Record<string, unknown> } = {
+const HEADERS: { [Status in ErrorStatus]?: Record<string, unknown> } = {
   401: { 'WWW-Authenticate': { type: 'string', description: 'Basic challenge (RFC 7617)' } },
   405: { Allow: { type: 'string', description: 'POST' } },
   429: RETRY_AFTER,

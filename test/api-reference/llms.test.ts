@@ -21,7 +21,9 @@ t.test('/llms.txt names five calls as openapi.yaml has them, and every error cod
   const { text } = await grantd.send('GET', '/llms.txt')
   const calls = [...text.matchAll(/^\d\. `(\w+) (\S+)` \((\w+)\)/gm)]
   t.equal(calls.length, 5)
-  for (const [, method = '', path = '', operationId] of calls) {
+  const named = [...text.matchAll(/`(\w+) (\/v1\/\S+|\/oauth\/\S+)` \((\w+)\)/g)]
+  t.ok(named.some(([, , , operationId]) => operationId === 'putKeyedAppRegistration'))
+  for (const [, method = '', path = '', operationId] of named) {
     t.equal(description.paths[path]?.[method.toLowerCase()]?.operationId, operationId, path)
   }
   for (const code of [...OAUTH_ERROR_CODES, ...PROBLEM_CODES]) t.match(text, new RegExp(`\\b${code}\\b`))

@@ -83,14 +83,19 @@ export interface Program {
   log: () => string
 }
 
-/** Starts a program. @param program its text, by default that of the page */
+/**
+ * Starts a program.
+ *
+ * @param program its text, by default that of the page
+ * @param folder where it runs. Its user's files are there too
+ */
 export function startProgram(
   t: Test,
   name: LanguageName,
   { baseUrl, clientId, credentialFile }: Values,
-  program = blockBelow(name, LANGUAGES[name].block)
+  program = blockBelow(name, LANGUAGES[name].block),
+  folder = temporaryFolder(t)
 ): Program {
-  const folder = temporaryFolder(t)
   const language: Language = LANGUAGES[name]
   const text = Object.entries({
     'https://grantd.example.com': baseUrl,

@@ -4,11 +4,11 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { decodeJwt } from 'jose'
 import t, { type Test } from 'tap'
-import { startApp } from '../fixtures/app/app.ts'
+import { freePort, startApp } from '../fixtures/app/app.ts'
 import { inDays } from '../fixtures/app/registration.ts'
 import { leftOutFor } from '../fixtures/faults/debian.ts'
 import { temporaryFolder } from '../fixtures/run/process.ts'
-import { blockBelow, LANGUAGES, type LanguageName, startProgram } from './program.ts'
+import { blockBelow, LANGUAGES, type LanguageName, startProgram, type Values } from './program.ts'
 import { startTokenServer } from './token-server.ts'
 
 /** The audience in the programs of the page. */
@@ -117,10 +117,43 @@ for (const name of names) {
       t.match(result, new RegExp(`^error: .*\\b${status}\\b.*scripted ${status}`))
     }
     t.equal(server.requests.length, 2)
-    server.will({ status: 200 })
+    server.will({ status: 200 }, { status: 401 }, { status: 200 })
     t.same(await program.get(1), ['token-1'], 'the next call asks again')
+    t.match(await program.get(1, 'token-1'), [/^error: .*\b401\b/])
+    t.same(await program.get(1), ['token-2'], 'a token that the API has refused never comes back')
+  })
+
+  t.test(`${name}: without a token it says that grantd is unavailable, and nothing else fails`, { skip }, async t => {
+    const file = credentialFile(t, 'secret\n')
+    const baseUrl = `http://127.0.0.1:${await freePort()}`
+    const program = startProgram(t, name, { baseUrl, clientId: 'client', credentialFile: file })
+    const [result = ''] = await program.get(1)
+    t.match(result, /^error: .*grantd is unavailable/)
+    t.notMatch(result, /refuses|No such file/)
   })
 }
+
+t.test(
+  'curl: each service, client and API has a token of its own',
+  { skip: leftOutFor(LANGUAGES.curl.needs) },
+  async t => {
+    const folder = temporaryFolder(t)
+    const [server, other] = [await startTokenServer(t), await startTokenServer(t)]
+    const page = blockBelow('curl', 'bash')
+    const values = { baseUrl: server.baseUrl, clientId: 'client', credentialFile: credentialFile(t, 'secret\n') }
+    const get = (changed: Partial<Values>, program = page) =>
+      startProgram(t, 'curl', { ...values, ...changed }, program, folder).get(1)
+    server.will({ status: 200 }, { status: 200 }, { status: 200 })
+    other.will({ status: 200 })
+    t.same(await get({}), ['token-1'])
+    t.same(await get({}, page.replace(RESOURCE, 'https://billing.example.com')), ['token-2'], 'another API')
+    t.same(await get({ clientId: 'another' }), ['token-3'], 'another client')
+    t.same(await get({ baseUrl: other.baseUrl }), ['token-1'], 'another service')
+    t.equal(other.requests.length, 1)
+    t.same(await get({}), ['token-1'], 'the first is still there')
+    t.equal(server.requests.length, 3)
+  }
+)
 
 t.test('every program renews its token 60 s before it expires, and not earlier', async t => {
   const available = names.filter(name => leftOutFor(LANGUAGES[name].needs) === false)

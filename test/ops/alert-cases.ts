@@ -3,6 +3,8 @@ type Series = Record<string, string>
 
 export interface AlertCase {
   fires: Series
+  /** Another way in which it fires, at the same time. */
+  orFires?: { series: Series; labels: Record<string, string> }
   /** When it is firing. */
   at: string
   /** Labels beside the severity. */
@@ -40,6 +42,8 @@ export const ALERT_CASES: Record<string, AlertCase> = {
     fires: { 'up{instance="a",job="grantd"}': '0x10', 'up{instance="b",job="grantd"}': '1x10' },
     at: '5m',
     labels: { instance: 'a', job: 'grantd' },
+    // Its target is not there any more.
+    orFires: { series: { 'up{instance="b",job="other"}': '1x10' }, labels: { job: 'grantd' } },
     quiet: { 'up{instance="a",job="grantd"}': '1x10', 'up{instance="b",job="other"}': '0x10' }
   },
   GrantdDatabaseAway: {

@@ -19,36 +19,38 @@ t.test('promtool accepts ops/alerts.yml', { skip }, async t => {
 
 for (const rule of alerts) {
   t.test(`${rule.alert} fires when it should, and at no other time (promtool test rules)`, { skip }, async t => {
-    const { fires, quiet, at, ...expected } = ALERT_CASES[rule.alert] ?? {}
-    if (fires === undefined || quiet === undefined || at === undefined) throw new Error('no case')
+    const alertCase = ALERT_CASES[rule.alert]
+    if (alertCase === undefined) throw new Error('no case')
     const file = path.join(temporaryFolder(t), 'rules.test.yml')
-    writeFileSync(file, testFile(rule, { fires, quiet, at, ...expected }))
+    writeFileSync(file, testFile(rule, alertCase))
     const { status, stdout, stderr } = spawnSync('promtool', ['test', 'rules', file], { encoding: 'utf8' })
     t.equal(status, 0, `${stdout}${stderr}`)
   })
 }
 
-/** Returns what promtool reads: the alert fires at its time, and never in the quiet case. */
-function testFile({ alert, labels, annotations }: Alert, { fires, quiet, at, ...expected }: AlertCase): string {
+/** Returns what promtool reads: the alert fires at its time, in each way that it can, and never in the quiet case. */
+function testFile({ alert, labels, annotations }: Alert, alertCase: AlertCase): string {
+  const { fires, orFires, quiet, at } = alertCase
   const series = (values: Record<string, string>) =>
     Object.entries(values).map(([name, points]) => ({ series: name, values: points }))
-  const firing = {
+  const firing = (expected: Pick<AlertCase, 'value' | 'labels'>) => ({
     exp_labels: { ...labels, ...expected.labels },
     exp_annotations: {
       summary: filled(annotations.summary, expected),
       description: filled(annotations.description, expected)
     }
-  }
+  })
+  const ways = [{ ...alertCase, series: fires }, ...(orFires === undefined ? [] : [orFires])]
   const minutes = Array.from({ length: minutesOf(at) / STEP_MINUTES }, (_, step) => `${(step + 1) * STEP_MINUTES}m`)
   return stringify({
     rule_files: [ALERTS_FILE],
     evaluation_interval: '1m',
     tests: [
-      {
+      ...ways.map(way => ({
         interval: '1m',
-        input_series: series(fires),
-        alert_rule_test: [{ eval_time: at, alertname: alert, exp_alerts: [firing] }]
-      },
+        input_series: series(way.series),
+        alert_rule_test: [{ eval_time: at, alertname: alert, exp_alerts: [firing(way)] }]
+      })),
       {
         interval: '1m',
         input_series: series(quiet),

@@ -40,7 +40,7 @@ export async function introspectionRoutes(app: FastifyInstance, options: Introsp
             'IntrospectionResponse',
             NOT_STORED_HEADER
           ),
-          ...oauthErrors(400, 401, 413, 429, 500, 503)
+          ...oauthErrors([400, 401, 413, 429, 500, 503])
         }
       }
     },

@@ -34,7 +34,7 @@ export async function revocationRoutes(app: FastifyInstance, options: Revocation
         body: { $ref: 'RevocationRequest' },
         response: {
           200: { description: 'The token is not active', type: 'null', headers: NOT_STORED_HEADER },
-          ...oauthErrors(400, 401, 413, 429, 500, 503)
+          ...oauthErrors([400, 401, 413, 429, 500, 503])
         }
       }
     },

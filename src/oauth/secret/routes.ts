@@ -40,7 +40,9 @@ export async function selfRotationRoutes(app: FastifyInstance, options: SelfRota
         body: { $ref: 'SecretRotationRequest' },
         response: {
           200: jsonResponse('The new Client secret', 'RotatedSecret', NOT_STORED_HEADER),
-          ...oauthErrors(400, 401, 403, 413, 429, 500, 503)
+          ...oauthErrors([400, 401, 403, 413, 429, 500, 503], {
+            429: 'slow_down: too many failures from this source for this client, or a rotation within an hour'
+          })
         }
       }
     },

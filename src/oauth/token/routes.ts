@@ -48,7 +48,9 @@ export async function tokenRoutes(app: FastifyInstance, options: ExchangeOptions
         body: { $ref: 'TokenRequest' },
         response: {
           200: jsonResponse('An access token', 'TokenResponse', { ...NOT_STORED_HEADER, ...SUNSET }),
-          ...oauthErrors(400, 401, 413, 429, 500, 503)
+          ...oauthErrors([400, 401, 413, 429, 500, 503], {
+            400: 'invalid_request, unsupported_grant_type, invalid_scope, invalid_target or invalid_dpop_proof'
+          })
         }
       }
     },

@@ -134,6 +134,8 @@ function usedBefore(): OAuthError {
 }
 
 function tooMany(waitMs: number): OAuthError {
-  const description = `More than ${MAX_LIVE_USES} assertions have not ended. Use each access token until it is about to expire.`
+  const description =
+    `grantd remembers ${MAX_LIVE_USES} assertions of a client, each until a minute after its exp. ` +
+    'Use an access token until it is about to expire. A gateway that introspects needs a secret or a workload token.'
   return slowDown(description, 'too_many_assertions', waitMs)
 }
