@@ -7,7 +7,8 @@ import { explain } from './run.ts'
 
 /**
  * `npm run cli -- <operationId> [--option value …] [-f body.yaml]`: calls an operation of openapi.yaml.
- * Exits with 1 when grantd refuses the request or cannot be reached, and with 2 when the command is wrong.
+ * Exits with 1 when grantd refuses the request, cannot be reached or answers something else, and with 2 when the command or
+ * its configuration is wrong.
  */
 
 const FAILED = 1

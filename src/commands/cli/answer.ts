@@ -19,11 +19,14 @@ export function printed(body: unknown): string {
  */
 export function refusal({ status, headers, body }: Answer): string {
   const { code, detail, error, error_description: description, errors }: Refusal = Object(body)
+  const isOfGrantd = detail !== undefined || description !== undefined
+  const shown = typeof body === 'string' ? body : JSON.stringify(body)
   const faults = (errors ?? []).map(({ pointer, parameter, detail }) => `  ${pointer ?? parameter}: ${detail}`)
   const retryAfter = headers.get('retry-after')
   return visible(
     [
-      `${status} ${code ?? error ?? 'unexpected answer'}: ${detail ?? description ?? String(body).slice(0, 200)}`,
+      `${status} ${code ?? error ?? 'unexpected answer'}: ${detail ?? description ?? shown.slice(0, 200)}`,
+      ...(isOfGrantd ? [] : ['grantd does not answer like this. GRANTD_URL may name another service or port.']),
       ...faults,
       ...(retryAfter === null ? [] : [`Try again after ${retryAfter} s.`])
     ].join('\n')

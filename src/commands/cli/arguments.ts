@@ -43,6 +43,7 @@ export function readArguments(words: readonly string[]): Arguments {
   const output = own.get('output') ?? 'json'
   if (output !== 'json' && output !== 'table') throw new UsageError('--output must be json or table')
   if (own.has('file') && own.get('file') === undefined) throw new UsageError('--file must name a file, or be -')
+  if (own.has('columns') && !own.get('columns')) throw new UsageError('--columns must name columns')
   return {
     operationId,
     given: options.filter(({ name }) => !(folded(name) in OWN_OPTIONS)),

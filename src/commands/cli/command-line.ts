@@ -1,5 +1,6 @@
 import type { CalledService } from '../called-service.ts'
-import { type Answer, listIn, printed, refusal, table } from './answer.ts'
+import { accepted } from './accepted.ts'
+import { type Answer, listIn, printed, table } from './answer.ts'
 import { type Arguments, readArguments, UsageError } from './arguments.ts'
 import { call } from './call.ts'
 import { candidates, completionScript } from './completion.ts'
@@ -30,7 +31,7 @@ export async function runCommandLine(words: readonly string[], surroundings: Sur
   const { operations, command, print } = surroundings
   const [first, ...others] = words
   if (first === 'complete') print(candidates(operations(), others).join('\n'))
-  else if (first === 'completion') print(completionScript(command))
+  else if (first === 'completion') print(completionScript(command, others))
   else await callOrExplain(readArguments(words), surroundings)
 }
 
@@ -50,10 +51,12 @@ async function callOperation(operation: Operation, typed: Arguments, surrounding
   if (list === undefined && (typed.output === 'table' || typed.isAll)) {
     throw new UsageError(`${operation.id} does not return a list`)
   }
+  const unknown = typed.columns?.find(name => !(name in (list?.item.properties ?? {})))
+  if (unknown !== undefined) throw new UsageError(unknownColumn(operation, list?.item, unknown))
   const service = surroundings.service()
   const request = requestOf(operation, typed, service.baseUrl)
   const token = await tokenFor(operation, service)
-  const answer = await accepted(call(request, token))
+  const answer = await accepted(operation, call(request, token))
   if (typed.isIncluding) surroundings.note(headOf(answer))
   if (list === undefined) {
     if (answer.body !== '') surroundings.print(printed(answer.body))
@@ -64,10 +67,15 @@ async function callOperation(operation: Operation, typed: Arguments, surrounding
   let last = answer
   while (typed.isAll && cursorOf(last) !== undefined) {
     request.url.searchParams.set('cursor', cursorOf(last) ?? '')
-    last = await accepted(call(request, token))
+    last = await accepted(operation, call(request, token))
     items.push(...itemsOf(last, list.name))
   }
   printList({ ...list, items, last }, typed, surroundings)
+}
+
+function unknownColumn({ id }: Operation, item: Schema | undefined, name: string): string {
+  const names = Object.keys(item?.properties ?? {})
+  return names.length === 0 ? `${id} does not return a list` : `--columns: "${name}" is none of ${names.join(', ')}`
 }
 
 interface List {
@@ -96,13 +104,6 @@ function printList(
 async function tokenFor({ bearer }: Operation, service: CalledService): Promise<string | undefined> {
   if (bearer === 'none') return undefined
   return bearer === 'administrator' ? service.adminToken() : service.token()
-}
-
-/** @throws Error that shows the refusal */
-async function accepted(answered: Promise<Answer>): Promise<Answer> {
-  const answer = await answered
-  if (answer.status >= 300) throw new Error(refusal(answer))
-  return answer
 }
 
 function itemsOf({ body }: Answer, name: string): readonly unknown[] {

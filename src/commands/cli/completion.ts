@@ -1,12 +1,15 @@
-import { folded, OWN_OPTIONS } from './arguments.ts'
+import { folded, OWN_OPTIONS, UsageError } from './arguments.ts'
 import type { Operation } from './description.ts'
 
 /**
  * Returns a script for bash that defines the command `grantd` and completes its words. Zsh runs it with bashcompinit.
  *
  * @param command words that run the command line, which the script quotes
+ * @param words those after `completion`
+ * @throws UsageError when they name another shell
  */
-export function completionScript(command: readonly string[]): string {
+export function completionScript(command: readonly string[], words: readonly string[]): string {
+  if (words.join(' ') !== 'bash') throw new UsageError('only "completion bash" is known, which zsh can run too')
   const quoted = command.map(word => `'${word.replaceAll("'", `'\\''`)}'`).join(' ')
   return `grantd() { ${quoted} "$@"; }
 _grantd() {

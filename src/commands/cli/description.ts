@@ -21,6 +21,8 @@ export interface Operation {
   body: Body | undefined
   /** The token that it needs. */
   bearer: Bearer
+  /** Media types of the answers of success, by status. The list is empty when the answer has no body. */
+  successes: Readonly<Record<string, readonly string[]>>
   /** Shape of the JSON answer. Undefined when there is none. */
   answer: Schema | undefined
 }
@@ -99,8 +101,8 @@ interface Found {
 function operationOf(document: Document, { method, path, described }: Found): Operation {
   const { operationId: id, summary, description = '', tags = [], parameters = [], requestBody } = described
   const [mediaType, content] = Object.entries(requestBody?.content ?? {})[0] ?? []
-  const answers = Object.entries(described.responses).filter(([status]) => status.startsWith('2'))
-  const answer = answers[0]?.[1].content?.['application/json']?.schema
+  const successes = Object.entries(described.responses).filter(([status]) => Number(status) < 400)
+  const answer = successes[0]?.[1].content?.['application/json']?.schema
   return {
     ...{ id, method: method.toUpperCase(), path, summary, description, tag: tags[0] ?? '' },
     options: [
@@ -109,6 +111,7 @@ function operationOf(document: Document, { method, path, described }: Found): Op
     ],
     body: mediaType === undefined ? undefined : { mediaType, isRequired: requestBody?.required === true },
     bearer: bearerOf(document, described.security ?? document.security),
+    successes: Object.fromEntries(successes.map(([status, { content }]) => [status, Object.keys(content ?? {})])),
     answer: answer === undefined ? undefined : withItems(document, resolved(document, answer))
   }
 }

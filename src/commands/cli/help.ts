@@ -1,5 +1,6 @@
 import { OWN_OPTIONS } from './arguments.ts'
 import type { Operation, Option } from './description.ts'
+import { holdsSecret } from './request.ts'
 
 const LINE_LENGTH = 100
 
@@ -13,7 +14,8 @@ export function overview(operations: readonly Operation[]): string {
     'npm run --silent cli -- <operation> [--option value …] [-f body.yaml]',
     '',
     'GRANTD_URL is the base URL of grantd, and GRANTD_TOKEN (or GRANTD_TOKEN_FILE) the token that is sent.',
-    'In development mode both are found. "<operation> --help" explains an operation.',
+    'In development mode both are found when PORT, HOST and DATA_DIR are those of grantd.',
+    '"<operation> --help" explains an operation.',
     '"completion bash" prints a function "grantd" with completion, for bash and zsh.',
     ...tags.flatMap(tag => [
       '',
@@ -48,8 +50,8 @@ export function explanation(operation: Operation): string {
 }
 
 function usage({ name, schema }: Option): string {
-  const { format, example } = schema
-  if (format === 'password') return `--${name} @secret-file`
+  const { example } = schema
+  if (holdsSecret(schema)) return `--${name} @secret-file`
   return `--${name} ${example === undefined ? `<${name}>` : quoted(String(example))}`
 }
 

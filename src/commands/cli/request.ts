@@ -12,6 +12,10 @@ export interface Request {
 }
 
 const STANDARD_INPUT = 0
+const EMPTY_LIST = '[]'
+
+/** Members of a private key (RFC 7518 §6, RFC 8037 §2). */
+const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 
 /**
  * Makes the request of an operation.
@@ -74,10 +78,10 @@ function unknownOption({ id, options }: Operation, name: string): string {
 function textOf({ name, place, schema }: Option, value: string | undefined): string {
   if (value === undefined) {
     if (schema.type === 'boolean') return 'true'
-    throw new UsageError(`--${name} needs a value`)
+    throw new UsageError(`--${name} needs a value${schema.type === 'array' ? `. An empty list is ${EMPTY_LIST}` : ''}`)
   }
   const text = value.startsWith('@') && !value.startsWith('@@') ? readText(`--${name}`, value.slice(1)) : undefined
-  if (text === undefined && schema.format === 'password') {
+  if (text === undefined && holdsSecret(schema)) {
     throw new UsageError(
       `--${name} is a secret, and other users of this machine can read arguments. Give its file as @path, or @- for the standard input`
     )
@@ -86,6 +90,11 @@ function textOf({ name, place, schema }: Option, value: string | undefined): str
   // As a part of a path, these would lead to another operation.
   if (place === 'path' && /^\.{0,2}$/.test(read)) throw new UsageError(`--${name} must not be empty, "." or ".."`)
   return read
+}
+
+/** Is this a secret, or an object or a list with one? */
+export function holdsSecret({ format, properties = {}, items }: Schema): boolean {
+  return format === 'password' || [...Object.values(properties), ...(items ? [items] : [])].some(holdsSecret)
 }
 
 function readText(option: string, file: string): string {
@@ -98,7 +107,9 @@ function readText(option: string, file: string): string {
 
 /** Returns the value of an option in the type of its schema. A list has one item for each time the option is given. */
 function typedValue({ name, place, schema }: Option, texts: readonly string[]): unknown {
-  if (schema.type === 'array' && place === 'body') return texts.map(text => typed(name, schema.items ?? {}, text))
+  if (schema.type === 'array' && place === 'body') {
+    return texts.join() === EMPTY_LIST ? [] : texts.map(text => typed(name, schema.items ?? {}, text))
+  }
   const [text = '', ...others] = texts
   if (others.length > 0) throw new UsageError(`--${name} is given more than once`)
   // grantd reads these as text, and says what is wrong with them.
@@ -115,6 +126,9 @@ function typed(name: string, { type, nullable }: Schema, text: string): unknown 
     type === undefined ||
     typeof value === type
   if (!isOfType) throw new UsageError(`--${name} must be of the type ${type}`)
+  if (isMapping(value) && 'kty' in value && PRIVATE_MEMBERS.some(member => member in value)) {
+    throw new UsageError(`--${name} holds a private key, which stays with its service. Give the public key only`)
+  }
   return value
 }
 

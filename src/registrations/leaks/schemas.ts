@@ -13,6 +13,7 @@ const REPORTER_MAX_LENGTH = 64
 export const REPORT_LIMIT_BYTES = 65_536
 
 const secret = Type.String({
+  format: 'password',
   maxLength: SECRET_MAX_LENGTH,
   description: 'Text that was found and may be a Client secret'
 })

@@ -3,6 +3,7 @@ import { listIn, printed, refusal, table } from '../../../src/commands/cli/answe
 import { readOperations } from '../../../src/commands/cli/description.ts'
 
 const operations = readOperations()
+const NOT_GRANTD = 'grantd does not answer like this. GRANTD_URL may name another service or port.'
 const listOf = (id: string) => listIn(operations.find(operation => operation.id === id)?.answer)
 
 t.test('an answer with a list of objects is a list, and a registration with its scopes is none', async t => {
@@ -57,5 +58,10 @@ t.test('a refusal shows status, code, explanation, each fault and the time to wa
     refusal({ status: 429, headers: new Headers({ 'retry-after': '7' }), body: oauth }),
     '429 slow_down: Too many.\nTry again after 7 s.'
   )
-  t.equal(refusal({ status: 502, headers: new Headers(), body: '<html>' }), '502 unexpected answer: <html>')
+  t.equal(
+    refusal({ status: 502, headers: new Headers(), body: '<html>' }),
+    `502 unexpected answer: <html>\n${NOT_GRANTD}`
+  )
+  const metrics = { status: 404, headers: new Headers(), body: { error: 'not_found' } }
+  t.equal(refusal(metrics), `404 not_found: {"error":"not_found"}\n${NOT_GRANTD}`)
 })

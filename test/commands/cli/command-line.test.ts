@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import path from 'node:path'
 import t from 'tap'
 import { calledService } from '../../../src/commands/called-service.ts'
@@ -61,11 +63,53 @@ t.test('a refusal is an error with every fault, and a service that is away is on
   await t.rejects(run(['getJwks'], away), { message: /^http:\S+ cannot be reached: / })
 })
 
+t.test('an answer that the operation does not declare is an error', async t => {
+  let answer: { status: number; type: string; text: string } = { status: 200, type: '', text: '' }
+  const server = createServer((_request, response) => {
+    response.writeHead(answer.status, answer.type === '' ? {} : { 'content-type': answer.type })
+    response.end(answer.text)
+  })
+  const port = await freePort()
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const GRANTD_URL = `http://127.0.0.1:${port}`
+  const one = [...SITE, '--clientId', 'abc']
+  const [html, json] = ['text/html; charset=utf-8', 'application/json']
+  for (const [words, status, type, text, reason] of [
+    [['listAppRegistrations', ...SITE], 200, html, '<html>', 'text/html'],
+    [['listAppRegistrations', ...SITE], 200, json, '{"ok":true}', 'no "items"'],
+    [['listAppRegistrations', ...SITE], 200, json, '<html>', 'no "items"'],
+    [['listAppRegistrations', ...SITE], 204, '', '', 'status 204'],
+    [['getAppRegistration', ...one], 200, json, '{"ok":true}', 'this JSON'],
+    [['getAppRegistration', ...one], 200, json, 'null', 'this JSON'],
+    [['getAppRegistration', ...one], 200, '', '{}', 'a body without a media type'],
+    [['deleteAppRegistration', ...one], 200, html, '<html>', 'status 200'],
+    [['createAppRegistration', ...SITE], 200, json, '{"clientId":"abc"}', 'status 200'],
+    [['getExpirationCalendar', ...SITE], 200, html, '<html>', 'text/html']
+  ] as const) {
+    answer = { status, type, text }
+    const message = `grantd does not answer ${words[0]} with ${reason}. GRANTD_URL may name another service`
+    await t.rejects(run(words, { GRANTD_URL }), { name: 'Error', message })
+  }
+  answer = { status: 404, type: json, text: '{"error":"not_found"}' }
+  const other = /^404 not_found: \{"error":"not_found"\}\ngrantd does not answer like this/
+  await t.rejects(run(['getAppRegistration', ...one], { GRANTD_URL }), { message: other })
+  answer = { status: 200, type: json, text: '{"clientId":"abc","member of another release":1}' }
+  t.match(await answerOf(['getAppRegistration', ...one], { GRANTD_URL }), { clientId: 'abc' })
+  await t.rejects(run(['getJwks'], { GRANTD_URL: `https://127.0.0.1:${port}` }), {
+    message: `https://127.0.0.1:${port} cannot be reached: the port does not speak TLS. A URL with http:// is for such a port`
+  })
+})
+
 t.test('a command that is wrong calls nothing', async t => {
   for (const words of [
     ['nothing'],
     ['getJwks', '--x', '1'],
     ['getMetadata', '--output', 'table'],
+    ['completion', 'fish'],
+    ['listAppRegistrations', ...SITE, '--output', 'table', '--columns', 'name,nope'],
+    ['listAppRegistrations', ...SITE, '--output', 'table', '--columns'],
     ['getMetadata', '--all']
   ]) {
     await t.rejects(run(words, { GRANTD_URL: 'http://127.0.0.1:9' }), UsageError, words.join(' '))
@@ -78,6 +122,7 @@ t.test('a token may be in a file, and an operation for somebody else needs a tok
   const variables = { GRANTD_TOKEN: '', GRANTD_TOKEN_FILE: file }
   await t.rejects(run(['listAppRegistrations', ...SITE], variables), { message: /^401 unauthorized: / })
   await t.rejects(run(['claimCredentials'], { GRANTD_TOKEN: '' }), {
+    name: 'UsageError',
     message: /^GRANTD_TOKEN or GRANTD_TOKEN_FILE must/
   })
 

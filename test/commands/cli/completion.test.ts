@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import path from 'node:path'
 import t from 'tap'
-import { candidates } from '../../../src/commands/cli/completion.ts'
+import { UsageError } from '../../../src/commands/cli/arguments.ts'
+import { candidates, completionScript } from '../../../src/commands/cli/completion.ts'
 import { readOperations } from '../../../src/commands/cli/description.ts'
 import { ROOT } from '../../fixtures/run/paths.ts'
 
@@ -18,6 +19,10 @@ t.test('the words that may follow are operations, options that are not used yet,
   t.ok(candidates(operations, ['createAppRegistration', '--scopes', 'a']).includes('--scopes'), 'a list may go on')
   t.same(candidates(operations, ['completion']), ['bash'])
   t.same(candidates(operations, ['nothing']), [])
+})
+
+t.test('a shell whose completion is not known is refused', async t => {
+  for (const words of [['fish'], [], ['bash', 'x']]) t.throws(() => completionScript(['grantd'], words), UsageError)
 })
 
 t.test('bash completes what is typed', async t => {

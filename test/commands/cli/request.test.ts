@@ -96,6 +96,45 @@ t.test('a secret in the arguments is refused, because other users of the machine
   }
 })
 
+t.test('a list of secrets in the arguments is refused too, and none is repeated', async t => {
+  const file = path.join(temporaryFolder(t), 'secrets')
+  writeFileSync(file, '{secret: grantd_9Ki2jd8}\n')
+  for (const id of ['lookUpSecrets', 'reportSecrets']) {
+    const words = [id, '--secrets', '{secret: grantd_9Ki2jd8}']
+    t.throws(() => requestFor(...words), { name: 'UsageError', message: /^--secrets is a secret, and other users/ })
+    t.throws(() => requestFor(...words), { message: /^((?!grantd_9Ki2jd8)[\s\S])*$/ })
+    const { body } = requestFor(id, '--secrets', `@${file}`)
+    t.same(JSON.parse(body ?? ''), { secrets: [{ secret: 'grantd_9Ki2jd8' }] })
+  }
+})
+
+t.test('a private key is not sent, and not repeated', async t => {
+  for (const member of ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']) {
+    const key = `{kty: EC, crv: P-256, x: a, y: b, ${member}: CANARY}`
+    for (const id of ['createAppRegistration', 'rotateClientSecret']) {
+      const words = [
+        id,
+        '--siteId',
+        'acme',
+        ...(id.startsWith('rotate') ? ['--clientId', 'abc'] : []),
+        '--publicKey',
+        key
+      ]
+      t.throws(() => requestFor(...words), {
+        name: 'UsageError',
+        message: /^--publicKey holds a private key(?!.*CANARY)/
+      })
+    }
+  }
+})
+
+t.test('a list is emptied by []', async t => {
+  const words = ['changeAppRegistration', '--siteId', 'acme', '--clientId', 'abc']
+  const { body } = requestFor(...words, '--scopes', '[]', '--audiences=[]', '--name', '[]')
+  t.same(JSON.parse(body ?? ''), { scopes: [], audiences: [], name: '[]' })
+  t.throws(() => requestFor(...words, '--scopes'), { message: '--scopes needs a value. An empty list is []' })
+})
+
 t.test('openapi.yaml marks every secret of a call, so that none is taken from the arguments', async t => {
   const isSecret = (name: string) => /(^|_)(secret|token|assertion)$/.test(name)
   const found = operations.flatMap(({ path, options }) =>
