@@ -195,7 +195,7 @@ export async function siteRegistrationRoutes(app: FastifyInstance, options: Regi
         operationId: 'deleteAppRegistration',
         summary: 'Delete an App registration',
         description:
-          'The token endpoint refuses the client from the next request on. The client id is never used again. With `unusedFor`, the registration is deleted only when there was no exchange in this time. For a registration that was never used, the time since `registeredAt` counts.',
+          'The token endpoint refuses the client from the next request on. The client id is never used again. With `unusedFor`, the registration is deleted only when there was no exchange in this time. For a registration that was never used, the time since `registeredAt` counts. One with `mayIntrospect` is not deleted with `unusedFor`, because introspections are not recorded.',
         tags,
         params: RegistrationParams,
         querystring: UnusedForQuery,

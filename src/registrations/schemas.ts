@@ -202,7 +202,8 @@ const listing = {
   unusedSince: Type.Optional(
     Type.String({
       ...instant,
-      description: 'Only registrations without an exchange at or after this instant (RFC 3339)'
+      description:
+        'Only registrations without an exchange at or after this instant (RFC 3339). One with `mayIntrospect` is among them even while it introspects, because introspections are not recorded.'
     })
   )
 }

@@ -349,7 +349,8 @@ export async function removeRegistration(
     const { client_id: clientId } = before
     if (unusedForMs !== undefined) {
       const { last_used_at: lastUsedAt } = await lockLastUse(trx, clientId)
-      requireUnused({ lastUsedAt, createdAt: before.registered_at }, unusedForMs, at)
+      const { registered_at: createdAt, may_introspect: mayIntrospect } = before
+      requireUnused({ lastUsedAt, createdAt, mayIntrospect }, unusedForMs, at)
     }
     await deleteRegistration(trx, clientId)
     await recordEvents(trx, before, eventsBetween(before, undefined), at, context)

@@ -17,7 +17,7 @@ export const UnusedForQuery = Type.Object(
       Type.String({
         pattern: DURATION_PATTERN,
         'x-fault': UNUSED_FOR_FAULT,
-        description: `Only if there was no exchange in this time, else 409. An ISO 8601 duration in days and hours, from PT1H to P${MAX_DAYS}D: P7D, PT36H or P1DT12H.`,
+        description: `Only if there was no exchange in this time, else 409. It is always 409 with \`mayIntrospect\`, because introspections are not recorded. An ISO 8601 duration in days and hours, from PT1H to P${MAX_DAYS}D: P7D, PT36H or P1DT12H.`,
         examples: ['P7D']
       })
     )
@@ -32,7 +32,7 @@ export const RecentlyUsedSchema = Type.Object(
       Type.String({
         format: 'date-time',
         description:
-          'Instant of the latest exchange. It is null when there was none, and what is to be deleted is too new.',
+          'Instant of the latest exchange. It is null when there was none, and what is to be deleted is too new or may introspect.',
         examples: ['2026-11-23T09:05:12.345Z']
       })
     )
@@ -47,7 +47,8 @@ export const RecentlyUsedSchema = Type.Object(
 /** The answer of a guarded deletion that is refused, for openapi.yaml. */
 export const recentlyUsedResponse = {
   409: {
-    description: 'recently_used: an exchange was committed within `unusedFor`',
+    description:
+      'recently_used: an exchange was committed within `unusedFor`, or the registration has `mayIntrospect`, whose introspections are not recorded',
     content: { 'application/problem+json': { schema: { $ref: 'RecentlyUsed' } } }
   }
 }
@@ -77,16 +78,24 @@ interface Used {
   lastUsedAt: Date | null
   /** From then on, it could be used. */
   createdAt: Date
+  /** Whether the registration may introspect, which is not recorded. */
+  mayIntrospect: boolean
 }
 
 /**
  * Requires that the time since the latest exchange is at least `unusedForMs`. Without an exchange, the time since the
- * creation counts.
+ * creation counts. A registration that may introspect is never known to be unused.
  *
  * @param now milliseconds since the epoch
  * @throws Problem 409 `recently_used`
  */
-export function requireUnused({ lastUsedAt, createdAt }: Used, unusedForMs: number, now: number): void {
+export function requireUnused({ lastUsedAt, createdAt, mayIntrospect }: Used, unusedForMs: number, now: number): void {
+  if (mayIntrospect) {
+    throw recentlyUsed(
+      'The registration may introspect, and grantd does not record introspections, so it is not known to be unused. Leave "unusedFor" out.',
+      lastUsedAt
+    )
+  }
   const quietSince = (lastUsedAt ?? createdAt).getTime()
   if (now - quietSince < unusedForMs) {
     throw recentlyUsed(

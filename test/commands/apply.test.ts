@@ -182,6 +182,7 @@ t.test('--prune keeps what was used, and deletes nothing for an empty file', asy
   await grantd.exchange(used)
   const kept = { key: 'kept', name: 'x', expiresAt: inDays(9), publicKey: keyPair().publicKey }
   await grantd.asAdmin('PUT', `${KEYED}/young`, { body: { name: 'x', expiresAt: inDays(9) } })
+  await grantd.asAdmin('PUT', `${KEYED}/gateway`, { body: { name: 'x', expiresAt: inDays(9), mayIntrospect: true } })
   const planned = await apply(t, grantd, { site: 'acme', registrations: [kept] }, '--prune', '--dry-run')
   const refused = await apply(t, grantd, { site: 'acme', registrations: [kept] }, '--prune')
   t.equal(planned.exitCode, 1, 'a dry run ends as the run does')
@@ -189,10 +190,11 @@ t.test('--prune keeps what was used, and deletes nothing for an empty file', asy
   t.match(refused.output, /^! young {2}refused, clientId .*, never used since .*\n {4}409 recently_used: /m)
   t.equal(refused.exitCode, 1)
   t.match(refused.output, /^! used {2}refused, clientId .*, last used .*\n {4}409 recently_used: /m)
+  t.match(refused.output, /^! gateway {2}refused, .*\n {4}409 recently_used: .*does not record introspections/m)
   const empty = await apply(t, grantd, { site: 'acme', registrations: [] }, '--prune')
   t.equal(empty.exitCode, 2)
   t.match(empty.errors, /has no registrations, and --prune would delete all/)
-  t.same(await keysOf(grantd), ['kept', 'used', 'young'])
+  t.same(await keysOf(grantd), ['gateway', 'kept', 'used', 'young'])
 })
 
 /** Returns the lines about registrations that are pruned. */

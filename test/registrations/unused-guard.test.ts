@@ -1,6 +1,7 @@
 import t from 'tap'
 import { type AppOptions, Clock, startApp } from '../fixtures/app/app.ts'
 import { createDatabase, query, withClient } from '../fixtures/app/database.ts'
+import { introspect } from '../fixtures/app/introspection.ts'
 import { DAY_MS } from '../fixtures/app/registration.ts'
 import { until } from '../fixtures/run/until.ts'
 
@@ -157,6 +158,25 @@ t.test('exchanges and guarded deletions of many registrations at once never bloc
   )
   for (const statuses of results) t.same(statuses, [409, 200, 200])
 })
+
+t.test(
+  'a registration with mayIntrospect is never known to be unused, because introspections are not recorded',
+  async t => {
+    const { clock, grantd, previous, current, path } = await rotated(t)
+    t.equal((await grantd.exchange(previous)).status, 200)
+    const lastUsedAt = new Date(clock.time).toISOString()
+    await grantd.asAdmin('PATCH', path, { body: { mayIntrospect: true } })
+    clock.advance(20 * DAY_MS)
+    const detail = /introspections/
+    for (const target of [path, `${path}/previous-credential`]) {
+      const refused = await grantd.asAdmin('DELETE', `${target}?unusedFor=P7D`)
+      t.match(refused.json(), { status: 409, code: 'recently_used', detail, lastUsedAt })
+    }
+    for (const client of [previous, current]) t.equal((await introspect(grantd, client, 'x')).status, 200)
+    t.equal((await grantd.asAdmin('DELETE', `${path}/previous-credential`)).status, 204)
+    t.equal((await grantd.asAdmin('DELETE', path)).status, 204)
+  }
+)
 
 t.test('where exchanges are not recorded, nothing is known to be unused', async t => {
   const { clock, grantd, path } = await rotated(t, { recordsUse: false })

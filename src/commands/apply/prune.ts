@@ -41,10 +41,12 @@ async function deletionRefusal(registrations: KeyedRegistrations, key: string, u
   return answer.status === 204 || answer.status === 404 ? [] : refusal(answer).split('\n')
 }
 
-function foreseenRefusal({ lastUsedAt, registeredAt }: Record<string, unknown>, unusedFor: string): string[] {
+function foreseenRefusal(registration: Record<string, unknown>, unusedFor: string): string[] {
+  const { lastUsedAt, registeredAt, mayIntrospect } = registration
   const used = {
     lastUsedAt: lastUsedAt === null ? null : new Date(String(lastUsedAt)),
-    createdAt: new Date(String(registeredAt))
+    createdAt: new Date(String(registeredAt)),
+    mayIntrospect: mayIntrospect === true
   }
   try {
     requireUnused(used, readUnusedFor({ recordsUse: true }, { unusedFor }) ?? 0, Date.now())

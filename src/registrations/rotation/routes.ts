@@ -31,7 +31,7 @@ export async function rotationRoutes(app: FastifyInstance, options: Registration
         operationId: 'rotateClientSecret',
         summary: 'Rotate the credential',
         description:
-          'Gives the registration a new credential: a public key, a federated subject, or a Client secret, which only this answer has. The previous credential is accepted for `overlapSeconds` more, whatever its kind. As long as nobody has used the new credential, another rotation replaces it. Once both credentials are in use, a rotation is refused with 409, unless `overlapSeconds` is 0, which ends both at once. A rotation to the previous key or subject goes back to it. A rotation to the current one is refused with 409. An open claim ticket ends. Nothing else of the registration changes. A retry with the same Idempotency-Key gets the same answer for 10 minutes.',
+          'Gives the registration a new credential: a public key, a federated subject, or a Client secret, which only this answer has. The previous credential is accepted for `overlapSeconds` more, whatever its kind. As long as nobody has used the new credential, another rotation replaces it. Once both credentials are in use, a rotation is refused with 409, unless `overlapSeconds` is 0, which ends both at once. With `mayIntrospect`, both count as in use, because introspections are not recorded. A rotation to the previous key or subject goes back to it. A rotation to the current one is refused with 409. An open claim ticket ends. Nothing else of the registration changes. A retry with the same Idempotency-Key gets the same answer for 10 minutes.',
         tags,
         params: RegistrationParams,
         querystring: NoQuery,
@@ -59,7 +59,7 @@ export async function rotationRoutes(app: FastifyInstance, options: Registration
         operationId: 'retirePreviousCredential',
         summary: 'Retire the previous credential',
         description:
-          'The credential before the latest rotation is refused from the next request on. The answer is 404 when no previous credential is accepted. With `unusedFor`, it is retired only when there was no exchange with it in this time.',
+          'The credential before the latest rotation is refused from the next request on. The answer is 404 when no previous credential is accepted. With `unusedFor`, it is retired only when there was no exchange with it in this time, and never with `mayIntrospect`, because introspections are not recorded.',
         tags,
         params: RegistrationParams,
         querystring: UnusedForQuery,

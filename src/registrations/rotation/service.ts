@@ -56,7 +56,8 @@ const OF_ADMINISTRATORS: RotationRight = {
  *
  * During the overlap another rotation replaces the newer credential, as long as nobody has used it: an answer that got lost
  * costs nothing. Once both are in use, a third is refused, unless the overlap is 0. That ends both at once, as the owner
- * of a leaked secret needs it. A rotation to the previous key or subject takes nothing away, so it is always possible.
+ * of a leaked secret needs it. The credentials of a registration that may introspect count as used. A rotation to the
+ * previous key or subject takes nothing away, so it is always possible.
  *
  * @throws Problem 400 with every fault; 404; 409 `rotation_under_way` or `same_credential`; 412 when `ifMatch` names
  * another version; 422 when the Idempotency-Key was used for another request; 503 when too many secrets wait to be hashed
@@ -136,14 +137,22 @@ function requireRotatable(
   now: number
 ): void {
   if (isSameCredential(credential, credentialOf(registration.credential))) throw sameCredential()
-  const areBothUsed = isUnderWay(registration, now) && credentialUses(registration).current !== null
+  const areBothUsed = isUnderWay(registration, now) && isCurrentUsed(registration)
   if (areBothUsed && overlapSeconds > 0 && !goesBack(registration, credential)) throw rotationUnderWay()
 }
 
 /** Whether the current credential gives way, rather than the previous one: nobody has used it. */
 function replacesUnused(registration: Registration, credential: NewCredential, now: number): boolean {
-  const isUnused = credentialUses(registration).current === null
-  return isUnderWay(registration, now) && isUnused && !goesBack(registration, credential)
+  return isUnderWay(registration, now) && !isCurrentUsed(registration) && !goesBack(registration, credential)
+}
+
+/**
+ * Whether somebody may use the current credential. Introspections are not recorded, so a registration that may introspect
+ * counts as one that does, unless nobody has its credential yet.
+ */
+function isCurrentUsed(registration: Registration): boolean {
+  if (registration.may_introspect && !registration.unclaimed) return true
+  return credentialUses(registration).current !== null
 }
 
 function goesBack(registration: Registration, credential: NewCredential | undefined): boolean {
@@ -172,7 +181,9 @@ export async function retirePrevious(
     const use = unusedForMs === undefined ? {} : await lockLastUse(trx, target.clientId)
     const previous = previousCredentialOf({ ...before, ...use }, at)
     if (previous === undefined) throw notFound()
-    if (unusedForMs !== undefined) requireUnused(previous, unusedForMs, at)
+    if (unusedForMs !== undefined) {
+      requireUnused({ ...previous, mayIntrospect: before.may_introspect }, unusedForMs, at)
+    }
     // It stays, so that its use is noticed.
     await updateRegistration(trx, target.clientId, { previous_secret_expires_at: atOnce(at) })
     return recordChange(trx, before, retirementEvent, at, target)

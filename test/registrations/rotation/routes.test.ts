@@ -3,6 +3,7 @@ import { Registry } from '../../../src/metrics/registry.ts'
 import { Clock, startApp } from '../../fixtures/app/app.ts'
 import { createDatabase, query } from '../../fixtures/app/database.ts'
 import type { Grantd } from '../../fixtures/app/grantd.ts'
+import { introspect, registerGateway, tokenOf } from '../../fixtures/app/introspection.ts'
 import { capturedLog } from '../../fixtures/app/log.ts'
 import { DAY_MS } from '../../fixtures/app/registration.ts'
 import { proxyPostgres } from '../../fixtures/faults/tcp-proxy.ts'
@@ -184,6 +185,23 @@ t.test(
     t.equal((await grantd.exchange(answer.json())).status, 200)
   }
 )
+
+t.test('both credentials of a registration with mayIntrospect count as in use, until one is retired', async t => {
+  const grantd = await startApp(t)
+  const token = await tokenOf(grantd, await grantd.register())
+  const isAccepted = async (gateway: Registered) => (await introspect(grantd, gateway, token)).status === 200
+  const first = await registerGateway(grantd)
+  const second = await rotate(grantd, first)
+  t.ok(await isAccepted(second))
+  const refused = await grantd.asAdmin('POST', `${first.path}/rotate-secret`, { body: { overlapSeconds: 86_400 } })
+  t.match(refused.json(), { status: 409, code: 'rotation_under_way' })
+  for (const gateway of [first, second]) t.ok(await isAccepted(gateway))
+  t.equal((await grantd.asAdmin('DELETE', `${first.path}/previous-credential`)).status, 204)
+  const third = await rotate(grantd, first)
+  t.same([await isAccepted(first), await isAccepted(second), await isAccepted(third)], [false, true, true])
+  const fourth = await rotate(grantd, first, 0)
+  t.same([await isAccepted(second), await isAccepted(third), await isAccepted(fourth)], [false, false, true])
+})
 
 t.test('a renewal changes no credential, and a rotation changes nothing else', async t => {
   const grantd = await startApp(t)
