@@ -47,6 +47,7 @@ export async function runPrimary(config: Config): Promise<void> {
     await connection.close()
   })
   await started.start()
+  if (shutdown.isStarted) return
   workers = started
   print(await startupBanner(config, { signToken }))
 }

@@ -41,9 +41,13 @@ export class Workers {
     this.#options = options
   }
 
-  /** Resolves when all listen. @throws Error with the fault of a worker that does not start */
+  /** Resolves when all listen, or when they are closed meanwhile. @throws Error with the fault of a worker that does not start */
   async start(): Promise<void> {
-    await Promise.all(Array.from({ length: this.#options.count }, () => this.#startOne()))
+    try {
+      await Promise.all(Array.from({ length: this.#options.count }, () => this.#startOne()))
+    } catch (error) {
+      if (!this.#isClosing) throw error
+    }
   }
 
   /** Does at least one worker serve? */

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import t from 'tap'
 import { createDatabase } from '../fixtures/app/database.ts'
 import { send } from '../fixtures/app/grantd.ts'
@@ -53,6 +54,19 @@ t.test('on SIGHUP under load every worker is replaced, and no request fails', as
   t.equal(workersOf(instance.server).length, 4)
   for (const pid of first) t.notOk(isAlive(pid))
   t.equal(await metric(instance, ISSUED), load.count(200), 'counters of the replaced workers are kept')
+})
+
+t.test('SIGTERM while workers are starting ends the instance with 0, as at any other time', async t => {
+  const server = await spawnServer(t, {
+    WORKERS: '4',
+    DATABASE_URL: await createDatabase(t),
+    DATA_DIR: temporaryFolder(t)
+  })
+  await untilPrinted(server, 'a worker is listening')
+  const exited = once(server.child, 'exit')
+  server.child.kill('SIGTERM')
+  t.same(await exited, [0, null])
+  t.notMatch(server.output(), 'does not start')
 })
 
 t.test('SIGHUP before the workers listen does no harm', async t => {
