@@ -19,7 +19,7 @@ export async function accepted(operation: Operation, answered: Promise<Answer>):
 }
 
 function bodyFault({ answer: schema }: Operation, mediaTypes: readonly string[], answer: Answer): string | undefined {
-  if (mediaTypes.length === 0) return undefined
+  if (mediaTypes.length === 0) return answer.body === '' ? undefined : 'a body'
   const [mediaType = ''] = (answer.headers.get('content-type') ?? '').split(';')
   if (!mediaTypes.includes(mediaType.trim().toLowerCase())) return mediaType || 'a body without a media type'
   if (schema === undefined) return undefined

@@ -85,6 +85,7 @@ t.test('an answer that the operation does not declare is an error', async t => {
     [['getAppRegistration', ...one], 200, json, 'null', 'this JSON'],
     [['getAppRegistration', ...one], 200, '', '{}', 'a body without a media type'],
     [['deleteAppRegistration', ...one], 200, html, '<html>', 'status 200'],
+    [['revokeToken'], 200, html, '<html>', 'a body'],
     [['createAppRegistration', ...SITE], 200, json, '{"clientId":"abc"}', 'status 200'],
     [['getExpirationCalendar', ...SITE], 200, html, '<html>', 'text/html']
   ] as const) {
@@ -137,7 +138,11 @@ t.test('a client proves itself by the form, without the token of the caller', as
   const file = path.join(temporaryFolder(t), 'secret')
   writeFileSync(file, clientSecret)
   const words = ['exchangeCredentials', '--client_id', clientId, '--client_secret', `@${file}`]
-  t.match(await answerOf(words), { token_type: 'Bearer' })
+  const { access_token: token, ...others } = await answerOf(words)
+  t.match(others, { token_type: 'Bearer' })
+  writeFileSync(path.join(path.dirname(file), 'token'), token)
+  const revoke = ['revokeToken', '--token', `@${path.join(path.dirname(file), 'token')}`, ...words.slice(1)]
+  t.same(await run(revoke), { text: '', note: '' })
 })
 
 t.test('a text is printed as it is, and an answer without a body prints nothing', async t => {
