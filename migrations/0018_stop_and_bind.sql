@@ -34,3 +34,20 @@ $$;
 create trigger stop_tokens before update on registrations for each row when (
   new.enabled is distinct from old.enabled
 ) execute function stop_tokens();
+
+-- The expiry of a registration stops its tokens. Some end later, when "expires_at" was moved back after they were issued: a
+-- renewal must not bring them back. Every token was issued before the expiry, so the cut-off is the first whole second from
+-- then on.
+create function stop_tokens_of_expired() returns trigger
+  language plpgsql set search_path from current as $$
+begin
+  new.tokens_valid_from := greatest(
+    new.tokens_valid_from,
+    date_trunc('second', old.expires_at + interval '999999 microseconds')
+  );
+  return new;
+end
+$$;
+create trigger stop_tokens_of_expired before update on registrations for each row when (
+  new.expires_at is distinct from old.expires_at and old.expires_at <= clock_timestamp()
+) execute function stop_tokens_of_expired();

@@ -52,6 +52,7 @@ const TESTS: Record<string, readonly string[]> = {
   'src/oauth/client-authentication/client-secret-post.ts': ['oauth/token/request'],
   'src/oauth/client-authentication/presented-client.ts': ['oauth/token/request'],
   'src/oauth/token/exchange.ts': ['oauth/token/exchange-ways', 'oauth/token/exchange', 'faults/database-away'],
+  'src/oauth/token/decision.ts': ['oauth/token/cut-off-wait', 'oauth/token/exchange-ways', 'oauth/token/exchange'],
   'src/oauth/endpoint-url.ts': ['discovery/routes'],
   'src/oauth/dpop/binding.ts': ['oauth/dpop/binding'],
   'src/oauth/dpop/proof-checks.ts': ['oauth/dpop/binding'],

@@ -32,7 +32,7 @@ export const REFUSAL_REASONS = [
   ...['no_dpop_proof', 'malformed_dpop_proof', 'dpop_header', 'dpop_key', 'wrong_dpop_proof'],
   ...['dpop_target', 'dpop_time', 'dpop_jti'],
   ...['too_many_failures'],
-  ...['hashing_overloaded', 'database_unavailable', 'signing_key_unavailable', 'server_error'],
+  ...['hashing_overloaded', 'database_unavailable', 'signing_key_unavailable', 'cut_off_moves', 'server_error'],
   ...['unsupported_response_type'],
   ...['no_token'],
   ...['not_a_secret', 'previous_secret', 'self_rotation_not_allowed', 'rotated_recently', 'idempotency_key']

@@ -26,9 +26,14 @@ export function eventsBetween(before: Registration | undefined, after: Registrat
   }
   const { expiresAt, ...others } = changes
   const isRenewed = expiresAt !== undefined && after.expires_at > before.expires_at
-  const changed = { ...(isRenewed ? others : changes), ...cutOffChange(before, after) }
+  const cutOff = cutOffChange(before, after)
+  // A renewal after the expiry moves the cut-off, and so do disabling and enabling.
+  const isByRenewal = isRenewed && !('enabled' in others)
+  const changed = { ...(isRenewed ? others : changes), ...(!isByRenewal && cutOff) }
   return [
-    ...(isRenewed ? [{ action: 'registration.renewed' as const, changes: { expiresAt } }] : []),
+    ...(isRenewed
+      ? [{ action: 'registration.renewed' as const, changes: { expiresAt, ...(isByRenewal && cutOff) } }]
+      : []),
     ...(Object.keys(changed).length > 0 ? [{ action: 'registration.changed' as const, changes: changed }] : [])
   ]
 }

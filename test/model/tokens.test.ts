@@ -8,6 +8,7 @@ import { inDays } from '../fixtures/app/registration.ts'
 import {
   change,
   checkToken,
+  expireAndRenew,
   fill,
   look,
   obtain,
@@ -36,6 +37,7 @@ const commands = [
   ...[0, 1, 2, 3].map(() => fc.tuple(at, instance).map(args => obtain(...args))),
   ...[0, 1].map(() => fc.tuple(at, fc.boolean(), instance).map(args => setEnabled(...args))),
   fc.tuple(at, instance).map(args => restart(...args)),
+  fc.tuple(at, instance).map(args => expireAndRenew(...args)),
   fc.tuple(at, fc.boolean(), instance).map(args => revokeAll(...args)),
   fc.tuple(token, fc.constant('its owner' as const), instance).map(args => revokeOne(...args)),
   fc.tuple(token, at, instance).map(args => revokeOne(...args)),

@@ -4,6 +4,7 @@ import { decodeJwt } from 'jose'
 import { query } from '../fixtures/app/database.ts'
 import type { Answer, Grantd } from '../fixtures/app/grantd.ts'
 import { introspect, postForm } from '../fixtures/app/introspection.ts'
+import { inDays } from '../fixtures/app/registration.ts'
 
 /** The life of access tokens: a client obtains them, and its registration, its Site or the client itself stops them. */
 
@@ -102,7 +103,7 @@ export function setEnabled(at: number, enabled: boolean, which: number): TokenCo
     if (registration.isDeleted) return assert.equal(answer.status, 404)
     assert.equal(answer.status, 200, answer.text)
     registration.enabled = enabled
-    if (!enabled) stopAll(model, registration)
+    if (!enabled) stopIssued(model, registration)
   }
   return command(`${enabled ? 'enable' : 'disable'} ${at} at ${which}`, run, hasRegistration)
 }
@@ -114,6 +115,24 @@ export function restart(at: number, which: number): TokenCommand {
     await obtain(at, 1 - which).run(model, real)
   }
   return command(`restart ${at} at ${which}`, run, hasRegistration)
+}
+
+/** Lets a registration expire at once, and renews it. What its expiry has stopped does not come back. */
+export function expireAndRenew(at: number, which: number): TokenCommand {
+  const run: TokenCommand['run'] = async (model, real) => {
+    const registration = pick(model.registrations, at)
+    const grantd = pick(real.instances, which)
+    if (registration.isDeleted) return
+    await query(
+      grantd.databaseUrl,
+      'update registrations set expires_at = clock_timestamp(), version = version + 1 where client_id = $1',
+      [registration.clientId]
+    )
+    const answer = await grantd.asAdmin('PATCH', registration.path, { body: { expiresAt: inDays(30) } })
+    assert.equal(answer.status, 200, answer.text)
+    stopIssued(model, registration)
+  }
+  return command(`expire and renew ${at} at ${which}`, run, hasRegistration)
 }
 
 export function remove(at: number, which: number): TokenCommand {
@@ -161,9 +180,14 @@ export function revokeAll(at: number, isBusy: boolean, which: number): TokenComm
   return command(`revoke the tokens of ${at}${isBusy ? ' in use' : ''} at ${which}`, run, hasRegistration)
 }
 
-function stopAll({ tokens }: TokenModel, registration: Registration): void {
-  for (const token of tokens) if (token.of === registration) token.isStopped = true
+function stopAll(model: TokenModel, registration: Registration): void {
+  stopIssued(model, registration)
   registration.revocations = 0
+}
+
+/** Stops the tokens of a registration. Its revocations are kept, and count. */
+function stopIssued({ tokens }: TokenModel, registration: Registration): void {
+  for (const token of tokens) if (token.of === registration) token.isStopped = true
 }
 
 /** A client revokes a token. Only one of its own is stopped. */

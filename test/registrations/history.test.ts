@@ -98,6 +98,18 @@ t.test('moving the expiry forward is recorded as a renewal, moving it back as a 
   }
 })
 
+t.test('a renewal after the expiry records the cut-off of tokens, unless enabling has moved it', async t => {
+  const cutOff = { tokensValidFrom: { from: null, to: '2027-01-01T00:00:00.000Z' } }
+  const renewed = { ...registration, expires_at: later, tokens_valid_from: new Date('2027-01-01') }
+  t.same(eventsBetween(registration, renewed), [
+    { action: 'registration.renewed', changes: { ...expiry(later), ...cutOff } }
+  ])
+  t.same(eventsBetween({ ...registration, enabled: false }, renewed), [
+    { action: 'registration.renewed', changes: expiry(later) },
+    { action: 'registration.changed', changes: { enabled: { from: false, to: true }, ...cutOff } }
+  ])
+})
+
 t.test('disabling and enabling record the cut-off of tokens that comes with them', async t => {
   const tokens_valid_from = new Date('2026-11-23T09:05:13.000Z')
   t.same(eventsBetween(registration, { ...registration, enabled: false, tokens_valid_from }), [

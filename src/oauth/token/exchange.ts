@@ -1,35 +1,26 @@
-import { waitAtLeast } from '../../concurrency/timeout.ts'
 import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { DatabaseUnavailable } from '../../database/errors.ts'
 import type { TrustedIssuers } from '../../issuer-keys/trusted-issuers.ts'
 import type { KeySet } from '../../signing-keys/key-set.ts'
 import type { SigningKey } from '../../signing-keys/signing-key.ts'
 import type { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
-import {
-  isEligible,
-  type Refuse,
-  refuseMalformed,
-  refuserOf,
-  requireInForce,
-  requireProved
-} from '../client-authentication/authenticate.ts'
-import type { CredentialProof, MatchedClient } from '../client-authentication/credential-proof.ts'
+import { isEligible, refuseMalformed, refuserOf } from '../client-authentication/authenticate.ts'
+import type { MatchedClient } from '../client-authentication/credential-proof.ts'
 import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
-import { lookUpClient } from '../client-authentication/look-up-client.ts'
-import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
 import { proofOf } from '../client-authentication/match-credential.ts'
 import type { MissingDigests } from '../client-authentication/missing-digests.ts'
-import { decideBinding, requireBinding } from '../dpop/binding.ts'
-import { invalidClient, temporarilyUnavailable } from '../oauth-error.ts'
-import { type Grant, issueAccessToken } from './access-token.ts'
-import { decideAudience, requireAudience } from './audience.ts'
+import { decideBinding } from '../dpop/binding.ts'
+import { temporarilyUnavailable } from '../oauth-error.ts'
+import { issueAccessToken } from './access-token.ts'
+import { decideAudience } from './audience.ts'
 import type { ClientCache } from './cache/client-cache.ts'
 import type { ClientLookup } from './cache/client-lookup.ts'
+import { type Attempt, type DecisionOptions, decideAfterCutOff, type Granted, timeBeforeRead } from './decision.ts'
 import type { TokenRequest } from './request.ts'
 import type { Revalidator } from './revalidation.ts'
-import { decideScope, requireScope } from './scope.ts'
+import { decideScope } from './scope.ts'
 
-export interface ExchangeOptions {
+export interface ExchangeOptions extends DecisionOptions {
   cache: ClientCache
   revalidator: Revalidator
   lookup: ClientLookup
@@ -37,19 +28,10 @@ export interface ExchangeOptions {
   assertionUses: AssertionUses
   /** The issuers of tokens by which platforms vouch for workloads. */
   trustedIssuers: Pick<TrustedIssuers, 'keysOf'>
-  recovery: LostMacKeyRecovery
   missingDigests: MissingDigests
   limiter: FailureLimiter
   keySet: KeySet
-  /** Milliseconds since the epoch. */
-  now: () => number
-  /** The time of the database as far as it is known without asking; Infinity when it is not. Milliseconds since the epoch. */
-  databaseEstimate: () => number
   issuer: string
-  /** Its URL, by ISSUER: `htu` of DPoP proofs. */
-  tokenEndpoint: string
-  /** Of tokens for a registration without audiences. */
-  audience: string
   /** Of tokens for a registration without a lifetime of its own. */
   ttlSeconds: number
 }
@@ -98,6 +80,7 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   const attempt = { request, key, proof, refuse }
   const cached = proof.match(cache.find(clientId))
   const at = now()
+  const readAfter = timeBeforeRead(options)
   if (cached === undefined || !isEligible(cached, at)) return exchangeAsRead(options, attempt, 'awaited')
   const scope = decideScope(request.scope, cached.row.scopes)
   const audience = decideAudience(request.resource, cached.row.audiences, options.audience)
@@ -121,43 +104,22 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
   lookup.noteAnswer()
   cache.touch(cached.row, at)
   // Signed after the wait, so that the tokens of one batch are signed one after the other, which costs a third less.
-  const granted = { scope: scope.granted, audience: audience.granted, jkt: binding.granted }
+  const granted = { scope: scope.granted, audience: audience.granted, jkt: binding.granted, readAfter }
   return issue(options, key, cached, granted, at, revalidator.recordsUse ? 'done' : 'awaited')
-}
-
-/** One token request on its way. */
-interface Attempt {
-  request: TokenRequest
-  key: SigningKey
-  proof: CredentialProof
-  refuse: Refuse
 }
 
 /** Looks the client up, authenticates it and issues a token. */
 async function exchangeAsRead(
   options: ExchangeOptions,
-  attempt: Attempt,
+  attempt: Attempt & { key: SigningKey },
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Promise<Exchange> {
-  const { cache, lookup, now } = options
-  const { request, key, proof, refuse } = attempt
-  const { credential } = request.client
-  const { row, isFresh, matched } = await lookUpClient(options, request.client, proof)
-  const at = now()
-  const authenticated = requireProved(credential, row, matched, at, refuse)
-  const fault = proof.findFault?.(at)
-  if (fault !== undefined) throw invalidClient(fault.reason, fault.description)
-  if (proof.use !== undefined) await proof.use()
-  requireInForce(row, at)
-  const scope = requireScope(decideScope(request.scope, row.scopes))
-  const audience = requireAudience(decideAudience(request.resource, row.audiences, options.audience))
-  const jkt = requireBinding(decideBinding(request.dpopProof, row.dpop_bound, options.tokenEndpoint, at))
-  // A token that is issued before the cut-off of its registration would be dead, or dated in the future.
-  if (isFresh && row.tokens_valid_in_ms > 0) await waitAtLeast(row.tokens_valid_in_ms)
-  const exchange = issue(options, key, authenticated, { scope, audience, jkt }, at, lastUsedWrite)
+  const { cache, lookup, missingDigests } = options
+  const { isFresh, authenticated, granted, at } = await decideAfterCutOff(options, attempt)
+  const exchange = issue(options, attempt.key, authenticated, granted, at, lastUsedWrite)
   if (isFresh) {
-    cache.keep(row, at)
-    options.missingDigests.note(authenticated, credential)
+    cache.keep(authenticated.row, at)
+    missingDigests.note(authenticated, attempt.request.client.credential)
   } else lookup.noteServedStale()
   return exchange
 }
@@ -171,22 +133,19 @@ function signingKeyOrUnavailable(keySet: KeySet): SigningKey {
   }
 }
 
-/** The part of a grant that the request decides. */
-type Granted = Pick<Grant, 'scope' | 'audience' | 'jkt'>
-
 function issue(
   options: ExchangeOptions,
   key: SigningKey,
   matched: MatchedClient,
-  { scope, audience, jkt }: Granted,
+  { scope, audience, jkt, readAfter }: Granted,
   at: number,
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Exchange {
-  const { issuer, databaseEstimate } = options
+  const { issuer } = options
   const { client_id: clientId, site_id: siteId, expires_at, tokens_valid_from, token_lifetime_seconds } = matched.row
   const expiresAt = expires_at.getTime()
-  // By the clock of the database, which dates the cut-off. It has come, also where the clock of this instance is behind.
-  const issuedAt = Math.max(Math.min(at, databaseEstimate()), tokens_valid_from.getTime())
+  // The cut-off has come by the clock of the database, also where that of this instance is behind.
+  const issuedAt = Math.max(readAfter, tokens_valid_from.getTime())
   const ttlSeconds = Math.min(options.ttlSeconds, token_lifetime_seconds)
   const grant = { issuer, audience, clientId, siteId, scope, jkt, issuedAt, ttlSeconds, expiresAt }
   const token = issueAccessToken(key, grant)

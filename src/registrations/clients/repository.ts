@@ -145,7 +145,7 @@ export const findClients = statement((db, clientIds: readonly string[]) =>
       sql<boolean>`registrations.client_id is not null`.as('is_registered'),
       lacksDigest('secret').as('lacks_digest'),
       lacksDigest('previous_secret').as('previous_lacks_digest'),
-      tokensValidInMs.as('tokens_valid_in_ms'),
+      tokensValidInMs('now()'),
       ...CLIENT_COLUMNS.map(orDecoy)
     ])
     .orderBy('wanted.place')

@@ -10,12 +10,18 @@ export interface CutOff extends Pick<Registration, 'version' | 'tokens_valid_fro
 }
 
 /**
- * Milliseconds until the cut-off of a registration comes. It is a second at most, also when the clock of the database was
- * set back. In SQL, `greatest` and `least` ignore nulls.
+ * Milliseconds from an instant of the database until the cut-off of a registration comes. It is a second at most, also when
+ * the clock of the database was set back. In SQL, `greatest` and `least` ignore nulls.
+ *
+ * @param since `now()` for a row that is read: a statement sees what was committed when it began
  */
-export const tokensValidInMs = sql<number>`
-  least(${sql.lit(SECOND_MS)}, greatest(0,
-    ceil(1000 * date_part('epoch', registrations.tokens_valid_from - clock_timestamp()))))::integer`
+export function tokensValidInMs(since: 'now()' | 'clock_timestamp()') {
+  return sql<number>`
+    least(${sql.lit(SECOND_MS)}, greatest(0,
+      ceil(1000 * date_part('epoch', registrations.tokens_valid_from - ${sql.raw(since)}))))::integer`.as(
+    'tokens_valid_in_ms'
+  )
+}
 
 /** Stops every token of a registration that was issued so far, and increments the version. */
 export function moveCutOff(trx: Transaction<Database>, clientId: string): Promise<CutOff> {
@@ -26,7 +32,7 @@ export function moveCutOff(trx: Transaction<Database>, clientId: string): Promis
       version: eb('version', '+', 1)
     }))
     .where('client_id', '=', clientId) // Index: registrations_pkey
-    .returning(['version', 'tokens_valid_from', tokensValidInMs.as('tokens_valid_in_ms')])
+    .returning(['version', 'tokens_valid_from', tokensValidInMs('clock_timestamp()')])
     .executeTakeFirstOrThrow()
 }
 

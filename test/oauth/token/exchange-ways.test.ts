@@ -124,6 +124,33 @@ t.test(
   }
 )
 
+// [STOP-8]
+t.test(
+  'a token is dated before its row was read, so that a cut-off that the row does not have yet stops it',
+  async t => {
+    const { needs, ask, outcome, findCurrent } = await start(t)
+    let time = NOW
+    const databaseEstimate = () => time
+    const now = () => time + 60_000
+    const find = needs.lookup.find.bind(needs.lookup)
+    needs.lookup.find = async clientId => {
+      const found = await find(clientId)
+      time += 1_000
+      return found
+    }
+    const revalidator = new Revalidator({ findCurrent, recordsUse: false })
+    outcome.findCurrent = async checks => {
+      time += 1_000
+      return checks.map(({ clientId, version }) => ({ client_id: clientId, version }))
+    }
+    for (const way of ['looked up', 'cached']) {
+      const expected = Math.floor(time / 1_000)
+      const { accessToken } = await ask({ now, databaseEstimate, revalidator })
+      t.equal(decodeJwt(accessToken).iat, expected, way)
+    }
+  }
+)
+
 t.test('without a signing key or the database the answer is 503, and any other error stays as it is', async t => {
   const { needs, ask } = await start(t)
   const keySetOf = (error: Error) => ({

@@ -4,7 +4,8 @@ import { createClientSecret } from '../../../src/credentials/secret.ts'
 import { startApp } from '../../fixtures/app/app.ts'
 import { query } from '../../fixtures/app/database.ts'
 import type { Grantd } from '../../fixtures/app/grantd.ts'
-import { issuedAtOf } from '../../fixtures/app/registration.ts'
+import { introspect, registerGateway } from '../../fixtures/app/introspection.ts'
+import { inDays, issuedAtOf } from '../../fixtures/app/registration.ts'
 import { until } from '../../fixtures/run/until.ts'
 
 const revoke = (grantd: Grantd, path: string, headers = {}) =>
@@ -166,6 +167,36 @@ t.test('renaming, renewing and rotating stop no token', async t => {
   await grantd.asAdmin('POST', `${path}/rotate-secret`)
   t.equal(await cutOffOf(grantd, path), null)
 })
+
+/** Ways to renew a registration. The statement is one of release 0.2.0, or of a person. */
+const RENEWALS: Record<string, (grantd: Grantd, path: string) => Promise<unknown>> = {
+  'an administrator': (grantd, path) => grantd.asAdmin('PATCH', path, { body: { expiresAt: inDays(30) } }),
+  'an administrator who renames it too': (grantd, path) =>
+    grantd.asAdmin('PATCH', path, { body: { name: 'renamed', expiresAt: inDays(30) } }),
+  'a statement that does not know the cut-off': ({ databaseUrl }) =>
+    query(databaseUrl, `update registrations set expires_at = now() + interval '30 days', version = version + 1`)
+}
+
+for (const [way, renew] of Object.entries(RENEWALS)) {
+  // [STOP-7]
+  t.test(`a token that outlived its registration does not come back when ${way} renews it`, async t => {
+    const grantd = await startApp(t)
+    const gateway = await registerGateway(grantd)
+    const client = await grantd.register()
+    const token = (await grantd.exchange(client)).json().access_token
+    const expiresAt = Date.now() + 700
+    await grantd.asAdmin('PATCH', client.path, { body: { expiresAt: new Date(expiresAt).toISOString() } })
+    t.equal(await cutOffOf(grantd, client.path), null, 'it is active until then')
+    await until('it has expired', async () => (await databaseTime(grantd)) > expiresAt)
+    t.match((await introspect(grantd, gateway, token)).json(), { active: false })
+    await renew(grantd, client.path)
+    const cutOff = Date.parse(await cutOffOf(grantd, client.path))
+    t.equal(cutOff, Math.ceil(expiresAt / 1_000) * 1_000, 'the first whole second from the expiry on')
+    t.match((await introspect(grantd, gateway, token)).json(), { active: false })
+    const again = (await grantd.exchange(client)).json().access_token
+    t.match((await introspect(grantd, gateway, again)).json(), { active: true })
+  })
+}
 
 t.test('after the clock of the database was set back, a cut-off is still later than every token', async t => {
   const grantd = await startApp(t)
