@@ -35,9 +35,10 @@ create trigger stop_tokens before update on registrations for each row when (
   new.enabled is distinct from old.enabled
 ) execute function stop_tokens();
 
--- The expiry of a registration stops its tokens. Some end later, when "expires_at" was moved back after they were issued: a
--- renewal must not bring them back. Every token was issued before the expiry, so the cut-off is the first whole second from
--- then on.
+-- The expiry of a registration stops its tokens. Some end later, when "expires_at" was moved to within a day after they
+-- were issued: a renewal must not bring them back. (A token lives for an hour at most, and clocks of instances may differ.)
+-- Every token was issued before the expiry, so the cut-off is the first whole second from then on. Any other renewal moves
+-- "expires_at" and nothing else.
 create function stop_tokens_of_expired() returns trigger
   language plpgsql set search_path from current as $$
 begin
@@ -50,4 +51,5 @@ end
 $$;
 create trigger stop_tokens_of_expired before update on registrations for each row when (
   new.expires_at is distinct from old.expires_at and old.expires_at <= clock_timestamp()
+  and old.expiry_set_at <> old.registered_at and old.expires_at < old.expiry_set_at + interval '1 day'
 ) execute function stop_tokens_of_expired();

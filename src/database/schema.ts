@@ -47,7 +47,7 @@ export interface RegistrationTable {
   /** Whether the client may introspect the tokens of its Site (RFC 7662). */
   may_introspect: boolean
   enabled: boolean
-  /** Tokens issued before are not active. A whole second; null for no cut-off. Triggers move it with `enabled`, and with a renewal after the expiry. */
+  /** Tokens issued before are not active. A whole second; null for no cut-off. Triggers move it with `enabled`, and with some renewals. */
   tokens_valid_from: Date | null
   /** Whether the client may exchange its current secret for a new one. */
   self_rotation: boolean

@@ -105,7 +105,7 @@ const represented = {
     Type.String({
       ...instant,
       description:
-        'Access tokens that were issued before this instant are not active. `POST …/revoke-tokens`, disabling, enabling, and renewing after the expiry move it. It is null when no token was ever stopped.',
+        'Access tokens that were issued before this instant are not active. `POST …/revoke-tokens`, disabling and enabling move it, and so does a renewal after an expiry that a change had moved to within a day. It is null when no token was ever stopped.',
       examples: ['2026-11-23T09:05:13.000Z']
     })
   ),

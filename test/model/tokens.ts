@@ -125,7 +125,7 @@ export function expireAndRenew(at: number, which: number): TokenCommand {
     if (registration.isDeleted) return
     await query(
       grantd.databaseUrl,
-      'update registrations set expires_at = clock_timestamp(), version = version + 1 where client_id = $1',
+      'update registrations set (expires_at, expiry_set_at, version) = (clock_timestamp(), clock_timestamp(), version + 1) where client_id = $1',
       [registration.clientId]
     )
     const answer = await grantd.asAdmin('PATCH', registration.path, { body: { expiresAt: inDays(30) } })

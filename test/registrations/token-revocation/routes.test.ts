@@ -198,6 +198,22 @@ for (const [way, renew] of Object.entries(RENEWALS)) {
   })
 }
 
+t.test('renewing a registration that expired as it was registered moves its expiry and nothing else', async t => {
+  const grantd = await startApp(t)
+  const expiresAt = Date.now() + 700
+  const client = await grantd.register({ expiresAt: new Date(expiresAt).toISOString() })
+  await until('it has expired', async () => (await databaseTime(grantd)) > expiresAt)
+  const {
+    expiresAt: _old,
+    expiresInDays: _days,
+    state: _state,
+    ...before
+  } = (await grantd.asAdmin('GET', client.path)).json()
+  const body = { expiresAt: new Date(Date.now() + 30 * 86_400_000).toISOString() }
+  t.match((await grantd.asAdmin('PATCH', client.path, { body })).json(), before)
+  t.equal(before.tokensValidFrom, null)
+})
+
 t.test('after the clock of the database was set back, a cut-off is still later than every token', async t => {
   const grantd = await startApp(t)
   const client = await grantd.register()
