@@ -40,8 +40,7 @@ export function eventsBetween(before: Registration | undefined, after: Registrat
 
 /** A key comes with the registration and goes with it. */
 function keyChange(before: Registration | undefined, after: Registration | undefined): RegistrationEvent['changes'] {
-  const [from = null, to = null] = [before?.key, after?.key]
-  return from === to ? {} : { key: { from, to } }
+  return changeOf('key', before?.key ?? null, after?.key ?? null)
 }
 
 /** Returns the event of a rotation. */
@@ -89,8 +88,7 @@ export function leakEvent(
     credential === 'current'
       ? { credential: { from: currentOf(before), to: null } }
       : { previousCredential: { from: auditedCredential(credentialOf(previous), createdAt), to: null } }
-  const disabledReason = { from: disabledReasonOf(before), to: disabledReasonOf(after) }
-  const previousExpiry = previousExpiryChange(before, after)
+  const { from, to } = previousExpiryChange(before, after)
   const said = Object.entries(reported).flatMap(([name, to]) => (to === undefined ? [] : [[name, { from: null, to }]]))
   return {
     action: 'credential.leaked',
@@ -98,8 +96,8 @@ export function leakEvent(
       ...stopped,
       ...changesBetween(fieldsOf(before), fieldsOf(after)),
       ...cutOffChange(before, after),
-      ...(disabledReason.from !== disabledReason.to && { disabledReason }),
-      ...(previousExpiry.from !== previousExpiry.to && { previousCredentialExpiresAt: previousExpiry }),
+      ...changeOf('disabledReason', disabledReasonOf(before), disabledReasonOf(after)),
+      ...changeOf('previousCredentialExpiresAt', from, to),
       ...Object.fromEntries(said)
     }
   }
@@ -115,11 +113,15 @@ function auditedCredential(credential: Credential, createdAt: Date | null) {
   return { ...describeCredential(credential), createdAt: instantOrNull(createdAt) }
 }
 
+/** Returns the change of a value, or nothing when it is the same. */
+function changeOf(name: string, from: string | null, to: string | null): RegistrationEvent['changes'] {
+  return from === to ? {} : { [name]: { from, to } }
+}
+
 type CutOff = Pick<Registration, 'tokens_valid_from'>
 
 function cutOffChange(before: CutOff, after: CutOff): RegistrationEvent['changes'] {
-  const [from, to] = [instantOrNull(before.tokens_valid_from), instantOrNull(after.tokens_valid_from)]
-  return from === to ? {} : { tokensValidFrom: { from, to } }
+  return changeOf('tokensValidFrom', instantOrNull(before.tokens_valid_from), instantOrNull(after.tokens_valid_from))
 }
 
 /** Both are as stored, so that the next event begins where this one ends. */

@@ -9,6 +9,7 @@ import { hangUpSignal } from '../http/hang-up.ts'
 import { notFound } from '../http/problem.ts'
 import { lockOf, type Target } from './changes.ts'
 import { ClaimTicketSchema } from './claims/schemas.ts'
+import { type CreateInput, createRegistration, faultsOfCreate } from './creation/service.ts'
 import { CREDENTIAL_SCHEMAS } from './credential-schemas.ts'
 import type { RegistrationFields } from './fields.ts'
 import { IdempotencyKey } from './idempotency/schemas.ts'
@@ -27,15 +28,7 @@ import {
   RegistrationParams,
   RegistrationSchema
 } from './schemas.ts'
-import {
-  type CreateInput,
-  changeRegistration,
-  createRegistration,
-  faultsOfChange,
-  faultsOfCreate,
-  type RegistrationOptions,
-  removeRegistration
-} from './service.ts'
+import { changeRegistration, faultsOfChange, type RegistrationOptions, removeRegistration } from './service.ts'
 import { RecentlyUsedSchema, readUnusedFor, recentlyUsedResponse, UnusedForQuery } from './unused-guard.ts'
 
 export interface RegistrationRoutesOptions extends RegistrationOptions {

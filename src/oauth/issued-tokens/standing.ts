@@ -1,3 +1,4 @@
+import { isCutOff } from '../../registrations/token-revocation/cut-off.ts'
 import { SECOND_MS } from '../../time.ts'
 import type { IssuedToken } from './issued-token.ts'
 
@@ -35,11 +36,11 @@ export function findInactivity(
   standing: Standing | undefined
 ): Inactivity | undefined {
   if (standing === undefined) return 'deleted_client'
-  const { enabled, expires_at, tokens_valid_from: validFrom, revoked, read_at } = standing
+  const { enabled, expires_at, revoked, read_at } = standing
   const now = read_at.getTime()
   if (!enabled) return 'disabled_client'
   if (expires_at.getTime() <= now) return 'expired_client'
   if (exp * SECOND_MS <= now) return 'expired_token'
-  if (validFrom !== null && iat * SECOND_MS < validFrom.getTime()) return 'stopped_token'
+  if (isCutOff(standing, iat * SECOND_MS)) return 'stopped_token'
   return revoked.includes(jti) ? 'revoked_token' : undefined
 }

@@ -3,13 +3,13 @@
 import { parseInstant } from '../../admin-api/instant.ts'
 import { invalidRequest } from '../../admin-api/validation.ts'
 import { type Credential, credentialOf, SECRET } from '../../credentials/credential.ts'
+import { type DeliveryInput, deliveryFaults } from '../creation/service.ts'
 import type { CredentialInput } from '../credential-schemas.ts'
 import { isSameCredential } from '../credentials.ts'
 import { type FieldRules, faultsOfChanged, fieldsOf, normaliseFields, type RegistrationFields } from '../fields.ts'
 import { disabledReasonOf } from '../lifecycle.ts'
 import { readCredential } from '../new-credential.ts'
 import type { Registration } from '../repository.ts'
-import { type DeliveryInput, deliveryFaults } from '../service.ts'
 import { credentialDiffers, wouldEnable, wouldShorten } from './errors.ts'
 
 /** The body of a PUT. The schema's defaults complete it, except for `enabled`. */

@@ -6,25 +6,20 @@ import { holdCreates, requireRoomForOneMore } from '../../admin-api/quota.ts'
 import type { Site } from '../../admin-api/site.ts'
 import type { Database } from '../../database/schema.ts'
 import type { Fault } from '../../http/problem.ts'
-import { faultsOfChanged, fieldsOf, judgeableFields } from '../fields.ts'
-import { answerOnce, type FirstAnswer } from '../idempotency/service.ts'
-import { credentialFaults } from '../new-credential.ts'
-import type { Registration } from '../repository.ts'
-import { representRegistration } from '../representation.ts'
 import {
-  type CredentialAnswer,
-  type CredentialRequest,
-  changeFields,
-  completed,
   deliveryFaults,
   faultsOfCreate,
   insertNew,
   type NewRegistration,
   prepareNew,
-  quotaOf,
-  type RegistrationOptions,
-  rulesOf
-} from '../service.ts'
+  quotaOf
+} from '../creation/service.ts'
+import { type CredentialAnswer, type CredentialRequest, completed } from '../credential-answer.ts'
+import { answerOnce, type FirstAnswer } from '../idempotency/service.ts'
+import { credentialFaults } from '../new-credential.ts'
+import type { Registration } from '../repository.ts'
+import { representRegistration } from '../representation.ts'
+import { changeFields, fieldFaults, type RegistrationOptions, rulesOf } from '../service.ts'
 import { type Declaration, declaredFields } from './declaration.ts'
 import { keyFaults } from './key.ts'
 import { findKeyed, lockKeyed } from './repository.ts'
@@ -158,10 +153,5 @@ export async function faultsOfPut(
   const faults = keyFaults(key)
   const registration = faults.length > 0 ? undefined : await findKeyed(site, key)
   if (registration === undefined) return [...faults, ...faultsOfCreate(options, body)]
-  const fields = fieldsOf(registration)
-  return [
-    ...faultsOfChanged(fields, { ...fields, ...judgeableFields(body) }, rulesOf(options)),
-    ...credentialFaults(options, body),
-    ...deliveryFaults(body)
-  ]
+  return [...fieldFaults(options, registration, body), ...credentialFaults(options, body), ...deliveryFaults(body)]
 }

@@ -10,6 +10,7 @@ import { MINUTE_MS, SECOND_MS } from '../../time.ts'
 import { lockOf, recordEvents, type Target } from '../changes.ts'
 import { endOpenTicket } from '../claims/repository.ts'
 import { makeSecret } from '../client-secret.ts'
+import { answerWith, type CredentialAnswer, type CredentialRequest, completed } from '../credential-answer.ts'
 import type { CredentialInput } from '../credential-schemas.ts'
 import { credentialUses, isSameCredential, previousCredentialOf } from '../credentials.ts'
 import { rotationUnderWay, sameCredential } from '../errors.ts'
@@ -23,13 +24,7 @@ import {
   rereadRegistration,
   updateRegistration
 } from '../repository.ts'
-import {
-  answerWith,
-  type CredentialAnswer,
-  type CredentialRequest,
-  completed,
-  type RegistrationOptions
-} from '../service.ts'
+import type { RegistrationOptions } from '../service.ts'
 import { requireUnused } from '../unused-guard.ts'
 import { rotateCredential, type StoredCredentialColumns } from './repository.ts'
 import { OVERLAP_DEFAULT_SECONDS, type RotationInput } from './schemas.ts'

@@ -6,8 +6,9 @@ import { waitAtLeast } from '../../concurrency/timeout.ts'
 import type { Database } from '../../database/schema.ts'
 import { lockOf, recordEvents, type Target } from '../changes.ts'
 import { cutOffEvent } from '../history.ts'
-import { lockRegistration, type Registration } from '../repository.ts'
+import { lockRegistration } from '../repository.ts'
 import type { RegistrationOptions } from '../service.ts'
+import { isCutOff } from './cut-off.ts'
 import { type CutOff, countLiveRevocations, deleteRevocations, insertRevocation, moveCutOff } from './repository.ts'
 
 /** Revocations of single tokens that a registration can have at a time. */
@@ -76,12 +77,4 @@ export async function revokeToken(
     return moved.version
   })
   if (version !== undefined) onChanged(clientId, version)
-}
-
-/** Whether the cut-off of a registration has stopped the tokens of this instant, milliseconds since the epoch. */
-function isCutOff(
-  { tokens_valid_from: validFrom }: Pick<Registration, 'tokens_valid_from'>,
-  issuedAt: number
-): boolean {
-  return validFrom !== null && issuedAt < validFrom.getTime()
 }
