@@ -1,17 +1,8 @@
-import type { ClientRow } from '../../registrations/clients/repository.ts'
 import { invalidClient, temporarilyUnavailable } from '../oauth-error.ts'
-import { type Refuse, requireInForce, requireProved } from './authenticate.ts'
-import type { CredentialProof, MatchedClient } from './credential-proof.ts'
-import { lookUpClient } from './look-up-client.ts'
-import type { LostMacKeyRecovery } from './lost-mac-key.ts'
-import type { PresentedClient } from './presented-client.ts'
-
-interface AuthenticationOptions {
-  lookup: { find: (clientId: string) => Promise<{ row: ClientRow; isFresh: boolean }> }
-  recovery: LostMacKeyRecovery
-  /** Milliseconds since the epoch. */
-  now: () => number
-}
+import type { Attempt, ClientAuthenticationOptions } from './attempt.ts'
+import { requireInForce, requireProved } from './authenticate.ts'
+import type { MatchedClient } from './credential-proof.ts'
+import { type LookedUpClient, lookUpClient } from './look-up-client.ts'
 
 /**
  * Authenticates a client as the token endpoint does, by a row that is read now. While the database is unavailable, no
@@ -19,19 +10,28 @@ interface AuthenticationOptions {
  *
  * @throws OAuthError `invalid_client`, 401; 429 after too many failures; 503
  */
-export async function authenticateNow(
-  options: AuthenticationOptions,
-  client: PresentedClient,
-  proof: CredentialProof,
-  refuse: Refuse
+export async function authenticateNow(options: ClientAuthenticationOptions, attempt: Attempt): Promise<MatchedClient> {
+  const found = await lookUpClient(options, attempt.client, attempt.proof)
+  if (!found.isFresh) throw temporarilyUnavailable('database_unavailable')
+  return requireAuthenticated(found, attempt, options.now())
+}
+
+/**
+ * Requires that a client has proved who it is, that its proof is valid now and was not used before, and that its
+ * registration is in force.
+ *
+ * @param now milliseconds since the epoch
+ * @throws OAuthError `invalid_client`, 401; 429 after too many failures; 503
+ */
+export async function requireAuthenticated(
+  { row, matched }: LookedUpClient,
+  { client, proof, refuse }: Attempt,
+  now: number
 ): Promise<MatchedClient> {
-  const { row, isFresh, matched } = await lookUpClient(options, client, proof)
-  if (!isFresh) throw temporarilyUnavailable('database_unavailable')
-  const at = options.now()
-  const proved = requireProved(client.credential, row, matched, at, refuse)
-  const fault = proof.findFault?.(at)
+  const proved = requireProved(client.credential, row, matched, now, refuse)
+  const fault = proof.findFault?.(now)
   if (fault !== undefined) throw invalidClient(fault.reason, fault.description)
   if (proof.use !== undefined) await proof.use()
-  requireInForce(row, at)
+  requireInForce(row, now)
   return proved
 }

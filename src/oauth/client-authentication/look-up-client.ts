@@ -10,7 +10,7 @@ interface LookUpOptions {
   recovery: LostMacKeyRecovery
 }
 
-interface LookedUpClient {
+export interface LookedUpClient {
   row: ClientRow
   /** False for a row of the cache, which stands in while the database is unavailable. */
   isFresh: boolean

@@ -1,14 +1,9 @@
-import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { DatabaseUnavailable } from '../../database/errors.ts'
-import type { TrustedIssuers } from '../../issuer-keys/trusted-issuers.ts'
 import type { ClientRow } from '../../registrations/clients/repository.ts'
-import type { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
-import { isEligible, refuseMalformed, refuserOf } from '../client-authentication/authenticate.ts'
+import { beginAttempt, type ClientAuthenticationOptions } from '../client-authentication/attempt.ts'
+import { isEligible } from '../client-authentication/authenticate.ts'
 import { authenticateNow } from '../client-authentication/authenticate-now.ts'
 import type { CredentialProof, MatchedClient } from '../client-authentication/credential-proof.ts'
-import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
-import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
-import { proofOf } from '../client-authentication/match-credential.ts'
 import type { MissingDigests } from '../client-authentication/missing-digests.ts'
 import type { IssuedToken } from '../issued-tokens/issued-token.ts'
 import type { IssuedTokenRequest } from '../issued-tokens/request.ts'
@@ -17,24 +12,14 @@ import type { Standings } from '../issued-tokens/standings.ts'
 import type { Reach, VerifiedTokens } from '../issued-tokens/verified-tokens.ts'
 import { temporarilyUnavailable } from '../oauth-error.ts'
 import type { ClientCache } from '../token/cache/client-cache.ts'
-import type { ClientLookup } from '../token/cache/client-lookup.ts'
 
-export interface IntrospectionOptions {
+export interface IntrospectionOptions extends ClientAuthenticationOptions {
   cache: ClientCache
-  lookup: ClientLookup
   standings: Standings
   verifiedTokens: VerifiedTokens
-  macKeys: MacKeys
-  assertionUses: AssertionUses
-  trustedIssuers: Pick<TrustedIssuers, 'keysOf'>
-  recovery: LostMacKeyRecovery
   missingDigests: MissingDigests
-  limiter: FailureLimiter
-  issuer: string
   /** Sites whose registrations may introspect tokens of every Site. */
   introspectionSites: readonly string[]
-  /** Milliseconds since the epoch. */
-  now: () => number
 }
 
 /** An active token, or why there is none. The reason is for the log: every caller gets the same answer. */
@@ -57,15 +42,13 @@ export async function introspect(
   source: string
 ): Promise<Introspection> {
   const { cache, standings } = options
-  const refuse = refuserOf(options, source, client.clientId)
-  refuseMalformed(client, refuse)
-  const prepared = proofOf(options, client, refuse)
-  const proof = prepared instanceof Promise ? await prepared : prepared
+  const attempt = await beginAttempt(options, client, source)
+  const { proof } = attempt
   const cached = proof.match(cache.find(client.clientId))
   try {
     const answer = cached && (await introspectAsCached(options, cached, proof, token))
     if (answer !== undefined) return answer
-    const authenticated = await authenticateNow(options, client, proof, refuse)
+    const authenticated = await authenticateNow(options, attempt)
     const { row } = authenticated
     cache.keep(row)
     options.missingDigests.note(authenticated, client.credential)

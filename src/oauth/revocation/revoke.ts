@@ -1,35 +1,19 @@
 import type { AuditContext } from '../../admin-api/audit-context.ts'
-import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { DatabaseUnavailable } from '../../database/errors.ts'
 import type { Tables } from '../../database/site-scoped-pool.ts'
-import type { TrustedIssuers } from '../../issuer-keys/trusted-issuers.ts'
 import type { RegistrationOptions } from '../../registrations/service.ts'
 import { revokeToken } from '../../registrations/token-revocation/service.ts'
 import { SECOND_MS } from '../../time.ts'
-import type { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
-import { refuseMalformed, refuserOf } from '../client-authentication/authenticate.ts'
+import { beginAttempt, type ClientAuthenticationOptions } from '../client-authentication/attempt.ts'
 import { authenticateNow } from '../client-authentication/authenticate-now.ts'
-import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
-import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
-import { proofOf } from '../client-authentication/match-credential.ts'
 import type { IssuedTokenRequest } from '../issued-tokens/request.ts'
 import type { VerifiedTokens } from '../issued-tokens/verified-tokens.ts'
 import { temporarilyUnavailable } from '../oauth-error.ts'
-import type { ClientLookup } from '../token/cache/client-lookup.ts'
 
-export interface RevocationOptions {
-  lookup: ClientLookup
+export interface RevocationOptions extends ClientAuthenticationOptions {
   verifiedTokens: VerifiedTokens
-  macKeys: MacKeys
-  assertionUses: AssertionUses
-  trustedIssuers: Pick<TrustedIssuers, 'keysOf'>
-  recovery: LostMacKeyRecovery
-  limiter: FailureLimiter
   registrations: Pick<RegistrationOptions, 'now' | 'onChanged'>
   tables: Pick<Tables, 'ofSite'>
-  issuer: string
-  /** Milliseconds since the epoch. */
-  now: () => number
 }
 
 /**
@@ -46,11 +30,7 @@ export async function revoke(
   context: AuditContext
 ): Promise<boolean> {
   const { registrations, tables, verifiedTokens } = options
-  const refuse = refuserOf(options, context.source, client.clientId)
-  refuseMalformed(client, refuse)
-  const prepared = proofOf(options, client, refuse)
-  const proof = prepared instanceof Promise ? await prepared : prepared
-  const { row } = await authenticateNow(options, client, proof, refuse)
+  const { row } = await authenticateNow(options, await beginAttempt(options, client, context.source))
   try {
     const issued = await verifiedTokens.find(token, { clientId: row.client_id })
     if (issued === undefined) return false

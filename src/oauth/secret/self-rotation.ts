@@ -1,5 +1,4 @@
 import type { AuditContext } from '../../admin-api/audit-context.ts'
-import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { DatabaseUnavailable } from '../../database/errors.ts'
 import type { Tables } from '../../database/site-scoped-pool.ts'
 import { Problem } from '../../http/problem.ts'
@@ -8,27 +7,16 @@ import type { CredentialRequest } from '../../registrations/credential-answer.ts
 import { type RotationRight, rotate } from '../../registrations/rotation/service.ts'
 import type { RegistrationOptions } from '../../registrations/service.ts'
 import { HOUR_MS } from '../../time.ts'
-import { refuseMalformed, refuserOf } from '../client-authentication/authenticate.ts'
+import { beginAttempt, type ClientAuthenticationOptions } from '../client-authentication/attempt.ts'
 import { authenticateNow } from '../client-authentication/authenticate-now.ts'
 import type { MatchedClient } from '../client-authentication/credential-proof.ts'
-import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
-import type { LostMacKeyRecovery } from '../client-authentication/lost-mac-key.ts'
-import { proofOfSecret } from '../client-authentication/match-credential.ts'
-import type { PresentedClient, PresentedSecret } from '../client-authentication/presented-client.ts'
+import type { PresentedClient } from '../client-authentication/presented-client.ts'
 import { invalidClient, invalidTokenRequest, OAuthError, slowDown, temporarilyUnavailable } from '../oauth-error.ts'
-import type { ClientLookup } from '../token/cache/client-lookup.ts'
 
-export interface SelfRotationOptions {
+export interface SelfRotationOptions extends ClientAuthenticationOptions {
   registrations: RegistrationOptions
   announcer: Announcer
   tables: Pick<Tables, 'ofSite'>
-  lookup: ClientLookup
-  macKeys: MacKeys
-  recovery: LostMacKeyRecovery
-  limiter: FailureLimiter
-  issuer: string
-  /** Milliseconds since the epoch. */
-  now: () => number
 }
 
 /** A secret must be this old before its client may rotate it. */
@@ -50,7 +38,7 @@ export async function rotateOwnSecret(
   if (credential.kind !== 'secret') {
     throw invalidTokenRequest('This endpoint rotates Client secrets. Authenticate by the current one.', 'not_a_secret')
   }
-  const matched = await authenticate(options, clientId, credential, context.source)
+  const matched = await authenticateNow(options, await beginAttempt(options, client, context.source))
   const { site_id: siteId } = matched.row
   const site = { siteId, db: options.tables.ofSite(siteId) }
   const target = { clientId, ifMatch: undefined, context }
@@ -64,19 +52,6 @@ export async function rotateOwnSecret(
   } catch (error) {
     throw error instanceof Problem || error instanceof DatabaseUnavailable ? asOAuthError(error) : error
   }
-}
-
-/** Authenticates as the token endpoint does, always by a row that was read now. */
-function authenticate(
-  options: SelfRotationOptions,
-  clientId: string,
-  credential: PresentedSecret,
-  source: string
-): Promise<MatchedClient> {
-  const client = { clientId, credential }
-  const refuse = refuserOf(options, source, clientId)
-  refuseMalformed(client, refuse)
-  return authenticateNow(options, client, proofOfSecret(options.macKeys, clientId, credential.secret), refuse)
 }
 
 function rightOf(

@@ -1,37 +1,22 @@
-import type { MacKeys } from '../../credentials/mac-keys.ts'
 import { DatabaseUnavailable } from '../../database/errors.ts'
-import type { TrustedIssuers } from '../../issuer-keys/trusted-issuers.ts'
 import type { KeySet } from '../../signing-keys/key-set.ts'
 import type { SigningKey } from '../../signing-keys/signing-key.ts'
-import type { AssertionUses } from '../client-authentication/assertion-uses/assertion-uses.ts'
-import { isEligible, refuseMalformed, refuserOf } from '../client-authentication/authenticate.ts'
+import { type Attempt, beginAttempt } from '../client-authentication/attempt.ts'
+import { isEligible } from '../client-authentication/authenticate.ts'
 import type { MatchedClient } from '../client-authentication/credential-proof.ts'
-import type { FailureLimiter } from '../client-authentication/failure-limiter.ts'
-import { proofOf } from '../client-authentication/match-credential.ts'
 import type { MissingDigests } from '../client-authentication/missing-digests.ts'
-import { decideBinding } from '../dpop/binding.ts'
 import { temporarilyUnavailable } from '../oauth-error.ts'
 import { issueAccessToken } from './access-token.ts'
-import { decideAudience } from './audience.ts'
 import type { ClientCache } from './cache/client-cache.ts'
-import type { ClientLookup } from './cache/client-lookup.ts'
-import { type Attempt, type DecisionOptions, decideAfterCutOff, type Granted, timeBeforeRead } from './decision.ts'
+import { type DecisionOptions, decideAfterCutOff, decideGrant, type Granted, timeBeforeRead } from './decision.ts'
 import type { TokenRequest } from './request.ts'
 import type { Revalidator } from './revalidation.ts'
-import { decideScope } from './scope.ts'
 
 export interface ExchangeOptions extends DecisionOptions {
   cache: ClientCache
   revalidator: Revalidator
-  lookup: ClientLookup
-  macKeys: MacKeys
-  assertionUses: AssertionUses
-  /** The issuers of tokens by which platforms vouch for workloads. */
-  trustedIssuers: Pick<TrustedIssuers, 'keysOf'>
   missingDigests: MissingDigests
-  limiter: FailureLimiter
   keySet: KeySet
-  issuer: string
   /** Of tokens for a registration without a lifetime of its own. */
   ttlSeconds: number
 }
@@ -71,23 +56,20 @@ export interface Exchange {
 export async function exchange(options: ExchangeOptions, request: TokenRequest, source: string): Promise<Exchange> {
   const { cache, lookup, revalidator, now } = options
   const { clientId } = request.client
-  const refuse = refuserOf(options, source, clientId)
-  refuseMalformed(request.client, refuse)
-  const prepared = proofOf(options, request.client, refuse)
-  const proof = prepared instanceof Promise ? await prepared : prepared
+  const begun = beginAttempt(options, request.client, source)
+  const attempt = begun instanceof Promise ? await begun : begun
+  const { proof } = attempt
   // Before anything is recorded: a use is never recorded for a token that cannot be signed.
   const key = signingKeyOrUnavailable(options.keySet)
-  const attempt = { request, key, proof, refuse }
+  const underWay = { request, attempt, key }
   const cached = proof.match(cache.find(clientId))
   const at = now()
-  const readAfter = timeBeforeRead(options)
-  if (cached === undefined || !isEligible(cached, at)) return exchangeAsRead(options, attempt, 'awaited')
-  const scope = decideScope(request.scope, cached.row.scopes)
-  const audience = decideAudience(request.resource, cached.row.audiences, options.audience)
-  const binding = decideBinding(request.dpopProof, cached.row.dpop_bound, options.tokenEndpoint, at)
+  if (cached === undefined || !isEligible(cached, at)) return exchangeAsRead(options, underWay, 'awaited')
+  const readAfter = timeBeforeRead(options, at)
+  const { scope, audience, binding } = decideGrant(options, request, cached.row, at)
   const isFaulty = 'fault' in scope || 'fault' in audience || 'fault' in binding
   // The registration may allow more by now than the cached row says.
-  if (isFaulty || proof.findFault?.(at) !== undefined) return exchangeAsRead(options, attempt, 'awaited')
+  if (isFaulty || proof.findFault?.(at) !== undefined) return exchangeAsRead(options, underWay, 'awaited')
   // Before the statement that records the exchange: a refused assertion is no exchange.
   if (proof.use !== undefined) await proof.use()
   const { version } = cached.row
@@ -99,7 +81,7 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
     count: 1
   })
   if (revalidated !== 'current') {
-    return exchangeAsRead(options, attempt, revalidated === 'unavailable' ? 'deferred' : 'awaited')
+    return exchangeAsRead(options, underWay, revalidated === 'unavailable' ? 'deferred' : 'awaited')
   }
   lookup.noteAnswer()
   cache.touch(cached.row, at)
@@ -111,15 +93,15 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
 /** Looks the client up, authenticates it and issues a token. */
 async function exchangeAsRead(
   options: ExchangeOptions,
-  attempt: Attempt & { key: SigningKey },
+  { request, attempt, key }: { request: TokenRequest; attempt: Attempt; key: SigningKey },
   lastUsedWrite: Exchange['lastUsedWrite']
 ): Promise<Exchange> {
   const { cache, lookup, missingDigests } = options
-  const { isFresh, authenticated, granted, at } = await decideAfterCutOff(options, attempt)
-  const exchange = issue(options, attempt.key, authenticated, granted, at, lastUsedWrite)
+  const { isFresh, authenticated, granted, at } = await decideAfterCutOff(options, request, attempt)
+  const exchange = issue(options, key, authenticated, granted, at, lastUsedWrite)
   if (isFresh) {
     cache.keep(authenticated.row, at)
-    missingDigests.note(authenticated, attempt.request.client.credential)
+    missingDigests.note(authenticated, request.client.credential)
   } else lookup.noteServedStale()
   return exchange
 }
