@@ -56,6 +56,13 @@ export function answerMethodNotAllowed(path: string, reply: FastifyReply): boole
   return true
 }
 
+/** Declares an endpoint at which clients authenticate, for openapi.yaml. */
+export const CLIENT_ENDPOINT = {
+  tags: ['Tokens'],
+  security: [{ client: [] }, {}],
+  consumes: ['application/x-www-form-urlencoded']
+}
+
 const NOT_STORED = { 'cache-control': 'no-store', pragma: 'no-cache' }
 
 /** `Cache-Control` of every answer, for openapi.yaml. */

@@ -3,6 +3,7 @@ import { jsonResponse } from '../../admin-api/responses.ts'
 import { setOutcome } from '../../http/outcome.ts'
 import { sourceOf } from '../../http/source.ts'
 import {
+  CLIENT_ENDPOINT,
   type FormBody,
   NOT_STORED_HEADER,
   noteClient,
@@ -30,9 +31,7 @@ export async function introspectionRoutes(app: FastifyInstance, options: Introsp
         summary: 'Introspect an access token',
         description:
           'Tells a resource server whether an access token is valid now (RFC 7662): grantd has issued it, it has not expired, and its registration is enabled, has not expired and has not stopped it. The caller is a registration with `mayIntrospect`. It may ask about tokens of its own Site, and about those of every Site if INTROSPECTION_SITES lists its Site. For any other caller and any other token, the answer is `{"active":false}`.',
-        tags: ['Tokens'],
-        security: [{ client: [] }, {}],
-        consumes: ['application/x-www-form-urlencoded'],
+        ...CLIENT_ENDPOINT,
         body: { $ref: 'IntrospectionRequest' },
         response: {
           200: jsonResponse(

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { publicContextOf } from '../../admin-api/audit-context.ts'
 import { setOutcome } from '../../http/outcome.ts'
 import {
+  CLIENT_ENDPOINT,
   type FormBody,
   NOT_STORED_HEADER,
   noteClient,
@@ -28,9 +29,7 @@ export async function revocationRoutes(app: FastifyInstance, options: Revocation
         summary: 'Revoke an access token',
         description:
           'Revokes one access token of the client itself (RFC 7009). From then on, introspection answers that it is not active. A resource server that verifies tokens offline accepts it until it expires. A token of another client, and a text that is no token, get the same answer without effect.',
-        tags: ['Tokens'],
-        security: [{ client: [] }, {}],
-        consumes: ['application/x-www-form-urlencoded'],
+        ...CLIENT_ENDPOINT,
         body: { $ref: 'RevocationRequest' },
         response: {
           200: { description: 'The token is not active', type: 'null', headers: NOT_STORED_HEADER },

@@ -6,6 +6,7 @@ import { hangUpSignal } from '../../http/hang-up.ts'
 import { IdempotencyKey } from '../../registrations/idempotency/schemas.ts'
 import { readClient } from '../client-authentication/methods.ts'
 import {
+  CLIENT_ENDPOINT,
   type FormBody,
   NOT_STORED_HEADER,
   noteClient,
@@ -33,10 +34,8 @@ export async function selfRotationRoutes(app: FastifyInstance, options: SelfRota
         summary: "Rotate the client's own secret",
         description:
           'Exchanges the current Client secret for a new one, at most once an hour, if the registration has `selfRotation`. The old secret is accepted for a day more. The expiry does not move. The Site gets a notice. A retry with the same Idempotency-Key and secret gets the same answer for 10 minutes.',
-        tags: ['Tokens'],
-        security: [{ client: [] }, {}],
+        ...CLIENT_ENDPOINT,
         headers: IdempotencyKey,
-        consumes: ['application/x-www-form-urlencoded'],
         body: { $ref: 'SecretRotationRequest' },
         response: {
           200: jsonResponse('The new Client secret', 'RotatedSecret', NOT_STORED_HEADER),

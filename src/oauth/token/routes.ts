@@ -5,6 +5,7 @@ import { setOutcome } from '../../http/outcome.ts'
 import { sourceOf } from '../../http/source.ts'
 import { EXPIRING_MS } from '../../registrations/lifecycle.ts'
 import {
+  CLIENT_ENDPOINT,
   type FormBody,
   NOT_STORED_HEADER,
   noteClient,
@@ -41,10 +42,8 @@ export async function tokenRoutes(app: FastifyInstance, options: ExchangeOptions
         summary: 'Exchange client credentials for an access token',
         description:
           'Issues an access token (RFC 6749 §4.4). The client authenticates by its secret, in the Authorization header or in the body, or by an assertion: a JWT that it has signed with its private key, or the token of its workload that its platform has signed. A DPoP header binds the token to a key of the client (RFC 9449).',
-        tags: ['Tokens'],
-        security: [{ client: [] }, {}],
+        ...CLIENT_ENDPOINT,
         headers: DpopHeader,
-        consumes: ['application/x-www-form-urlencoded'],
         body: { $ref: 'TokenRequest' },
         response: {
           200: jsonResponse('An access token', 'TokenResponse', { ...NOT_STORED_HEADER, ...SUNSET }),

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { textEnum } from '../../http/json-schema.ts'
-import { ASSERTION_TYPE, MAX_ASSERTION_LENGTH } from '../client-authentication/client-assertion.ts'
+import { clientParameters } from '../client-authentication/schemas.ts'
 import { MAX_PROOF_LENGTH } from '../dpop/binding.ts'
 
 export const TokenRequestSchema = Type.Object(
@@ -19,32 +19,14 @@ export const TokenRequestSchema = Type.Object(
         examples: ['https://devices.example.com']
       })
     ),
-    client_id: Type.Optional(
-      Type.String({
-        description:
-          'Client ID. Required with client_secret, and with the token of a workload. Optional with an assertion of the client, whose sub it equals, and with the Authorization header.',
-        examples: ['k3v9x2m7q1w8z5t4r6y0']
-      })
-    ),
-    client_secret: Type.Optional(
-      Type.String({
-        format: 'password',
-        description:
-          'Client secret. Required when the client authenticates neither by the Authorization header nor by client_assertion.'
-      })
-    ),
-    client_assertion_type: Type.Optional(
-      textEnum([ASSERTION_TYPE], { description: 'Required with client_assertion (RFC 7523 §2.2)' })
-    ),
-    client_assertion: Type.Optional(
-      Type.String({
-        format: 'password',
-        maxLength: MAX_ASSERTION_LENGTH,
-        description:
-          'A JWT that the client has signed with its private key (private_key_jwt). iss and sub are the Client ID, aud is the issuer and nothing else, jti is new in each assertion. It is valid until exp, for at most 300 seconds after iat, and once. Or the token of a workload, by the issuer and with the subject that the registration names: aud is the issuer of access tokens and nothing else. It is valid until exp, and for at most 3600 seconds after iat.',
-        examples: ['eyJhbGciOiJFUzI1NiJ9…']
-      })
-    )
+    ...clientParameters({
+      clientId:
+        'Client ID. Required with client_secret, and with the token of a workload. Optional with an assertion of the client, whose sub it equals, and with the Authorization header.',
+      clientSecret:
+        'Client secret. Required when the client authenticates neither by the Authorization header nor by client_assertion.',
+      clientAssertion:
+        'A JWT that the client has signed with its private key (private_key_jwt). iss and sub are the Client ID, aud is the issuer and nothing else, jti is new in each assertion. It is valid until exp, for at most 300 seconds after iat, and once. Or the token of a workload, by the issuer and with the subject that the registration names: aud is the issuer of access tokens and nothing else. It is valid until exp, and for at most 3600 seconds after iat.'
+    })
   },
   { $id: 'TokenRequest', description: 'A token request. Unknown parameters are ignored, repeated ones are refused.' }
 )
