@@ -32,6 +32,11 @@ export function readYaml(text: string): unknown {
   }
 }
 
+/** Whether a value has members with names. */
+export function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 interface Fault {
   /** Place in the text. */
   offset: number

@@ -1,6 +1,6 @@
 import { isSiteId } from '../../admin-api/site.ts'
 import { isRegistrationKey, KEY_FAULT } from '../../registrations/keyed/key.ts'
-import { readYaml } from '../yaml.ts'
+import { isMapping, readYaml } from '../yaml.ts'
 
 /** The registrations that a Site is to have. */
 export interface Declarations {
@@ -17,9 +17,9 @@ export interface Declaration {
 /** Reads the text of a file, which is YAML or JSON. @throws Error with every fault, one line each */
 export function readDeclarations(text: string): Declarations {
   const content = readYaml(text)
-  const { site, registrations, ...others } = isObject(content) ? content : {}
+  const { site, registrations, ...others } = isMapping(content) ? content : {}
   const entries: unknown[] = Array.isArray(registrations) ? registrations : []
-  const keys = entries.map(entry => (isObject(entry) ? entry['key'] : undefined))
+  const keys = entries.map(entry => (isMapping(entry) ? entry['key'] : undefined))
   const faults = [
     ...(typeof site === 'string' && isSiteId(site) ? [] : ['site: must be the id of a Site']),
     ...(Array.isArray(registrations) ? [] : ['registrations: must be a list']),
@@ -33,10 +33,6 @@ export function readDeclarations(text: string): Declarations {
   if (faults.length > 0) throw new Error(faults.join('\n'))
   return {
     site: String(site),
-    registrations: entries.filter(isObject).map(({ key, ...body }) => ({ key: String(key), body }))
+    registrations: entries.filter(isMapping).map(({ key, ...body }) => ({ key: String(key), body }))
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

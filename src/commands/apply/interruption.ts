@@ -11,7 +11,7 @@ const GRACE_MS = 8 * SECOND_MS
 export function interruptionOf(exitCode: number): AbortSignal {
   const controller = new AbortController()
   const interrupt = () => {
-    // npm passes a signal on that its whole group has got: the second one means no more than the first.
+    // A terminal sends SIGINT to npm and to this process, and npm may pass it on. The second one means no more than the first.
     if (controller.signal.aborted) return
     controller.abort(new Error('interrupted. What was printed before is done'))
     setTimeout(() => {

@@ -1,6 +1,6 @@
 /** The report of a run, for a reviewer. Pure. */
 
-import { fieldSchemas } from '../../registrations/fields.ts'
+import { changesBetween, fieldSchemas, type RegistrationFields } from '../../registrations/fields.ts'
 
 /** The result of one registration. */
 export interface Outcome {
@@ -51,12 +51,10 @@ export function newMemberLines(declared: object, registration: object): string[]
 }
 
 /** Returns the members that differ between two answers. */
-export function changedMemberLines(before: object, after: object): string[] {
-  const [from, to] = [Object(before), Object(after)]
-  return Object.keys(fieldSchemas)
-    .map(name => ({ name, from: JSON.stringify(from[name]), to: JSON.stringify(to[name]) }))
-    .filter(({ from, to }) => from !== to)
-    .map(({ name, from, to }) => `${name}: ${from} -> ${to}`)
+export function changedMemberLines(before: RegistrationFields, after: RegistrationFields): string[] {
+  return Object.entries(changesBetween(before, after)).map(
+    ([name, { from, to }]) => `${name}: ${JSON.stringify(from)} -> ${JSON.stringify(to)}`
+  )
 }
 
 function credentialInWords({ kind, keyId, alg, issuer, subject }: Record<string, unknown>): string {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { readYaml } from '../yaml.ts'
+import { PRIVATE_MEMBERS } from '../../crypto/private-members.ts'
+import { isMapping, readYaml } from '../yaml.ts'
 import { type Arguments, folded, UsageError } from './arguments.ts'
 import type { Operation, Option, Schema } from './description.ts'
 
@@ -13,9 +14,6 @@ export interface Request {
 
 const STANDARD_INPUT = 0
 const EMPTY_LIST = '[]'
-
-/** Members of a private key (RFC 7518 §6, RFC 8037 §2). */
-const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 
 /**
  * Makes the request of an operation.
@@ -146,10 +144,6 @@ function valueIn(option: string, text: string): unknown {
   } catch (error) {
     throw new UsageError(`${option}: ${error instanceof Error ? error.message : String(error)}`)
   }
-}
-
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function bodyOf({ body }: Operation, members: Record<string, unknown>, headers: Record<string, string>) {
