@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert'
-import { administer, type Command, command, instanceOf, type Real, type Site } from './model.ts'
+import { administer, bornAt, type Command, command, instanceOf, moveExpiry, type Real, type Site } from './model.ts'
 
 /** The life of a registration that has a key: put, and deleted by its key. */
 
@@ -29,8 +29,7 @@ export function put(
       assert(model.registrations.every(known => known.clientId !== clientId))
       model.registrations.push({
         ...{ site: of, key, clientId, clientSecret, ...members, enabled: enabled ?? true },
-        ...{ secretCreatedAt: now(), secretUsedAt: null, previous: undefined, replaced: [] },
-        ...{ lastUsedAt: null, exchangeCount: 0, hasCutOff: false, isDeleted: false }
+        ...bornAt(now())
       })
     } else {
       const isShorter = members.expiresAt < known.expiresAt
@@ -41,7 +40,9 @@ export function put(
       }
       assert.equal(answer.status, 200, answer.text)
       known.hasCutOff ||= known.enabled !== (enabled ?? true)
-      Object.assign(known, members, { enabled: enabled ?? true })
+      const { expiresAt, ...others } = members
+      Object.assign(known, others, { enabled: enabled ?? true })
+      moveExpiry(known, expiresAt, now())
     }
     const again = await send()
     assert.equal(again.status, 200, again.text)

@@ -20,14 +20,46 @@ export interface Modelled {
   replaced: string[]
   name: string
   enabled: boolean
-  /** Whether its tokens were stopped once, by a change of `enabled`. */
+  /** Whether its tokens were stopped once, by a change of `enabled` or by a renewal: see `moveExpiry`. */
   hasCutOff: boolean
   scopes: string[]
   audiences: string[]
+  registeredAt: number
   expiresAt: number
+  /** When `expiresAt` got its value. */
+  expirySetAt: number
   lastUsedAt: number | null
   exchangeCount: number
   isDeleted: boolean
+}
+
+/** Returns what a registration has when it is made at this time. */
+export function bornAt(now: number) {
+  return {
+    ...{
+      registeredAt: now,
+      expirySetAt: now,
+      secretCreatedAt: now,
+      secretUsedAt: null,
+      previous: undefined,
+      replaced: []
+    },
+    ...{ lastUsedAt: null, exchangeCount: 0, hasCutOff: false, isDeleted: false }
+  }
+}
+
+const DAY_MS = 86_400_000
+
+/**
+ * Moves the expiry as a change at this time does. A renewal stops old tokens when the registration has expired by the clock
+ * of the database, which no command moves, and a change had brought that expiry to within a day.
+ */
+export function moveExpiry(registration: Modelled, expiresAt: number, now: number): void {
+  const { expiresAt: before, expirySetAt, registeredAt } = registration
+  if (expiresAt === before) return
+  const isBrought = expirySetAt !== registeredAt && before < expirySetAt + DAY_MS
+  registration.hasCutOff ||= isBrought && before <= Date.now()
+  Object.assign(registration, { expiresAt, expirySetAt: now })
 }
 
 export const SITES = ['acme', 'globex'] as const

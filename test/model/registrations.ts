@@ -4,6 +4,7 @@ import { createClientSecret } from '../../src/credentials/secret.ts'
 import type { Answer } from '../fixtures/app/grantd.ts'
 import {
   administer,
+  bornAt,
   type Command,
   chosen,
   command,
@@ -12,6 +13,7 @@ import {
   instantOf,
   type Model,
   type Modelled,
+  moveExpiry,
   pathOf,
   type Real,
   type Site,
@@ -43,8 +45,7 @@ export function create(
       )
       model.registrations.push({
         ...{ site: of, key: null, clientId, clientSecret, name, enabled, scopes: some, audiences, expiresAt },
-        ...{ secretCreatedAt: instanceOf(real, which).now(), secretUsedAt: null, previous: undefined, replaced: [] },
-        ...{ lastUsedAt: null, exchangeCount: 0, hasCutOff: false, isDeleted: false }
+        ...bornAt(instanceOf(real, which).now())
       })
     }
   )
@@ -55,7 +56,8 @@ type Change = Partial<Pick<Modelled, 'name' | 'enabled' | 'scopes' | 'audiences'
 export function change(what: string, at: number, which: number, changeAt: (now: number) => Change): Command {
   const run: Command['run'] = async (model, real) => {
     const registration = chosen(model, at)
-    const members = changeAt(instanceOf(real, which).now())
+    const now = instanceOf(real, which).now()
+    const members = changeAt(now)
     const { expiresAt, ...rest } = members
     const body = { ...rest, ...(expiresAt !== undefined && { expiresAt: new Date(expiresAt).toISOString() }) }
     const path = pathOf(real, registration)
@@ -63,7 +65,8 @@ export function change(what: string, at: number, which: number, changeAt: (now: 
     assert.equal(answer.status, registration.isDeleted ? 404 : 200, answer.text)
     if (registration.isDeleted) return
     registration.hasCutOff ||= members.enabled !== undefined && members.enabled !== registration.enabled
-    Object.assign(registration, members)
+    Object.assign(registration, rest)
+    if (expiresAt !== undefined) moveExpiry(registration, expiresAt, now)
   }
   return command(`${what} ${at} at ${which}: ${JSON.stringify(changeAt(0))}`, run, hasAny)
 }

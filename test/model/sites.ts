@@ -4,6 +4,7 @@ import { registrationState } from '../../src/registrations/lifecycle.ts'
 import type { Json } from '../fixtures/app/grantd.ts'
 import {
   administer,
+  bornAt,
   type Command,
   chosen,
   command,
@@ -155,8 +156,7 @@ export function createTwice(of: Site, ms: number, which: number): Command {
     const { clientId, clientSecret } = first.json()
     model.registrations.push({
       ...{ site: of, key: null, clientId, clientSecret, name, enabled: true, scopes: [], audiences: [], expiresAt },
-      ...{ secretCreatedAt: now(), secretUsedAt: null, previous: undefined, replaced: [] },
-      ...{ lastUsedAt: null, exchangeCount: 0, hasCutOff: false, isDeleted: false }
+      ...bornAt(now())
     })
   })
 }

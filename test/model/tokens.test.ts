@@ -79,7 +79,11 @@ t.test(
         const real: TokenReal = { instances, siteIds, gateways }
         for (const [index] of siteIds.entries()) await register(index, index).run(model, real)
         for (let each = 0; each < 4; each++) await obtain(each, each >> 1).run(model, real)
+        // So that each run has dead tokens and live ones, whatever the sequence does.
+        await revokeAll(0, false, 0).run(model, real)
         await fc.asyncModelRun(() => ({ model, real }), sequence)
+        await register(0, 0).run(model, real)
+        for (let each = 0; each < 2; each++) await obtain(model.registrations.length - 1, 0).run(model, real)
         for (const grantd of instances) for (const each of model.tokens) await checkToken(each, real, grantd)
         totals.runs++
         totals.tokens += model.tokens.length
