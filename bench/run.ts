@@ -5,7 +5,7 @@ import { watchClock } from './doubts.ts'
 import { examineMachine } from './machine.ts'
 import { doubtLine, keep, type Result, sectionOf } from './report/report.ts'
 import { compareCheckouts } from './runs/checkouts.ts'
-import { measureCold } from './runs/cold.ts'
+import { measureCold, measureMemory } from './runs/cold.ts'
 import { compareContestants } from './runs/comparison.ts'
 import { measureFlood } from './runs/flood.ts'
 import { measureGrowth } from './runs/growth.ts'
@@ -34,6 +34,7 @@ const RUNS: Record<string, RunDefaults> = {
   workers: { run: measureWorkers },
   instances: { run: measureInstances },
   cold: { run: measureCold, clients: 10_000 },
+  memory: { run: measureMemory, rounds: 3, clients: 100_000 },
   keys: { run: measureKeys, rounds: 10 },
   introspection: { run: measureIntrospection, rounds: 10 },
   flood: { run: measureFlood, clients: 50, seconds: 10 },

@@ -6,8 +6,42 @@ import { formatSpread, markdownTable, tidy } from '../report/table.ts'
 import { spread } from '../statistics.ts'
 import type { RunOptions } from './run.ts'
 
-/** Measures how long many clients take to get their first token after a restart, each once, and then a second one. */
+/** Measures how long many clients take to get their first token after a restart. */
 export async function measureCold(options: RunOptions): Promise<Result> {
+  const { first, result } = await exchangeTwice(options)
+  const seconds = secondsOf(first)
+  return {
+    ...result,
+    title: 'Cold: every client once, right after a restart',
+    targets: [
+      { what: `${countOf(options)} clients served`, value: seconds, unit: 's', wanted: { most: 10 } },
+      ...result.targets
+    ]
+  }
+}
+
+/** Measures the memory of a process that knows many clients. */
+export async function measureMemory(options: RunOptions): Promise<Result> {
+  const { second, result } = await exchangeTwice(options)
+  const value = spread(second.map(({ residentMiB }) => residentMiB))
+  return {
+    ...result,
+    title: 'Memory: many clients that a process knows',
+    targets: [
+      { what: `memory with ${countOf(options)} known clients`, value, unit: 'MiB', wanted: { most: 250 } },
+      ...result.targets
+    ]
+  }
+}
+
+interface Exchanged {
+  first: Sample[]
+  second: Sample[]
+  result: Omit<Result, 'title'>
+}
+
+/** Lets each client exchange once right after a restart, and then once more. */
+async function exchangeTwice(options: RunOptions): Promise<Exchanged> {
   const { rounds, connections, clients, environment, say, postgres } = options
   const once = { connections, seconds: 0 }
   say(`registering ${clients} clients`)
@@ -22,10 +56,21 @@ export async function measureCold(options: RunOptions): Promise<Result> {
     first.push(await measureFullLoad(grantd, postgres, once))
     second.push(await measureFullLoad(grantd, postgres, once))
   }
-  const secondsOf = (samples: readonly Sample[]) =>
-    spread(samples.map(({ tokens, tokensPerSecond }) => tokens / tokensPerSecond))
-  const failuresOf = (samples: readonly Sample[]): number => samples.reduce((sum, { failures }) => sum + failures, 0)
-  const row = (name: string, samples: readonly Sample[]): string[] => [
+  const failures = spread([failuresOf([...first, ...second])])
+  const result: Omit<Result, 'title'> = {
+    load: `${countOf(options)} clients on ${connections} connections. ${rounds} rounds.`,
+    body: markdownTable(
+      ['exchange', 'all served after s', 'server CPU µs', 'Postgres CPU µs', 'p50 ms', 'p99 ms', 'RSS MiB', 'failures'],
+      [rowOf('the first of each client', first), rowOf('the second', second)]
+    ),
+    targets: [{ what: 'failures in all rounds', value: failures, unit: 'requests', wanted: { most: 0 } }],
+    foreignShares: [...first, ...second].map(sample => sample.foreignShare)
+  }
+  return { first, second, result }
+}
+
+function rowOf(name: string, samples: readonly Sample[]): string[] {
+  return [
     name,
     formatSpread(secondsOf(samples)),
     ...(['serverUs', 'postgresUs', 'p50', 'p99', 'residentMiB'] as const).map(member =>
@@ -33,28 +78,16 @@ export async function measureCold(options: RunOptions): Promise<Result> {
     ),
     String(failuresOf(samples))
   ]
-  return {
-    title: 'Cold: every client once, right after a restart',
-    load: `${clients.toLocaleString('en')} clients on ${connections} connections. ${rounds} rounds.`,
-    body: markdownTable(
-      ['exchange', 'all served after s', 'server CPU µs', 'Postgres CPU µs', 'p50 ms', 'p99 ms', 'RSS MiB', 'failures'],
-      [row('the first of each client', first), row('the second', second)]
-    ),
-    targets: [
-      {
-        what: `${clients.toLocaleString('en')} clients served`,
-        value: secondsOf(first),
-        unit: 's',
-        wanted: { most: 10 }
-      },
-      { what: 'failures in all rounds', value: spread([failuresOf(first)]), unit: 'requests', wanted: { most: 0 } },
-      {
-        what: `memory with ${clients.toLocaleString('en')} known clients`,
-        value: spread(second.map(({ residentMiB }) => residentMiB)),
-        unit: 'MiB',
-        wanted: { most: 250 }
-      }
-    ],
-    foreignShares: [...first, ...second].map(sample => sample.foreignShare)
-  }
+}
+
+function secondsOf(samples: readonly Sample[]) {
+  return spread(samples.map(({ tokens, tokensPerSecond }) => tokens / tokensPerSecond))
+}
+
+function failuresOf(samples: readonly Sample[]): number {
+  return samples.reduce((sum, { failures }) => sum + failures, 0)
+}
+
+function countOf({ clients }: RunOptions): string {
+  return clients.toLocaleString('en')
 }

@@ -74,10 +74,13 @@ async function confirmAll(): Promise<void> {
 
 /** @returns the right secret of each client that is confirmed */
 async function confirmAndRecord(batch: readonly Presented[]): Promise<Map<string, Buffer>> {
-  const { rows } = await database.query<{ client_id: string; secret_sha256: Buffer }>({
-    name: 'confirm',
-    text: CONFIRM_AND_RECORD,
-    values: [batch.map(({ clientId }) => clientId), batch.map(({ secret }) => secret), new Date()]
-  })
+  const values = [batch.map(({ clientId }) => clientId), batch.map(({ secret }) => secret), new Date()]
+  const { promise, resolve, reject } =
+    Promise.withResolvers<pg.QueryResult<{ client_id: string; secret_sha256: Buffer }>>()
+  // With a callback, as grantd does: it costs less garbage collection than the promises of pg.
+  void database.query({ name: 'confirm', text: CONFIRM_AND_RECORD, values }, (error, result) =>
+    error ? reject(error) : resolve(result)
+  )
+  const { rows } = await promise
   return new Map(rows.map(row => [row.client_id, row.secret_sha256]))
 }

@@ -140,7 +140,11 @@ class PipelinedClient extends StatementClient {
   }
 
   protected send(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
-    const answer = this.#client.query({ name: this.#nameOf(text), text, values: [...values] })
+    const { promise: answer, resolve, reject } = Promise.withResolvers<pg.QueryResult>()
+    // With a callback: the promises of pg keep the rows of an answer until the next major garbage collection.
+    void this.#client.query({ name: this.#nameOf(text), text, values: [...values] }, (error, result) =>
+      error ? reject(error) : resolve(result)
+    )
     return answerWithin(this.#queryTimeoutMs, this.#client, answer)
   }
 

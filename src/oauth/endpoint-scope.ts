@@ -39,9 +39,13 @@ export function noteClient(request: FastifyRequest, { clientId }: PresentedClien
   if (isClientId(clientId)) request.caller = { clientId }
 }
 
-/** Sends JSON that must not be stored (RFC 6749 §5.1). */
-export function sendNotStored(reply: FastifyReply, body: object): FastifyReply {
-  return reply.headers(NOT_STORED).type('application/json').serializer(JSON.stringify).send(body)
+/**
+ * Prepares an answer of JSON that must not be stored (RFC 6749 §5.1). Returns the body, and so does a handler: one that
+ * returns the reply waits with six listeners until a hook lets it leave.
+ */
+export function notStored<Body extends object>(reply: FastifyReply, body: Body): Body {
+  reply.headers(NOT_STORED).type('application/json').serializer(JSON.stringify)
+  return body
 }
 
 /** Sends a success that has nothing to say, and must not be stored. */
@@ -116,7 +120,10 @@ function answerError(error: FastifyError, request: FastifyRequest, reply: Fastif
 export function sendOAuthError(reply: FastifyReply, error: OAuthError): FastifyReply {
   const { status, code, message, reason, failure, headers } = error
   setRefused(reply.request, status, reason, failure)
-  return sendNotStored(reply.code(status).headers(headers), { error: code, error_description: message })
+  return reply
+    .code(status)
+    .headers(headers)
+    .send(notStored(reply, { error: code, error_description: message }))
 }
 
 function toOAuthError(error: FastifyError): OAuthError {

@@ -7,10 +7,10 @@ import {
   type FormBody,
   NOT_STORED_HEADER,
   noteClient,
+  notStored,
   OAUTH_PREFIX,
   oauthErrors,
-  queryOf,
-  sendNotStored
+  queryOf
 } from '../endpoint-scope.ts'
 import { readIssuedTokenRequest } from '../issued-tokens/request.ts'
 import { type IntrospectionOptions, introspect } from './introspect.ts'
@@ -51,7 +51,7 @@ export async function introspectionRoutes(app: FastifyInstance, options: Introsp
         request,
         'inactivity' in introspection ? { result: 'inactive', reason: introspection.inactivity } : { result: 'active' }
       )
-      return sendNotStored(reply, representIntrospection(introspection))
+      return notStored(reply, representIntrospection(introspection))
     }
   )
 }

@@ -10,10 +10,10 @@ import {
   type FormBody,
   NOT_STORED_HEADER,
   noteClient,
+  notStored,
   OAUTH_PREFIX,
   oauthErrors,
-  queryOf,
-  sendNotStored
+  queryOf
 } from '../endpoint-scope.ts'
 import { invalidTokenRequest } from '../oauth-error.ts'
 import { readParameters, refuseOAuthParameters } from '../token/request.ts'
@@ -53,7 +53,7 @@ export async function selfRotationRoutes(app: FastifyInstance, options: SelfRota
         idempotencyKey: readIdempotencyKey(request.headers['idempotency-key']),
         signal: hangUpSignal(reply)
       })
-      return sendNotStored(reply, { client_id: rotated.clientId, client_secret: rotated.clientSecret })
+      return notStored(reply, { client_id: rotated.clientId, client_secret: rotated.clientSecret })
     }
   )
 }

@@ -9,11 +9,11 @@ import {
   type FormBody,
   NOT_STORED_HEADER,
   noteClient,
+  notStored,
   OAUTH_PREFIX,
   oauthErrors,
   prepareEndpointScope,
-  queryOf,
-  sendNotStored
+  queryOf
 } from '../endpoint-scope.ts'
 import { type Exchange, type ExchangeOptions, exchange } from './exchange.ts'
 import { readTokenRequest } from './request.ts'
@@ -61,7 +61,7 @@ export async function tokenRoutes(app: FastifyInstance, options: ExchangeOptions
       request.exchange = exchanged
       setOutcome(request, { result: 'issued' })
       if (isNearExpiry(exchanged)) reply.header('sunset', new Date(exchanged.expiresAt).toUTCString())
-      return sendNotStored(reply, {
+      return notStored(reply, {
         access_token: exchanged.accessToken,
         token_type: exchanged.tokenType,
         expires_in: exchanged.expiresInSeconds,

@@ -54,8 +54,9 @@ export const NO_MAC_KEY = '00000000-0000-0000-0000-000000000000'
 /** In place of a lifetime of tokens, where the registration has none of its own: the largest integer of Postgres. */
 const NO_LIFETIME = 2_147_483_647
 
-/** With milliseconds, as other instants have them, so that it takes as long to write and parse. */
-const LONG_AGO = `'2000-01-01 00:00:00.123Z'::timestamptz`
+/** In place of an instant that there is not. With milliseconds, as others have them, so that it takes as long to parse. */
+export const LONG_AGO = new Date('2000-01-01T00:00:00.123Z')
+const LONG_AGO_SQL = `'${LONG_AGO.toISOString()}'::timestamptz`
 
 /** A secret in the form of its column, which is null for one. */
 const SECRET_JSON = `'${JSON.stringify({
@@ -74,15 +75,15 @@ const DECOY: Record<ClientColumn, string> = {
   previous_credential: SECRET_JSON,
   previous_secret_mac: `decode(repeat('00', 32), 'hex')`,
   previous_secret_mac_key_id: `'${NO_MAC_KEY}'`,
-  previous_secret_expires_at: LONG_AGO,
+  previous_secret_expires_at: LONG_AGO_SQL,
   scopes: `'{}'::text[]`,
   audiences: `'{}'::text[]`,
   token_lifetime_seconds: String(NO_LIFETIME),
   dpop_bound: 'false',
   may_introspect: 'false',
-  tokens_valid_from: LONG_AGO,
+  tokens_valid_from: LONG_AGO_SQL,
   enabled: 'true',
-  expires_at: LONG_AGO,
+  expires_at: LONG_AGO_SQL,
   version: '1'
 }
 
@@ -100,16 +101,16 @@ export const DECOY_ROW: ClientRow = {
   previous_credential: SECRET,
   previous_secret_mac: Buffer.alloc(32),
   previous_secret_mac_key_id: NO_MAC_KEY,
-  previous_secret_expires_at: new Date(0),
+  previous_secret_expires_at: LONG_AGO,
   scopes: [],
   audiences: [],
   token_lifetime_seconds: NO_LIFETIME,
   dpop_bound: false,
   may_introspect: false,
-  tokens_valid_from: new Date(0),
+  tokens_valid_from: LONG_AGO,
   tokens_valid_in_ms: 0,
   enabled: true,
-  expires_at: new Date(0),
+  expires_at: LONG_AGO,
   version: 0
 }
 

@@ -47,9 +47,11 @@ t.test(
   async t => {
     const { grantd, clock, cache, lookup, cutOff } = await startLookups(t)
     const [warm, cold] = [await grantd.register(), await grantd.register()]
-    const { row } = await lookup.find(warm.clientId)
+    const { row: read } = await lookup.find(warm.clientId)
     t.match(await lookup.find(cold.clientId), { row: { client_id: cold.clientId }, isFresh: true })
-    cache.keep(row, clock.time)
+    cache.keep(read, clock.time)
+    const row = cache.find(warm.clientId)
+    t.match(row, { client_id: warm.clientId, secret_mac: read.secret_mac, version: read.version })
     await cutOff()
     t.same(await lookup.find(warm.clientId), { row, isFresh: false })
     const decoy = { row: DECOY_ROW, isFresh: false }
