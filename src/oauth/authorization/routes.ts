@@ -1,5 +1,5 @@
-import { METHODS } from 'node:http'
 import type { FastifyInstance, FastifyReply } from 'fastify'
+import { METHODS } from '../../http/node-http.ts'
 import { OAUTH_PREFIX, sendOAuthError } from '../endpoint-scope.ts'
 import { unsupportedResponseType } from '../oauth-error.ts'
 
