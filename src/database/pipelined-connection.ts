@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import pg from 'pg'
+import { ask } from './ask.ts'
 import { DatabaseUnavailable, isConnectionLost } from './errors.ts'
 import { PrimaryLocator } from './primary-locator.ts'
 import { answerWithin } from './query-timeout.ts'
@@ -140,11 +141,7 @@ class PipelinedClient extends StatementClient {
   }
 
   protected send(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
-    const { promise: answer, resolve, reject } = Promise.withResolvers<pg.QueryResult>()
-    // With a callback: the promises of pg keep the rows of an answer until the next major garbage collection.
-    void this.#client.query({ name: this.#nameOf(text), text, values: [...values] }, (error, result) =>
-      error ? reject(error) : resolve(result)
-    )
+    const answer = ask(this.#client, { name: this.#nameOf(text), text, values: [...values] })
     return answerWithin(this.#queryTimeoutMs, this.#client, answer)
   }
 

@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely'
 import pg from 'pg'
 import { Semaphore, SemaphoreFull, type SemaphoreOptions, SemaphoreTimeout } from '../concurrency/semaphore.ts'
+import { ask } from './ask.ts'
 import { ConnectionGenerations } from './connection-generations.ts'
 import { asUnavailable, DatabaseUnavailable } from './errors.ts'
 import { PrimaryLocator } from './primary-locator.ts'
@@ -175,17 +176,17 @@ class SiteScopedClient extends StatementClient {
   async #send(text: string, values: unknown[]): Promise<pg.QueryResult> {
     if (BEGIN.test(text)) {
       this.#isInTransaction = true
-      const [begun] = await this.#all([this.#client.query(text), this.#setSites()])
+      const [begun] = await this.#all([ask(this.#client, { text }), this.#setSites()])
       return begun
     }
     if (END.test(text)) this.#isInTransaction = false
-    if (this.#isInTransaction || END.test(text)) return this.#client.query(text, values)
+    if (this.#isInTransaction || END.test(text)) return ask(this.#client, { text, values })
     const [, , result] = await this.#all([
-      this.#client.query('begin'),
+      ask(this.#client, { text: 'begin' }),
       this.#setSites(),
-      this.#client.query(text, values),
+      ask(this.#client, { text, values }),
       // Rolls back when the statement failed.
-      this.#client.query('commit')
+      ask(this.#client, { text: 'commit' })
     ])
     return result
   }
@@ -201,7 +202,10 @@ class SiteScopedClient extends StatementClient {
   }
 
   #setSites(): Promise<pg.QueryResult> {
-    return this.#client.query('select set_config($1, $2, true)', [SITE_SETTING, this.#options.sites])
+    return ask(this.#client, {
+      text: 'select set_config($1, $2, true)',
+      values: [SITE_SETTING, this.#options.sites]
+    })
   }
 
   /** Waits for all, so that no query is under way when the connection is released. @throws the first error */
