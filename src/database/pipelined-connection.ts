@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import pg from 'pg'
-import { ask } from './ask.ts'
 import { DatabaseUnavailable, isConnectionLost } from './errors.ts'
 import { PrimaryLocator } from './primary-locator.ts'
 import { answerWithin } from './query-timeout.ts'
 import type { Database } from './schema.ts'
+import { sendStatement } from './send-statement.ts'
 import { prepareSession } from './session.ts'
 import { StatementClient } from './statement-client.ts'
 
@@ -141,7 +141,7 @@ class PipelinedClient extends StatementClient {
   }
 
   protected send(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
-    const answer = ask(this.#client, { name: this.#nameOf(text), text, values: [...values] })
+    const answer = sendStatement(this.#client, { name: this.#nameOf(text), text, values: [...values] })
     return answerWithin(this.#queryTimeoutMs, this.#client, answer)
   }
 

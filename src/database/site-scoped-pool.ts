@@ -1,12 +1,12 @@
 import { Kysely, PostgresDialect, type PostgresPool, sql } from 'kysely'
 import pg from 'pg'
 import { Semaphore, SemaphoreFull, type SemaphoreOptions, SemaphoreTimeout } from '../concurrency/semaphore.ts'
-import { ask } from './ask.ts'
 import { ConnectionGenerations } from './connection-generations.ts'
 import { asUnavailable, DatabaseUnavailable } from './errors.ts'
 import { PrimaryLocator } from './primary-locator.ts'
 import { answerWithin } from './query-timeout.ts'
 import type { Database } from './schema.ts'
+import { sendStatement } from './send-statement.ts'
 import { prepareSession } from './session.ts'
 import { ALL_SITES, SITE_SETTING } from './site-setting.ts'
 import { StatementClient } from './statement-client.ts'
@@ -176,17 +176,17 @@ class SiteScopedClient extends StatementClient {
   async #send(text: string, values: unknown[]): Promise<pg.QueryResult> {
     if (BEGIN.test(text)) {
       this.#isInTransaction = true
-      const [begun] = await this.#all([ask(this.#client, { text }), this.#setSites()])
+      const [begun] = await this.#all([sendStatement(this.#client, { text }), this.#setSites()])
       return begun
     }
     if (END.test(text)) this.#isInTransaction = false
-    if (this.#isInTransaction || END.test(text)) return ask(this.#client, { text, values })
+    if (this.#isInTransaction || END.test(text)) return sendStatement(this.#client, { text, values })
     const [, , result] = await this.#all([
-      ask(this.#client, { text: 'begin' }),
+      sendStatement(this.#client, { text: 'begin' }),
       this.#setSites(),
-      ask(this.#client, { text, values }),
+      sendStatement(this.#client, { text, values }),
       // Rolls back when the statement failed.
-      ask(this.#client, { text: 'commit' })
+      sendStatement(this.#client, { text: 'commit' })
     ])
     return result
   }
@@ -202,7 +202,7 @@ class SiteScopedClient extends StatementClient {
   }
 
   #setSites(): Promise<pg.QueryResult> {
-    return ask(this.#client, {
+    return sendStatement(this.#client, {
       text: 'select set_config($1, $2, true)',
       values: [SITE_SETTING, this.#options.sites]
     })

@@ -7,7 +7,7 @@ import type pg from 'pg'
  *
  * @throws what the driver reports. Kysely adds the stack of the caller
  */
-export function ask(client: pg.ClientBase, statement: pg.QueryConfig): Promise<pg.QueryResult> {
+export function sendStatement(client: pg.ClientBase, statement: pg.QueryConfig): Promise<pg.QueryResult> {
   const { promise, resolve, reject } = Promise.withResolvers<pg.QueryResult>()
   void client.query(statement, (error, result) => (error ? reject(error) : resolve(result)))
   return promise
