@@ -61,6 +61,8 @@ export interface AppOptions
     Connection,
     'tables' | 'background' | 'lookups' | 'lastUsedWriter' | 'assertionUses' | 'standings' | 'health'
   > {
+  /** Without it, rows in the cache are trusted after a failover or a restore too. */
+  onLookupsUp?: Connection['onLookupsUp']
   config: Config
   sealing: Sealing
   /** Keys of the MACs by which secrets are verified. */
@@ -106,6 +108,7 @@ export async function buildApp(
   const useRecorder = createUseRecorder({ db: lastUsedWriter, watch: measureLastUsed(metrics), log: options.log })
   const revalidation = recordsUse ? revalidateAndRecordUse(lastUsedWriter, useRecorder) : revalidateOnly(lookups)
   const cache = new ClientCache()
+  options.onLookupsUp?.(() => cache.distrust())
   const registrations = registrationOptions({
     ...config.registrations,
     ...{ sealing, macKeys, metrics, recordsUse, now },

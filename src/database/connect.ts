@@ -33,6 +33,8 @@ export interface Connection {
   background: Kysely<Database>
   /** Pipelined connection for the look-ups of the token endpoint. */
   lookups: Kysely<Database>
+  /** Calls back each time that this connection is up. The database may have lost commits before, by a failover or a restore. */
+  onLookupsUp: (listener: () => void) => void
   /** Pipelined connection that writes Last used. A commit takes longer than a look-up may wait. */
   lastUsedWriter: Kysely<Database>
   /**
@@ -112,11 +114,16 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
     settings: sessionSettings.administration
   })
   const background = openDatabase({ ...pool, maxConnections: backgroundSize })
-  const pipelined = openPipelinedConnections(servingUrl, options, locator)
+  const listeners: (() => void)[] = []
+  const onLookupsUp = (): void => {
+    for (const listener of listeners) listener()
+  }
+  const pipelined = openPipelinedConnections(servingUrl, { ...options, onLookupsUp }, locator)
   return {
     tables,
     background,
     ...pipelined,
+    onLookupsUp: listener => void listeners.push(listener),
     asOwner: work => workAs(ownerUrl, onIdleError, work),
     assertSuitable: () => assertSuitable(servingUrl),
     migrate: () =>
@@ -137,7 +144,7 @@ export async function connect(options: DatabaseOptions): Promise<Connection> {
 /** Opens the pipelined connections of an instance. */
 export function openPipelinedConnections(
   connectionString: string,
-  { onConnectionChange }: Pick<PipelinedConnectionOptions, 'onConnectionChange'>,
+  { onConnectionChange, onLookupsUp }: Pick<DatabaseOptions, 'onConnectionChange'> & { onLookupsUp?: () => void },
   locator?: PrimaryLocator
 ): Pick<Connection, 'lookups' | 'lastUsedWriter' | 'assertionUses' | 'standings' | 'health'> {
   return {
@@ -147,7 +154,10 @@ export function openPipelinedConnections(
       name: 'lookups',
       queryTimeoutMs: LOOKUP_TIMEOUT_MS,
       settings: sessionSettings.lookups,
-      onConnectionChange
+      onConnectionChange: (name, isUp) => {
+        onConnectionChange(name, isUp)
+        if (isUp) onLookupsUp?.()
+      }
     }),
     lastUsedWriter: openPipelinedConnection({
       connectionString,

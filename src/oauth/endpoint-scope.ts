@@ -40,8 +40,8 @@ export function noteClient(request: FastifyRequest, { clientId }: PresentedClien
 }
 
 /**
- * Prepares an answer of JSON that must not be stored (RFC 6749 §5.1). Returns the body, and so does a handler: one that
- * returns the reply waits with six listeners until a hook lets it leave.
+ * Prepares an answer of JSON that must not be stored (RFC 6749 §5.1). Returns the body, for the handler to return. When a
+ * handler returns the reply instead and a hook delays it, Fastify adds six listeners to the response.
  */
 export function notStored<Body extends object>(reply: FastifyReply, body: Body): Body {
   reply.headers(NOT_STORED).type('application/json').serializer(JSON.stringify)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createClientSecret } from '../../src/credentials/secret.ts'
 import { startApp } from '../fixtures/app/app.ts'
-import { createDatabase } from '../fixtures/app/database.ts'
+import { createDatabase, query } from '../fixtures/app/database.ts'
 import { proxyPostgres } from '../fixtures/faults/tcp-proxy.ts'
 import { until } from '../fixtures/run/until.ts'
 
@@ -98,4 +98,27 @@ t.test('a change by this process counts at once, also when the database is lost 
     await proxy.refuse()
     t.equal((await grantd.exchange(client)).status, 503, change)
   }
+})
+
+// [FAULT-36]
+t.test('a row of a commit that the database has lost is not trusted when its version number comes again', async t => {
+  const directUrl = await createDatabase(t)
+  const { proxy, url } = await proxyPostgres(t, directUrl)
+  const grantd = await startApp(t, { databaseUrl: url })
+  const [registration, other] = [await grantd.register({ scopes: ['old'] }), await grantd.register()]
+  // As another instance does. This one learns of it by the version only.
+  const change = (version: number, members: string) =>
+    query(directUrl, `update registrations set ${members}, version = ${version} where client_id = $1`, [
+      registration.clientId
+    ])
+  await change(2, `scopes = '{lost}'`)
+  t.equal((await grantd.exchange(registration)).json().scope, 'lost')
+  await proxy.refuse()
+  t.equal((await grantd.exchange(registration)).json().scope, 'lost', 'it stands in while the database is away')
+  // A failover or a restore loses the commit, and the next change gets its number.
+  await change(1, `scopes = '{old}'`)
+  await change(2, 'enabled = false')
+  await proxy.accept()
+  await until('clients are looked up', async () => (await grantd.exchange(other)).status === 200, 2_000)
+  t.equal((await grantd.exchange(registration)).status, 401)
 })

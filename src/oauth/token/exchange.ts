@@ -81,6 +81,7 @@ export async function exchange(options: ExchangeOptions, request: TokenRequest, 
     count: 1
   })
   if (revalidated !== 'current') {
+    if (revalidated === 'stale') cache.forget(cached.row)
     return exchangeAsRead(options, underWay, revalidated === 'unavailable' ? 'deferred' : 'awaited')
   }
   lookup.noteAnswer()

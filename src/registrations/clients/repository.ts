@@ -54,7 +54,7 @@ export const NO_MAC_KEY = '00000000-0000-0000-0000-000000000000'
 /** In place of a lifetime of tokens, where the registration has none of its own: the largest integer of Postgres. */
 const NO_LIFETIME = 2_147_483_647
 
-/** In place of an instant that there is not. With milliseconds, as others have them, so that it takes as long to parse. */
+/** Stands in for a missing instant. It has milliseconds, as real ones have, so that it takes as long to parse. */
 export const LONG_AGO = new Date('2000-01-01T00:00:00.123Z')
 const LONG_AGO_SQL = `'${LONG_AGO.toISOString()}'::timestamptz`
 

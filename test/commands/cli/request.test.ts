@@ -4,6 +4,7 @@ import t from 'tap'
 import { folded, OWN_OPTIONS, readArguments, UsageError } from '../../../src/commands/cli/arguments.ts'
 import { readOperations } from '../../../src/commands/cli/description.ts'
 import { type Request, requestOf } from '../../../src/commands/cli/request.ts'
+import { PRIVATE_MEMBERS } from '../../../src/crypto/private-members.ts'
 import { temporaryFolder } from '../../fixtures/run/process.ts'
 
 const operations = readOperations()
@@ -109,7 +110,7 @@ t.test('a list of secrets in the arguments is refused too, and none is repeated'
 })
 
 t.test('a private key is not sent, and not repeated', async t => {
-  for (const member of ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']) {
+  for (const member of PRIVATE_MEMBERS) {
     const key = `{kty: EC, crv: P-256, x: a, y: b, ${member}: CANARY}`
     for (const id of ['createAppRegistration', 'rotateClientSecret']) {
       const words = [

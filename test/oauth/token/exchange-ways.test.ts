@@ -13,6 +13,7 @@ import { type ExchangeOptions, exchange } from '../../../src/oauth/token/exchang
 import { type Revalidation, Revalidator, type VersionCheck } from '../../../src/oauth/token/revalidation.ts'
 import { loadTestMacKeys, startApp } from '../../fixtures/app/app.ts'
 import { countStatements, openTestPipelinedConnection } from '../../fixtures/app/database.ts'
+import { proxyPostgres } from '../../fixtures/faults/tcp-proxy.ts'
 
 const NOW = Date.now()
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -172,4 +173,30 @@ t.test('a text that cannot be a secret or an id is refused before any look-up', 
   const secret = { ...registration, clientSecret: 'nothing like it' }
   await t.rejects(ask({}, secret), { code: 'invalid_client', reason: 'malformed_secret' })
   t.equal(counts.statements, 0)
+})
+
+// [FAULT-35]
+t.test('a row that the database no longer has never stands in for a look-up that fails', async t => {
+  const { grantd, needs, ask, outcome } = await start(t)
+  const { proxy, url } = await proxyPostgres(t, grantd.databaseUrl)
+  const db = openTestPipelinedConnection(t, url)
+  await proxy.refuse()
+  const { cache, now } = needs
+  const macKeys = await loadTestMacKeys(t, grantd.databaseUrl)
+  const lookup = new ClientLookup({ db, cache, macKeys, staleMs: 60_000, now })
+  const away = async () => {
+    throw new DatabaseUnavailable('away')
+  }
+  const statusOf = () =>
+    ask({ lookup }).then(
+      () => 200,
+      error => error.status
+    )
+  await ask()
+  outcome.findCurrent = away
+  t.match(await ask({ lookup }), { lastUsedWrite: 'deferred' }, 'control: nothing says that the row has changed')
+  outcome.findCurrent = async () => []
+  t.equal(await statusOf(), 503)
+  outcome.findCurrent = away
+  t.equal(await statusOf(), 503, 'that is remembered')
 })

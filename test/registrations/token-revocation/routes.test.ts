@@ -40,7 +40,7 @@ t.test('revoke-tokens answers when the cut-off has come: the start of a second, 
     t.equal(await cutOffOf(grantd, client.path), tokensValidFrom)
   }
   // A request that is sent just before a second ends may be carried out in the next one.
-  t.ok(Math.min(...ahead) <= 1_000, `${ahead.join(' and ')} ms after the requests`)
+  t.ok(Math.min(...ahead) <= 1_000 && Math.max(...ahead) <= 2_000, `${ahead.join(' and ')} ms after the requests`)
 })
 
 t.test('revoke-tokens changes the version, and leaves an audit event with the cut-off before and after', async t => {

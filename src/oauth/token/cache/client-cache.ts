@@ -12,12 +12,12 @@ interface CachedClient {
   row: ClientRow
   /** Latest exchange here, milliseconds since the epoch; NEVER for a client that has only introspected. */
   exchangedAt: number
+  /** The generation in which the row was read. */
+  generation: number
 }
 
 /** Before any exchange that the service may still know of. */
 const NEVER = 0
-
-const NOT_CACHED: CachedClient = { row: DECOY_ROW, exchangedAt: Number.NEGATIVE_INFINITY }
 
 /**
  * Caches the rows of clients that have exchanged or introspected here, so that a row need not be read again while it is unchanged. The
@@ -28,19 +28,27 @@ export class ClientCache {
   /** Versions that this process has made. An older row that was read meanwhile is not cached. */
   readonly #changes = new BoundedMap<string, number>(MAX_CHANGES)
   readonly #compactor = new RowCompactor()
+  /** Rows of an earlier generation are not trusted: see `distrust`. */
+  #generation = 0
 
   get size(): number {
     return this.#clients.size
   }
 
+  /** Finds the row of a client. One that is not cached yields a decoy, so that a refusal takes as long for it. */
+  find(clientId: string): ClientRow {
+    const cached = this.#clients.get(clientId)
+    return cached?.generation === this.#generation ? cached.row : DECOY_ROW
+  }
+
   /**
-   * Finds the row of a client. One that is not cached yields a decoy, so that a refusal takes as long for it.
+   * Finds the row of a client for the time in which the database is unavailable, whether the row is trusted or not.
    *
    * @param exchangedAfter when it must have exchanged here, milliseconds since the epoch
    */
-  find(clientId: string, exchangedAfter = Number.NEGATIVE_INFINITY): ClientRow {
-    const cached = this.#clients.get(clientId) ?? NOT_CACHED
-    return cached.exchangedAt > exchangedAfter ? cached.row : DECOY_ROW
+  findRecent(clientId: string, exchangedAfter: number): ClientRow {
+    const cached = this.#clients.get(clientId)
+    return cached !== undefined && cached.exchangedAt > exchangedAfter ? cached.row : DECOY_ROW
   }
 
   /**
@@ -52,12 +60,8 @@ export class ClientCache {
     const { client_id: clientId, version } = row
     if (isEarly(row) || version < (this.#changes.get(clientId) ?? 0)) return
     const cached = this.#clients.get(clientId)
-    if (cached !== undefined && cached.row.version > version) return
-    const compact = this.#compactor.compact(row)
-    this.#clients.set(compact.client_id, {
-      row: compact,
-      exchangedAt: Math.max(exchangedAt, cached?.exchangedAt ?? NEVER)
-    })
+    if (cached !== undefined && this.#isNewer(cached, version)) return
+    this.#set(row, Math.max(exchangedAt, cached?.exchangedAt ?? NEVER))
   }
 
   /** Notes another exchange with the same row. */
@@ -71,13 +75,36 @@ export class ClientCache {
     const cached = this.#clients.get(row.client_id)
     if (cached === undefined) return
     if (!row.is_registered || isEarly(row)) this.#clients.delete(row.client_id)
-    else if (cached.row.version <= row.version) cached.row = this.#compactor.compact(row)
+    else if (!this.#isNewer(cached, row.version)) this.#set(row, cached.exchangedAt)
+  }
+
+  /** Forgets a row that the database no longer has. It must not stand in for a look-up that fails. */
+  forget(row: ClientRow): void {
+    if (this.#clients.get(row.client_id)?.row === row) this.#clients.delete(row.client_id)
+  }
+
+  /**
+   * Requires that each row is read again before its version counts. When the database has lost commits, by a failover or a
+   * restore, it uses a version number twice.
+   */
+  distrust(): void {
+    this.#generation++
   }
 
   /** Forgets what is older than a change that this process has made. @param version Infinity for a deletion */
   noteChange(clientId: string, version: number): void {
     this.#changes.set(clientId, Math.max(version, this.#changes.get(clientId) ?? 0))
-    if (this.find(clientId).version < version) this.#clients.delete(clientId)
+    const cached = this.#clients.get(clientId)
+    if (cached !== undefined && cached.row.version < version) this.#clients.delete(clientId)
+  }
+
+  #isNewer({ row, generation }: CachedClient, version: number): boolean {
+    return generation === this.#generation && row.version > version
+  }
+
+  #set(row: ClientRow, exchangedAt: number): void {
+    const compact = this.#compactor.compact(row, this.#clients.get(row.client_id)?.row)
+    this.#clients.set(compact.client_id, { row: compact, exchangedAt, generation: this.#generation })
   }
 }
 

@@ -77,7 +77,7 @@ export class ClientLookup {
 
   #findStale(clientId: string): ClientRow {
     const { cache, staleMs, now } = this.#options
-    return cache.find(clientId, now() - staleMs)
+    return cache.findRecent(clientId, now() - staleMs)
   }
 
   /** Notes that another statement was answered. Clients in the cache are revalidated, not looked up. */
