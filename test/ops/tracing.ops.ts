@@ -52,8 +52,11 @@ t.test(
       'all spans arrive',
       () => spans.some(({ name }) => name.startsWith('GET /calendar')) && spans.length >= 5
     )
-    const [span] = spans.filter(({ traceId }) => traceId === TRACE)
-    t.match(span, { parentSpanId: PARENT, name: 'POST /oauth/token', kind: 2 })
+    // The spans of a hook and of the handler are below that of the request, and may arrive before it.
+    const isOfRequest = ({ traceId, parentSpanId }: Span) => traceId === TRACE && parentSpanId === PARENT
+    await until('the span of the request arrives', () => spans.some(isOfRequest))
+    const span = spans.find(isOfRequest)
+    t.match(span, { name: 'POST /oauth/token', kind: 2 })
     const attributes = Object.fromEntries(
       (span?.attributes ?? []).map(({ key, value }) => [key, Object.values(value)[0]])
     )
