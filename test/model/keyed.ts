@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert'
-import { administer, bornAt, type Command, command, instanceOf, moveExpiry, type Real, type Site } from './model.ts'
+import { administer, type Command, command, instanceOf, madeAt, moveExpiry, type Real, type Site } from './model.ts'
 
 /** The life of a registration that has a key: put, and deleted by its key. */
 
@@ -29,7 +29,7 @@ export function put(
       assert(model.registrations.every(known => known.clientId !== clientId))
       model.registrations.push({
         ...{ site: of, key, clientId, clientSecret, ...members, enabled: enabled ?? true },
-        ...bornAt(now())
+        ...madeAt(now())
       })
     } else {
       const isShorter = members.expiresAt < known.expiresAt

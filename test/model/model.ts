@@ -2,6 +2,7 @@ import { strict as assert } from 'node:assert'
 import type fc from 'fast-check'
 import type { Clock } from '../fixtures/app/app.ts'
 import type { Answer, Grantd } from '../fixtures/app/grantd.ts'
+import { DAY_MS } from '../fixtures/app/registration.ts'
 
 /** The model of two Sites, and what every command of it needs. */
 
@@ -34,7 +35,7 @@ export interface Modelled {
 }
 
 /** Returns what a registration has when it is made at this time. */
-export function bornAt(now: number) {
+export function madeAt(now: number) {
   return {
     ...{
       registeredAt: now,
@@ -48,8 +49,6 @@ export function bornAt(now: number) {
   }
 }
 
-const DAY_MS = 86_400_000
-
 /**
  * Moves the expiry as a change at this time does. A renewal stops old tokens when the registration has expired by the clock
  * of the database, which no command moves, and a change had brought that expiry to within a day.
@@ -57,8 +56,8 @@ const DAY_MS = 86_400_000
 export function moveExpiry(registration: Modelled, expiresAt: number, now: number): void {
   const { expiresAt: before, expirySetAt, registeredAt } = registration
   if (expiresAt === before) return
-  const isBrought = expirySetAt !== registeredAt && before < expirySetAt + DAY_MS
-  registration.hasCutOff ||= isBrought && before <= Date.now()
+  const wasBroughtForward = expirySetAt !== registeredAt && before < expirySetAt + DAY_MS
+  registration.hasCutOff ||= wasBroughtForward && before <= Date.now()
   Object.assign(registration, { expiresAt, expirySetAt: now })
 }
 

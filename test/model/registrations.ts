@@ -4,7 +4,6 @@ import { createClientSecret } from '../../src/credentials/secret.ts'
 import type { Answer } from '../fixtures/app/grantd.ts'
 import {
   administer,
-  bornAt,
   type Command,
   chosen,
   command,
@@ -13,6 +12,7 @@ import {
   instantOf,
   type Model,
   type Modelled,
+  madeAt,
   moveExpiry,
   pathOf,
   type Real,
@@ -45,7 +45,7 @@ export function create(
       )
       model.registrations.push({
         ...{ site: of, key: null, clientId, clientSecret, name, enabled, scopes: some, audiences, expiresAt },
-        ...bornAt(instanceOf(real, which).now())
+        ...madeAt(instanceOf(real, which).now())
       })
     }
   )

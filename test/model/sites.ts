@@ -4,7 +4,6 @@ import { registrationState } from '../../src/registrations/lifecycle.ts'
 import type { Json } from '../fixtures/app/grantd.ts'
 import {
   administer,
-  bornAt,
   type Command,
   chosen,
   command,
@@ -13,6 +12,7 @@ import {
   instantOf,
   type Model,
   type Modelled,
+  madeAt,
   pathOf,
   type Site
 } from './model.ts'
@@ -156,7 +156,7 @@ export function createTwice(of: Site, ms: number, which: number): Command {
     const { clientId, clientSecret } = first.json()
     model.registrations.push({
       ...{ site: of, key: null, clientId, clientSecret, name, enabled: true, scopes: [], audiences: [], expiresAt },
-      ...bornAt(now())
+      ...madeAt(now())
     })
   })
 }

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createDatabase } from '../fixtures/app/database.ts'
 import { send } from '../fixtures/app/grantd.ts'
 import { type ServerProcess, spawnServer, temporaryFolder, untilPrinted } from '../fixtures/run/process.ts'
@@ -13,6 +13,11 @@ import {
   untilWorkersListen,
   workersOf
 } from '../fixtures/run/workers.ts'
+
+/** Spawns a server on a database and a data folder of its own. It may not listen yet. */
+async function spawnOnOwnData(t: Test, environment: Record<string, string> = {}): Promise<ServerProcess> {
+  return spawnServer(t, { DATABASE_URL: await createDatabase(t), DATA_DIR: temporaryFolder(t), ...environment })
+}
 
 t.test('all workers issue tokens, and the metrics cover all of them', async t => {
   const instance = await startWorkers(t)
@@ -57,11 +62,7 @@ t.test('on SIGHUP under load every worker is replaced, and no request fails', as
 })
 
 t.test('SIGTERM while workers are starting ends the instance with 0, as at any other time', async t => {
-  const server = await spawnServer(t, {
-    WORKERS: '4',
-    DATABASE_URL: await createDatabase(t),
-    DATA_DIR: temporaryFolder(t)
-  })
+  const server = await spawnOnOwnData(t, { WORKERS: '4' })
   await untilPrinted(server, 'a worker is listening')
   const exited = once(server.child, 'exit')
   server.child.kill('SIGTERM')
@@ -70,11 +71,7 @@ t.test('SIGTERM while workers are starting ends the instance with 0, as at any o
 })
 
 t.test('SIGHUP before the workers listen does no harm', async t => {
-  const server = await spawnServer(t, {
-    WORKERS: '2',
-    DATABASE_URL: await createDatabase(t),
-    DATA_DIR: temporaryFolder(t)
-  })
+  const server = await spawnOnOwnData(t, { WORKERS: '2' })
   await untilPrinted(server, 'row-level security does not separate Sites')
   server.child.kill('SIGHUP')
   await untilPrinted(server, 'API reference')
@@ -99,19 +96,14 @@ t.test(
 
 t.test('a fault that all workers have is reported once, with its variable', async t => {
   const first = await startWorkers(t)
-  const second = await spawnServer(t, {
-    WORKERS: '2',
-    PORT: new URL(first.server.baseUrl).port,
-    DATABASE_URL: await createDatabase(t),
-    DATA_DIR: temporaryFolder(t)
-  })
+  const second = await spawnOnOwnData(t, { WORKERS: '2', PORT: new URL(first.server.baseUrl).port })
   t.equal(await second.exited, 1)
   t.equal(second.output().split('does not start: HOST and PORT:').length, 2, second.output())
   t.notMatch(second.output(), /^ +at /m)
 })
 
 t.test('with one worker there is one process, and SIGHUP shuts it down like SIGTERM', async t => {
-  const server = await spawnServer(t, { DATABASE_URL: await createDatabase(t), DATA_DIR: temporaryFolder(t) })
+  const server = await spawnOnOwnData(t)
   await untilPrinted(server, 'API reference')
   t.same(workersOf(server), [])
   server.child.kill('SIGHUP')
